@@ -1,0 +1,224 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// settings are the choices that a user has about the bucket.
+type settings struct {
+	replicas   int // 0: as many as the cluster allows, up to 3
+	storage    jetstream.StorageType
+	storageSet bool
+}
+
+// minServer is the first server that can schedule messages.
+const minServer = "2.12.0"
+
+func (k *kv) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              k.subj.stream(),
+		Description:       "rolebus: who can do what",
+		Subjects:          []string{k.subj.records(), k.subj.leases()},
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		AllowDirect:       true,
+		AllowRollup:       true,
+		DenyDelete:        true,
+		AllowMsgTTL:       true,
+		AllowMsgSchedules: true,
+		RePublish: &jetstream.RePublish{
+			Source: k.subj.records(), Destination: k.subj.changes(), HeadersOnly: true,
+		},
+		Storage:  k.settings.storage,
+		Replicas: k.settings.replicas,
+	}
+}
+
+func (k *kv) ensure(ctx context.Context) error {
+	if found := k.nc.ConnectedServerVersion(); olderThan(found, minServer) {
+		return fmt.Errorf("%w: needed %s or newer, found %s", ErrServerTooOld, minServer, found)
+	}
+	stream, err := k.ensureStream(ctx)
+	if err != nil {
+		return fmt.Errorf("bucket %q: %w", k.subj.bucket, err)
+	}
+	if k.stream == nil {
+		k.stream, k.limit = stream, int64(stream.CachedInfo().Config.MaxMsgSize)
+	}
+	return nil
+}
+
+func (k *kv) ensureStream(ctx context.Context) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	stream, err := k.js.Stream(ctx, k.subj.stream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = k.create(ctx)
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return nil, fmt.Errorf("JetStream is off: start nats-server with -js, or enable it for the account: %w", err)
+	case errors.Is(err, errNoBucket):
+		return nil, err
+	case err != nil:
+		return nil, k.explain("look", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
+	}
+	return k.adjust(ctx, stream)
+}
+
+// create makes the stream with the wanted number of replicas, or with as many as the cluster allows.
+func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
+	cfg := k.config()
+	attempts := []int{3, 2, 1}
+	if cfg.Replicas > 0 {
+		attempts = []int{cfg.Replicas}
+	}
+	for _, cfg.Replicas = range attempts {
+		stream, err = k.js.CreateStream(ctx, cfg)
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || api.ErrorCode != codeNotReplicas && api.ErrorCode != codeNoPeers {
+			break
+		}
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
+	}
+	if err != nil {
+		return nil, k.explain("make", "$JS.API.STREAM.CREATE."+k.subj.stream(), err)
+	}
+	if !stream.CachedInfo().Config.AllowMsgSchedules {
+		return nil, fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
+	}
+	return stream, nil
+}
+
+// adjust brings an existing stream to our settings where it differs.
+func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Stream, error) {
+	have := stream.CachedInfo().Config
+	diffs, want := k.differences(have)
+	if len(diffs) == 0 {
+		return stream, nil
+	}
+	updated, err := k.js.UpdateStream(ctx, want)
+	if err == nil {
+		if left, _ := k.differences(updated.CachedInfo().Config); len(left) == 0 {
+			return updated, nil
+		}
+		err = errors.New("the server kept some settings")
+	}
+	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", "$JS.API.STREAM.UPDATE."+k.subj.stream(), err))
+}
+
+// difference is a setting of the bucket that is not what it must be.
+type settingDiff struct {
+	name, have, want string
+	flag             string // of "nats stream edit"; empty if that cannot change it
+}
+
+// differences lists what is not as it must be, and returns the settings with that mended. What rolebus does not depend
+// on stays as the operator chose it.
+func (k *kv) differences(have jetstream.StreamConfig) ([]settingDiff, jetstream.StreamConfig) {
+	want, ours := have, k.config()
+	var diffs []settingDiff
+	differ := func(name string, have, want any, flag string) {
+		diffs = append(diffs, settingDiff{name, fmt.Sprint(have), fmt.Sprint(want), flag})
+	}
+	must := func(name string, have *bool, flag string) {
+		if !*have {
+			differ(name, false, true, flag)
+			*have = true
+		}
+	}
+	for _, subject := range ours.Subjects {
+		if !slices.Contains(have.Subjects, subject) {
+			want.Subjects = append(slices.Clip(want.Subjects), subject)
+		}
+	}
+	if len(want.Subjects) != len(have.Subjects) {
+		flags := make([]string, len(want.Subjects))
+		for i, subject := range want.Subjects {
+			flags[i] = "--subjects '" + subject + "'"
+		}
+		differ("subjects", have.Subjects, want.Subjects, strings.Join(flags, " "))
+	}
+	if have.MaxMsgsPerSubject != 1 {
+		differ("max msgs per subject", have.MaxMsgsPerSubject, 1, "--max-msgs-per-subject 1")
+		want.MaxMsgsPerSubject = 1
+	}
+	if have.MaxAge != 0 {
+		differ("max age", have.MaxAge, "none", "--max-age 0")
+		want.MaxAge, want.SubjectDeleteMarkerTTL = 0, 0
+	}
+	if have.Discard != jetstream.DiscardOld {
+		differ("discard", have.Discard, jetstream.DiscardOld, "--discard old")
+		want.Discard, want.DiscardNewPerSubject = jetstream.DiscardOld, false
+	}
+	must("allow direct", &want.AllowDirect, "--allow-direct")
+	must("allow rollup", &want.AllowRollup, "--allow-rollup")
+	must("allow message TTL", &want.AllowMsgTTL, "--allow-msg-ttl")
+	must("allow message schedules", &want.AllowMsgSchedules, "--allow-schedules")
+	if have.RePublish == nil || *have.RePublish != *ours.RePublish {
+		var found any = "none"
+		if have.RePublish != nil {
+			found = fmt.Sprintf("%s to %s, headers only %t", have.RePublish.Source, have.RePublish.Destination, have.RePublish.HeadersOnly)
+		}
+		differ("republish", found, fmt.Sprintf("%s to %s, headers only true", ours.RePublish.Source, ours.RePublish.Destination),
+			fmt.Sprintf("--republish-source '%s' --republish-destination '%s' --republish-headers", ours.RePublish.Source, ours.RePublish.Destination))
+		want.RePublish = ours.RePublish
+	}
+	if n := k.settings.replicas; n > 0 && have.Replicas != n {
+		differ("replicas", have.Replicas, n, "--replicas "+strconv.Itoa(n))
+		want.Replicas = n
+	}
+	if k.settings.storageSet && have.Storage != ours.Storage {
+		differ("storage", have.Storage, ours.Storage, "")
+		want.Storage = ours.Storage
+	}
+	if have.Mirror != nil || len(have.Sources) > 0 {
+		differ("mirror or sources", "set", "none", "")
+	}
+	return diffs, want
+}
+
+// mismatch tells each difference and the command that mends them.
+func mismatch(stream string, diffs []settingDiff, cause error) error {
+	var lines, flags []string
+	fixed := false
+	for _, d := range diffs {
+		lines = append(lines, fmt.Sprintf("%s is %s, must be %s", d.name, d.have, d.want))
+		flags = append(flags, d.flag)
+		fixed = fixed || d.flag == ""
+	}
+	mend := "nats stream edit " + stream + " -f " + strings.Join(flags, " ")
+	if fixed {
+		// Nothing is lost by it: every node writes its own record again.
+		mend = "nats stream rm " + stream + " -f"
+	}
+	return fmt.Errorf("%w: %s; to mend it: %s: %w", ErrBucketMismatch, strings.Join(lines, "; "), mend, cause)
+}
+
+// olderThan compares two versions by their numbers; one that cannot be read is not older.
+func olderThan(version, limit string) bool {
+	have, want := versionNumbers(version), versionNumbers(limit)
+	return have != nil && slices.Compare(have, want) < 0
+}
+
+func versionNumbers(version string) []int {
+	core, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), "-")
+	var numbers []int
+	for part := range strings.SplitSeq(core, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers
+}

@@ -1,0 +1,406 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Bus is one process's place in the fleet. It is also its default scope: b.AddRoles, b.Nodes and the like are those of
+// that scope, and [Bus.In] reaches the others. All methods may be called from any goroutine.
+type Bus struct {
+	*Scope // the default scope
+
+	opts  *options
+	nc    *nats.Conn
+	owned bool // the connection is ours to close
+	store store
+	clock *clock
+	noise *noise
+
+	ctx    context.Context // over, with the cause, when the Bus begins to stop
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+	done   chan struct{} // closed when everything has stopped
+
+	mu       sync.Mutex
+	scopes   map[string]*Scope // every handle that was asked for
+	handlers []*dispatch       // one per stay, if there is a handler
+	closeErr error             // set before done is closed
+}
+
+// Connect connects to NATS and takes this process's place in the fleet. The URL is that of a server, or several with
+// commas between them; schemes are nats, tls, ws and wss. It returns when the default scope and those of [WithScopes]
+// are joined and their snapshots hold who is there. A server that is not up yet is tried again until ctx is over.
+//
+// Connect owns the connection: it reconnects for ever, and [Bus.Close] closes it. All complaints about the URL and the
+// options come in one error, before anything starts. Later errors match [ErrServerTooOld], [ErrBucketMismatch],
+// [ErrTooLarge], or are those of NATS; a refused permission is told with its subject.
+func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
+	o, err := newOptions(opts)
+	if err = errors.Join(checkURLs(url), err); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	nc, waited, err := dial(ctx, url, o)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	b, err := start(ctx, nc, o, waited)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	b.owned = true
+	return b, nil
+}
+
+// New takes this process's place in the fleet over a connection that the caller owns, as [Connect] does. It sets none
+// of the connection's handlers and does not close it. If the connection is closed, the Bus stops with its error.
+func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
+	o, err := newOptions(opts)
+	err = errors.Join(err,
+		check(nc != nil, "the connection is nil"),
+		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"))
+	if err != nil {
+		return nil, fmt.Errorf("new bus: %w", err)
+	}
+	waited, err := connected(ctx, nc)
+	if err != nil {
+		return nil, fmt.Errorf("new bus: %w", err)
+	}
+	b, err := start(ctx, nc, o, waited)
+	if err != nil {
+		return nil, fmt.Errorf("new bus: %w", err)
+	}
+	return b, nil
+}
+
+// start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
+func start(ctx context.Context, nc *nats.Conn, o *options, waited bool) (*Bus, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(o.timeout))
+	if err != nil {
+		return nil, err
+	}
+	b := &Bus{opts: o, nc: nc, noise: newNoise(o.log), done: make(chan struct{}), scopes: map[string]*Scope{}}
+	b.store = &kv{nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: b.noise, limit: -1}
+	b.clock = &clock{ask: b.store.now}
+	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	b.Scope = b.In(o.defaultScope)
+	if err := b.ensure(ctx); err != nil {
+		b.cancel(ErrClosed)
+		return nil, err
+	}
+	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	b.wg.Go(func() { b.watchConnection(status) })
+	go b.run() // joined by Close, which waits for done
+	for _, name := range o.scopes {
+		var roles []Role
+		if name == o.defaultScope {
+			roles = o.roles
+		}
+		m, err := b.In(name).join(ctx, roles)
+		if err != nil {
+			_ = b.Close()
+			return nil, fmt.Errorf("join scope %q: %w", name, err)
+		}
+		if waited {
+			m.trust.shake(time.Now())
+		}
+	}
+	return b, nil
+}
+
+// ensure makes the bucket or mends it, trying again while the servers are not ready.
+func (b *Bus) ensure(ctx context.Context) error {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := b.store.ensure(ctx)
+		if err == nil || !passing(err) {
+			return err
+		}
+		b.opts.log.Info("the bucket is not ready, trying again", "bucket", b.opts.bucket, "error", err)
+		if !sleep(ctx, jitter(wait)) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// passing says whether an error may go away by itself: servers that start, a cluster without a leader.
+func passing(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):
+		return false
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return false
+	case errors.As(err, &api):
+		return api.Code == 503
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
+}
+
+// NodeName returns this process's name in the fleet, also for an observer, whom others do not see.
+func (b *Bus) NodeName() string { return b.opts.node }
+
+// IsLocal says whether a node's name is this process's own.
+func (b *Bus) IsLocal(node string) bool { return node == b.opts.node }
+
+// self is the name of this process's own node, "" if it has none.
+func (b *Bus) self() string {
+	if b.opts.observer {
+		return ""
+	}
+	return b.opts.node
+}
+
+// In returns the handle on a scope, always the same for the same name, without joining it: its reads find nothing
+// until it is joined, by [Bus.Join] or by adding a role. A name that cannot be a scope's gets a handle, too; its writes
+// return [ErrBadName].
+func (b *Bus) In(scope string) *Scope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.scopes[scope]
+	if s == nil {
+		s = newScope(b, scope)
+		b.scopes[scope] = s
+	}
+	return s
+}
+
+// Join joins a scope and returns when its snapshot holds who is there, this node among them, without roles. The error
+// matches [ErrAlreadyJoined], [ErrBadName], [ErrClosed], or is that of NATS; after an error the scope is not joined.
+func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
+	s := b.In(scope)
+	if s.bad != nil {
+		return nil, s.opErr("join", s.bad)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, s.opErr("join", err)
+	}
+	release, err := s.hold(ctx)
+	if err != nil {
+		return nil, s.opErr("join", err)
+	}
+	defer release()
+	if s.member.Load() != nil {
+		return nil, s.opErr("join", ErrAlreadyJoined)
+	}
+	if _, err := s.enter(ctx, nil); err != nil {
+		return nil, s.opErr("join", err)
+	}
+	return s, nil
+}
+
+// Leave leaves a scope: in one message this node and all its roles there are gone for everybody, and the scope's reads
+// find nothing. The error matches [ErrNotJoined], [ErrClosed], or, if the message did not get through,
+// [ErrNotConfirmed]: the scope is left all the same, and others see the node go when its lease ends.
+func (b *Bus) Leave(ctx context.Context, scope string) error {
+	s := b.In(scope)
+	release, err := s.hold(ctx)
+	if err != nil {
+		return s.opErr("leave", err)
+	}
+	defer release()
+	m := s.member.Swap(nil)
+	if m == nil {
+		return s.opErr("leave", ErrNotJoined)
+	}
+	return s.opErr("leave", m.end(leftSnapshot))
+}
+
+// Scopes returns the names of the scopes that are joined, sorted.
+func (b *Bus) Scopes() []string {
+	var names []string
+	for _, s := range b.joined() {
+		names = append(names, s.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (b *Bus) joined() []*Scope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var joined []*Scope
+	for _, s := range b.scopes {
+		if s.member.Load() != nil {
+			joined = append(joined, s)
+		}
+	}
+	return joined
+}
+
+// Close leaves every scope with a goodbye, stops, and returns when everything has stopped; the connection is closed if
+// [Connect] made it. Reads go on answering from the last snapshots, everything else returns [ErrClosed]. An error says
+// that a goodbye did not get through ([ErrNotConfirmed]), or that a handler is still running after the request timeout.
+// It may be called more than once, from any goroutine; each call waits and returns the same. A handler that calls it
+// waits for itself, for that timeout.
+func (b *Bus) Close() error {
+	b.cancel(ErrClosed)
+	<-b.done
+	return b.closeErr
+}
+
+// Done returns a channel that is closed when the Bus has stopped: by Close, because a newer process took the node's name,
+// or because its connection was closed. [Bus.Err] says which.
+func (b *Bus) Done() <-chan struct{} { return b.done }
+
+// Err returns nil while the Bus runs; then [ErrClosed] after Close, an error that matches [ErrSuperseded], or one that
+// matches nats.ErrConnectionClosed.
+func (b *Bus) Err() error {
+	select {
+	case <-b.done:
+		return context.Cause(b.ctx)
+	default:
+		return nil
+	}
+}
+
+// endedOr returns why a call cannot go on: the Bus has stopped, or ctx is over.
+func (b *Bus) endedOr(ctx context.Context) error {
+	cause := context.Cause(b.ctx)
+	switch {
+	case cause == nil:
+		return context.Cause(ctx)
+	case errors.Is(cause, ErrClosed):
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, cause)
+}
+
+// run waits for the end and then stops everything.
+func (b *Bus) run() {
+	<-b.ctx.Done()
+	if cause := context.Cause(b.ctx); !errors.Is(cause, ErrClosed) {
+		b.opts.log.Warn("the bus stops", "node", b.opts.node, "error", cause)
+	}
+	var leaving sync.WaitGroup
+	b.mu.Lock()
+	scopes := slices.Collect(maps.Values(b.scopes))
+	b.mu.Unlock()
+	errs := make([]error, len(scopes))
+	for i, s := range scopes {
+		leaving.Go(func() {
+			s.turn <- struct{}{} // a join that is under way ends with b.ctx
+			if m := s.member.Swap(nil); m != nil {
+				errs[i] = s.opErr("close", m.end(lastSnapshot))
+			}
+			<-s.turn
+		})
+	}
+	leaving.Wait()
+	errs = append(errs, b.awaitHandlers())
+	b.wg.Wait()
+	if b.owned {
+		b.nc.Close()
+	}
+	b.closeErr = errors.Join(errs...)
+	close(b.done)
+}
+
+// lastSnapshot is what a closed Bus goes on answering from.
+func lastSnapshot(snap *Snapshot) *Snapshot { return snap.withStale(time.Now()) }
+
+// watchConnection tells the scopes when the connection is lost and when it is back.
+func (b *Bus) watchConnection(status chan nats.Status) {
+	defer b.nc.RemoveStatusListener(status)
+	up := true
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-status:
+		}
+		was := up
+		up = b.nc.IsConnected()
+		if b.nc.IsClosed() {
+			b.cancel(nats.ErrConnectionClosed)
+			return
+		}
+		if up && was {
+			continue
+		}
+		b.opts.log.Info("connection", "up", up, "node", b.opts.node)
+		if up {
+			b.clock.reset()
+		}
+		for _, s := range b.joined() {
+			m := s.member.Load()
+			switch {
+			case m == nil:
+			case up:
+				m.connected()
+			default:
+				m.disconnected()
+			}
+		}
+	}
+}
+
+// dispatch runs the user's handler for one stay in a scope, on a goroutine that nothing else waits for.
+type dispatch struct {
+	scope string
+	ended chan struct{}
+}
+
+// serve starts the handler for a stay.
+func (b *Bus) serve(m *member) {
+	if b.opts.handler == nil {
+		return
+	}
+	d := &dispatch{scope: m.scope.name, ended: make(chan struct{})}
+	b.mu.Lock()
+	b.handlers = append(slices.DeleteFunc(b.handlers, (*dispatch).over), d)
+	b.mu.Unlock()
+	go func() { // joined by awaitHandlers
+		defer close(d.ended)
+		for ev := range m.scope.Watch(m.ctx) {
+			b.call(ev)
+		}
+	}()
+}
+
+func (d *dispatch) over() bool {
+	select {
+	case <-d.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// call hands an event to the handler, and survives its panic.
+func (b *Bus) call(ev Event) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			b.opts.log.Error("a handler panicked", "event", ev.Kind.String(), "scope", ev.Scope, "node", ev.Node.Name(),
+				"panic", fault, "stack", string(debug.Stack()))
+		}
+	}()
+	b.opts.handler.handle(ev)
+}
+
+// awaitHandlers waits for the handlers to return from their last event, not for ever: they are the user's code.
+func (b *Bus) awaitHandlers() error {
+	b.mu.Lock()
+	handlers := b.handlers
+	b.mu.Unlock()
+	timeout := time.After(b.opts.timeout)
+	var errs []error
+	for _, d := range handlers {
+		select {
+		case <-d.ended:
+		case <-timeout:
+			errs = append(errs, fmt.Errorf("close: the handler in scope %q is still running", d.scope))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,177 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+)
+
+const (
+	wholeEvery   = 8  // every so many syncs the whole scope is compared
+	fetchAtOnce  = 64 // more than so many records to fetch are read in one go
+	fetchRetries = 5
+)
+
+// catcher reads from the bucket what announcements did not bring, and hands it to the scope's loop.
+type catcher struct {
+	store    store
+	scope    string
+	interval time.Duration
+	trust    *trust // observer only: who has no heartbeat goes by this
+	moved    func()
+	serial   func() uint64 // of the scope's snapshot
+	deliver  func(context.Context, reading)
+
+	cursor uint64 // run only: everything up to this generation has been read
+
+	mu    sync.Mutex
+	asked asked
+	wake  chan struct{}
+}
+
+// asked is what a catcher was asked for and has not done yet.
+type asked struct {
+	newer bool            // whatever is newer than the cursor
+	whole bool            // the whole scope
+	nodes map[string]life // these records, of at least this state
+}
+
+// reading is what was read from the bucket.
+type reading struct {
+	changes []change
+	whole   bool
+	began   uint64 // the serial of the snapshot when the reading began
+}
+
+func (a asked) empty() bool { return !a.newer && !a.whole && len(a.nodes) == 0 }
+
+func (k *catcher) ask(more asked) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked.newer = k.asked.newer || more.newer
+	k.asked.whole = k.asked.whole || more.whole
+	if k.asked.nodes == nil {
+		k.asked.nodes = map[string]life{}
+	}
+	maps.Copy(k.asked.nodes, more.nodes)
+	poke(k.wake)
+}
+
+func (k *catcher) take() asked {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	taken := k.asked
+	k.asked = asked{}
+	return taken
+}
+
+// run catches up when asked and every sync interval, until ctx is over. What could not be read is asked for again.
+func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
+	timer := time.NewTimer(jitter(k.interval))
+	defer timer.Stop()
+	retry := firstRetry
+	for round := 1; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-dropped:
+			k.ask(asked{newer: true})
+		case <-k.wake:
+		case <-timer.C:
+			k.ask(asked{newer: true, whole: round%wholeEvery == 0})
+			round++
+		}
+		todo := k.take()
+		if todo.empty() {
+			continue
+		}
+		err := k.do(ctx, todo)
+		k.report(ctx, err)
+		if err != nil {
+			k.mu.Lock()
+			k.asked.whole = k.asked.whole || todo.whole
+			k.mu.Unlock()
+			timer.Reset(jitter(min(retry, k.interval)))
+			retry = min(2*retry, lastRetry)
+			continue
+		}
+		retry = firstRetry
+		timer.Reset(jitter(k.interval))
+	}
+}
+
+func (k *catcher) report(ctx context.Context, err error) {
+	if k.trust == nil || ctx.Err() != nil {
+		return
+	}
+	if err == nil && k.trust.succeed(time.Now()) || err != nil && k.trust.fail() {
+		k.moved()
+	}
+}
+
+func (k *catcher) do(ctx context.Context, todo asked) error {
+	if todo.whole || todo.newer || len(todo.nodes) > fetchAtOnce {
+		r, err := k.read(ctx, todo.whole)
+		if err != nil {
+			return err
+		}
+		k.deliver(ctx, r)
+		for _, c := range r.changes {
+			if want, ok := todo.nodes[c.node]; ok && !c.id.before(want) {
+				delete(todo.nodes, c.node)
+			}
+		}
+	}
+	for node, want := range todo.nodes {
+		if err := k.fetch(ctx, node, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read returns what is newer than the cursor, or the whole scope. One look at the newest record says whether there is
+// anything to read.
+func (k *catcher) read(ctx context.Context, whole bool) (reading, error) {
+	r := reading{whole: whole, began: k.serial()}
+	newest, err := k.store.newest(ctx, k.scope)
+	if err != nil {
+		return r, err
+	}
+	if newest < k.cursor {
+		r.whole = true // the bucket went back, or was made anew
+	}
+	from := k.cursor + 1
+	if r.whole {
+		from = 1
+	}
+	if newest < from {
+		k.cursor = newest
+		return r, nil
+	}
+	r.changes, k.cursor, err = k.store.read(ctx, k.scope, from, newest)
+	return r, err
+}
+
+// fetch reads one record that is known to be of a state at least. A replica that answers may lag: it is asked again.
+func (k *catcher) fetch(ctx context.Context, node string, want life) error {
+	for i, wait := 0, firstRetry; i < fetchRetries; i, wait = i+1, 2*wait {
+		c, _, err := k.store.get(ctx, k.scope, node)
+		if err != nil {
+			return err
+		}
+		if c.kind != 0 && !c.id.before(want) {
+			k.deliver(ctx, reading{changes: []change{c}})
+			return nil
+		}
+		if !sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
+	k.ask(asked{newer: true})
+	return errStaleReplica
+}
+
+var errStaleReplica = errors.New("the bucket does not have what was announced")

@@ -1,0 +1,296 @@
+package rolebus
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+)
+
+// change is one fact about one node, in the only form that the inside knows: whatever the server sent has become a
+// change, or an error, at the border.
+type change struct {
+	kind       kind
+	node       string
+	id         life
+	generation uint64            // the record's revision; 0 in what is about to be written
+	base       uint64            // delta: the version that it changes
+	roles      []Role            // state: all roles, sorted
+	meta       map[string]string // state
+	added      []Role            // delta, sorted
+	removed    []Role            // delta, sorted
+}
+
+type kind int
+
+const (
+	kindState   kind = iota + 1 // whole in itself: a join, or a record written again
+	kindDelta                   // some roles added and removed
+	kindNotice                  // the record changed, but is too large to announce: fetch it
+	kindLeft                    // a tombstone: the node said goodbye
+	kindExpired                 // a tombstone: the node's lease ran out
+)
+
+var kindNames = map[kind]string{
+	kindState: "state", kindDelta: "delta", kindNotice: "notice", kindLeft: "left", kindExpired: "expired",
+}
+
+func (k kind) String() string    { return kindNames[k] }
+func (k kind) isTombstone() bool { return k == kindLeft || k == kindExpired }
+
+func (k kind) reason() Reason {
+	if k == kindLeft {
+		return ReasonLeft
+	}
+	return ReasonExpired
+}
+
+// The wire form, version 1. A stored message has the whole state as a JSON body, for whoever reads the bucket, and the
+// change in its headers, for whoever hears the announcement, which has no body. docs/PROTOCOL.md describes both.
+const (
+	wireFormat = 1
+	maxNumber  = 1 << 53 // of an incarnation or a version: what JSON numbers hold exactly in every language
+	maxHeaders = 16 << 10
+
+	hdrFormat      = "Rolebus-Format"
+	hdrChange      = "Rolebus-Change"
+	hdrIncarnation = "Rolebus-Incarnation"
+	hdrVersion     = "Rolebus-Version"
+	hdrBase        = "Rolebus-Base"
+	hdrRoles       = "Rolebus-Roles"
+	hdrMeta        = "Rolebus-Meta"
+	hdrAdded       = "Rolebus-Added"
+	hdrRemoved     = "Rolebus-Removed"
+)
+
+// wireRecord is the body of a stored message: a record, or with a reason a tombstone.
+type wireRecord struct {
+	Format      int               `json:"format"`
+	Scope       string            `json:"scope"`
+	Node        string            `json:"node"`
+	Incarnation uint64            `json:"incarnation"`
+	Version     uint64            `json:"version"`
+	Roles       []Role            `json:"roles,omitzero"`
+	Meta        map[string]string `json:"meta,omitempty"`
+	Gone        string            `json:"gone,omitempty"`
+}
+
+// encode returns the headers and the body of the message that stores a change. The roles and the metadata of the whole
+// record come from c even if it is a delta: the body is always the whole state.
+func encode(scope string, c change) (nats.Header, []byte, error) {
+	record := wireRecord{
+		Format: wireFormat, Scope: scope, Node: c.node, Incarnation: c.id.incarnation, Version: c.id.version,
+	}
+	if c.kind.isTombstone() {
+		record.Gone = c.kind.String()
+	} else {
+		record.Roles, record.Meta = append([]Role{}, c.roles...), c.meta
+	}
+	body, err := marshalJSON(record)
+	if err != nil {
+		return nil, nil, err
+	}
+	hdr, err := encodeHeaders(c)
+	return hdr, body, err
+}
+
+func encodeHeaders(c change) (nats.Header, error) {
+	hdr := nats.Header{
+		hdrFormat:      {strconv.Itoa(wireFormat)},
+		hdrIncarnation: {strconv.FormatUint(c.id.incarnation, 10)},
+		hdrVersion:     {strconv.FormatUint(c.id.version, 10)},
+	}
+	details := nats.Header{}
+	var errs []error
+	put := func(name string, v any) {
+		raw, err := marshalJSON(v)
+		errs = append(errs, err)
+		details[name] = []string{string(raw)}
+	}
+	switch c.kind {
+	case kindState:
+		put(hdrRoles, append([]Role{}, c.roles...))
+		if len(c.meta) > 0 {
+			put(hdrMeta, c.meta)
+		}
+	case kindDelta:
+		details[hdrBase] = []string{strconv.FormatUint(c.base, 10)}
+		if len(c.added) > 0 {
+			put(hdrAdded, c.added)
+		}
+		if len(c.removed) > 0 {
+			put(hdrRemoved, c.removed)
+		}
+	}
+	kind, size := c.kind, 0
+	for name, values := range details {
+		size += len(name) + len(values[0])
+	}
+	if size > maxHeaders {
+		kind, details = kindNotice, nil // a server refuses headers over 64 KiB
+	}
+	maps.Copy(hdr, details)
+	hdr[hdrChange] = []string{kind.String()}
+	return hdr, errors.Join(errs...)
+}
+
+// decodeAnnouncement reads what the server republished for a stored change: headers alone.
+func decodeAnnouncement(subj subjects, hdr nats.Header, subject string) (scope string, c change, err error) {
+	scope, c.node, err = subj.parseChange(subject)
+	if err != nil {
+		return "", change{}, err
+	}
+	if got := hdr.Get("Nats-Stream"); got != subj.stream() {
+		return "", change{}, fmt.Errorf("not republished by stream %q but by %q", subj.stream(), clip(got))
+	}
+	if got := hdr.Get("Nats-Subject"); got != subj.record(scope, c.node) {
+		return "", change{}, fmt.Errorf("announces the record %q", clip(got))
+	}
+	if c.generation, err = number(hdr, "Nats-Sequence", 1<<63); err != nil {
+		return "", change{}, err
+	}
+	if err := c.decodeHeaders(hdr); err != nil {
+		return "", change{}, err
+	}
+	return scope, c, c.checkScheduler(subj, hdr, scope)
+}
+
+func (c *change) decodeHeaders(hdr nats.Header) (err error) {
+	if err := checkFormat(hdr.Get(hdrFormat)); err != nil {
+		return err
+	}
+	if c.id.incarnation, err = number(hdr, hdrIncarnation, maxNumber); err != nil {
+		return err
+	}
+	if c.id.version, err = number(hdr, hdrVersion, maxNumber); err != nil {
+		return err
+	}
+	switch name := hdr.Get(hdrChange); name {
+	case kindState.String():
+		c.kind = kindState
+		if c.roles, err = roleList(hdr, hdrRoles); err != nil {
+			return err
+		}
+		if raw := hdr.Get(hdrMeta); raw != "" {
+			if err := unmarshal(raw, &c.meta); err != nil {
+				return fmt.Errorf("%s: %w", hdrMeta, err)
+			}
+		}
+	case kindDelta.String():
+		c.kind = kindDelta
+		if c.base, err = number(hdr, hdrBase, maxNumber); err != nil {
+			return err
+		}
+		if c.base >= c.id.version {
+			return fmt.Errorf("version %d follows version %d", c.id.version, c.base)
+		}
+		if c.added, err = roleList(hdr, hdrAdded); err != nil {
+			return err
+		}
+		if c.removed, err = roleList(hdr, hdrRemoved); err != nil {
+			return err
+		}
+	case kindNotice.String():
+		c.kind = kindNotice
+	case kindLeft.String():
+		c.kind = kindLeft
+	case kindExpired.String():
+		c.kind = kindExpired
+	default:
+		return fmt.Errorf("%s: unknown value %q", hdrChange, clip(name))
+	}
+	return nil
+}
+
+// decodeRecord reads a stored message, whose body is the whole state.
+func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, generation uint64) (string, change, error) {
+	scope, node, err := subj.parseRecord(subject)
+	if err != nil {
+		return "", change{}, err
+	}
+	var record wireRecord
+	if err := unmarshal(string(body), &record); err != nil {
+		return "", change{}, fmt.Errorf("body: %w", err)
+	}
+	if err := checkFormat(strconv.Itoa(record.Format)); err != nil {
+		return "", change{}, err
+	}
+	if record.Scope != scope || record.Node != node {
+		return "", change{}, fmt.Errorf("record is of node %q in scope %q", clip(record.Node), clip(record.Scope))
+	}
+	c := change{
+		kind: kindState, node: node, id: life{record.Incarnation, record.Version}, generation: generation,
+		roles: roleSet(record.Roles), meta: record.Meta,
+	}
+	switch record.Gone {
+	case "":
+	case kindLeft.String():
+		c.kind = kindLeft
+	case kindExpired.String():
+		c.kind = kindExpired
+	default:
+		return "", change{}, fmt.Errorf("gone for an unknown reason %q", clip(record.Gone))
+	}
+	// A tombstone is a deleted key for every KV client, so a delete by anything else is not one of ours.
+	if deleted := hdr.Get("KV-Operation") != ""; deleted != c.kind.isTombstone() {
+		return "", change{}, errors.New("deleted, but not by a tombstone")
+	}
+	if id := c.id; id.incarnation == 0 || id.incarnation > maxNumber || id.version == 0 || id.version > maxNumber {
+		return "", change{}, fmt.Errorf("incarnation %d, version %d: out of range", id.incarnation, id.version)
+	}
+	if err := checkRoles(c.roles); err != nil {
+		return "", change{}, err
+	}
+	return scope, c, c.checkScheduler(subj, hdr, scope)
+}
+
+// checkScheduler refuses what a schedule wrote, unless it is a tombstone from the node's own lease: anybody may aim a
+// schedule at any record.
+func (c *change) checkScheduler(subj subjects, hdr nats.Header, scope string) error {
+	scheduler := hdr.Get("Nats-Scheduler")
+	if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {
+		return nil
+	}
+	return fmt.Errorf("%s written by the schedule %q", c.kind, clip(scheduler))
+}
+
+func checkFormat(format string) error {
+	if format != strconv.Itoa(wireFormat) {
+		return fmt.Errorf("wire format %q, this version reads %d", clip(format), wireFormat)
+	}
+	return nil
+}
+
+func number(hdr nats.Header, name string, limit uint64) (uint64, error) {
+	n, err := strconv.ParseUint(hdr.Get(name), 10, 64)
+	if err != nil || n == 0 || n > limit {
+		return 0, fmt.Errorf("%s: %q is not a number from 1 to %d", name, clip(hdr.Get(name)), limit)
+	}
+	return n, nil
+}
+
+func roleList(hdr nats.Header, name string) ([]Role, error) {
+	raw := hdr.Get(name)
+	if raw == "" {
+		return nil, nil
+	}
+	var roles []Role
+	if err := unmarshal(raw, &roles); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := checkRoles(roles); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return roleSet(roles), nil
+}
+
+func unmarshal(raw string, v any) error {
+	if !utf8.ValidString(raw) {
+		return errors.New("not UTF-8")
+	}
+	return json.Unmarshal([]byte(raw), v)
+}

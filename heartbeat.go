@@ -1,0 +1,392 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// leaseAhead is how many versions a lease may bury beyond the one that stood when it was armed. So a change of
+	// roles needs no new lease, and a crash right after it still finds a switch that fits.
+	leaseAhead = 1000
+
+	firstRetry = 20 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// keeper brings this node's record in one scope to what the node wants to be, and keeps its lease. All its fields are
+// its goroutine's own once run has started.
+//
+//	         role change            refused
+//	kept  ----------------> write ----------> recover: read the record, then
+//	 ^  \                     |                 mine                  adopt it
+//	 |   \ every TTL/3        | done            a newer life's        stop: ErrSuperseded
+//	 |    +------> arm -------+                 a tombstone, older,
+//	 +-------------- done ----+                 unreadable, missing   write it again, above all that a lease may bury
+type keeper struct {
+	store store
+	clock *clock
+	trust *trust
+	scope string
+	node  string
+	meta  map[string]string
+	ttl   time.Duration
+	want  *intent
+	nudge chan struct{}  // something happened to the record, or the connection is back: look now
+	moved func()         // contact was lost or regained
+	lives func(n uint64) // told of the incarnation before it is used
+
+	id         life
+	generation uint64
+	roles      []Role // as the record has them
+	bound      uint64 // the highest version that a lease of this life may bury
+	written    bool   // a record of this life may be in the bucket
+}
+
+// join takes the node's place in the scope: a new life, with a record and a lease.
+func (k *keeper) join(ctx context.Context) error {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := k.tryJoin(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errNoBucket):
+			err = k.store.ensure(ctx)
+		}
+		if err != nil && !errors.Is(err, errConflict) {
+			return err
+		}
+		if !sleep(ctx, jitter(wait)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (k *keeper) tryJoin(ctx context.Context) error {
+	found, generation, err := k.store.get(ctx, k.scope, k.node)
+	if err != nil {
+		return err
+	}
+	k.id = life{incarnation: max(uint64(time.Now().UnixMilli()), found.id.incarnation+1)}
+	k.bound = 0
+	k.lives(k.id.incarnation)
+	if err := k.rewrite(ctx, generation); err != nil {
+		return err
+	}
+	if found.kind == kindState {
+		// The life before this one may have armed the lease once more before its record was taken over.
+		return k.arm(ctx)
+	}
+	return nil
+}
+
+// run keeps the record and the lease until ctx is over, and then returns nil, or until a newer life has taken the
+// record over, and then returns ErrSuperseded.
+func (k *keeper) run(ctx context.Context) error {
+	beatDue := time.Now().Add(k.interval())
+	timer := time.NewTimer(time.Until(beatDue))
+	defer timer.Stop()
+	retry := firstRetry
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.want.wake:
+		case <-k.nudge:
+			beatDue = time.Now()
+		case <-timer.C:
+		}
+		err := k.step(ctx, !time.Now().Before(beatDue))
+		if err == nil && !time.Now().Before(beatDue) {
+			beatDue = time.Now().Add(k.interval())
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ErrSuperseded):
+			return err
+		case err != nil:
+			if k.trust.fail() {
+				k.moved()
+			}
+			k.want.fail(err)
+			timer.Reset(jitter(retry))
+			retry = min(2*retry, lastRetry, k.ttl/6)
+			beatDue = time.Now()
+		default:
+			retry = firstRetry
+			timer.Reset(time.Until(beatDue))
+		}
+	}
+}
+
+// step does what there is to do. It gives up early enough for another attempt before the lease ends.
+func (k *keeper) step(ctx context.Context, beat bool) error {
+	ctx, cancel := context.WithTimeout(ctx, max(k.ttl/3, time.Second))
+	defer cancel()
+	if err := k.update(ctx); err != nil || !beat {
+		return err
+	}
+	return k.beat(ctx)
+}
+
+func (k *keeper) interval() time.Duration { return jitter(k.ttl / 3) }
+
+// jitter returns nine tenths of d or a little more.
+func jitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
+
+// update writes the record if the node wants to be something else. Several waiting changes leave in one write.
+func (k *keeper) update(ctx context.Context) error {
+	roles, rev, pending := k.want.current()
+	if !pending {
+		return nil
+	}
+	c := change{
+		kind: kindDelta, node: k.node, id: life{k.id.incarnation, k.id.version + 1}, base: k.id.version,
+		roles: roles, meta: k.meta, added: missing(roles, k.roles), removed: missing(k.roles, roles),
+	}
+	if len(c.added)+len(c.removed) > 0 {
+		if c.id.version > k.bound {
+			poke(k.want.wake) // again, with a lease that reaches as far
+			return k.beat(ctx)
+		}
+		generation, err := k.store.put(ctx, k.scope, c, k.generation)
+		if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
+			poke(k.want.wake) // again, unless recovering does it
+			return k.recover(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		k.id, k.generation, k.roles = c.id, generation, roles
+		k.succeeded()
+	}
+	k.want.confirm(rev, k.id)
+	return nil
+}
+
+// beat arms the lease anew. If that is refused, the record is not what it was: find out and put it right.
+func (k *keeper) beat(ctx context.Context) error {
+	err := k.arm(ctx)
+	if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
+		return k.recover(ctx)
+	}
+	if err == nil {
+		k.succeeded()
+	}
+	return err
+}
+
+func (k *keeper) arm(ctx context.Context) error {
+	now, err := k.clock.now(ctx)
+	if err != nil {
+		return err
+	}
+	bound := k.id.version + leaseAhead
+	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}}
+	if err := k.store.arm(ctx, k.scope, c, now.Add(k.ttl), k.generation); err != nil {
+		return err
+	}
+	k.bound = max(k.bound, bound)
+	return nil
+}
+
+// recover finds out why the record is not what it was.
+func (k *keeper) recover(ctx context.Context) error {
+	found, generation, err := k.store.get(ctx, k.scope, k.node)
+	if errors.Is(err, errNoBucket) {
+		if err := k.store.ensure(ctx); err != nil {
+			return err
+		}
+		found, generation, err = change{}, 0, nil
+	}
+	if err != nil {
+		return err
+	}
+	switch mine := found.id.incarnation == k.id.incarnation; {
+	case found.id.incarnation > k.id.incarnation:
+		return fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found.id.incarnation, k.id.incarnation)
+	case mine && found.kind == kindState && !found.id.before(k.id):
+		// Written, but the acknowledgement was lost; or the bucket was restored and has other generations.
+		k.id, k.generation, k.roles = found.id, generation, found.roles
+		if err = k.arm(ctx); err == nil {
+			k.succeeded()
+		}
+		return err
+	case mine && found.kind == kindExpired:
+		if k.trust.staleSince(time.Now()).IsZero() {
+			k.trust.shake(time.Now())
+		}
+		k.clock.reset()
+		k.bound = max(k.bound, found.id.version)
+	}
+	if err := k.rewrite(ctx, generation); err != nil {
+		return err
+	}
+	k.succeeded()
+	return nil
+}
+
+// rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever
+// stands without a switch; the version is above everything that an earlier lease of this life could bury.
+func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
+	roles, rev, _ := k.want.current()
+	k.id.version, k.generation = max(k.id.version, k.bound)+1, replaces
+	if err := k.arm(ctx); err != nil {
+		return err
+	}
+	c := change{kind: kindState, node: k.node, id: k.id, roles: roles, meta: k.meta}
+	k.written = true
+	generation, err := k.store.put(ctx, k.scope, c, replaces)
+	if err != nil {
+		return err
+	}
+	k.generation, k.roles = generation, roles
+	k.want.confirm(rev, k.id)
+	return nil
+}
+
+func (k *keeper) succeeded() {
+	if k.trust.succeed(time.Now()) {
+		k.moved()
+	}
+}
+
+// goodbye takes the record down, if it is still there and this life's. It is called when run has returned.
+func (k *keeper) goodbye(ctx context.Context) error {
+	if !k.written {
+		return nil
+	}
+	c := change{kind: kindLeft, node: k.node, id: life{k.id.incarnation, max(k.id.version, k.bound)}}
+	generation := k.generation
+	for wait := firstRetry; ; wait *= 2 {
+		err := k.store.bury(ctx, k.scope, c, generation)
+		if errors.Is(err, errNoBucket) {
+			return nil // and the record with it
+		}
+		if !errors.Is(err, errConflict) {
+			return err
+		}
+		found, now, err := k.store.get(ctx, k.scope, k.node)
+		if err != nil {
+			return err
+		}
+		if found.kind != kindState || found.id.incarnation != k.id.incarnation {
+			return nil
+		}
+		generation = now
+		if !sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// intent is what a node wants to be in a scope, and how much of it the bucket holds.
+type intent struct {
+	wake chan struct{} // the keeper has something to do
+
+	mu        sync.Mutex
+	roles     []Role // sorted, never changed in place
+	rev       uint64 // counts the changes wanted
+	confirmed uint64 // the newest rev that the bucket holds
+	id        life   // of the record that holds it
+	err       error  // why the last attempt did not work
+	moved     chan struct{}
+}
+
+func newIntent(roles []Role) *intent {
+	return &intent{wake: make(chan struct{}, 1), roles: roles, rev: 1, moved: make(chan struct{})}
+}
+
+// edit changes what is wanted, unless check objects; it returns the rev to wait for.
+func (w *intent) edit(next func([]Role) []Role, check func([]Role) error) (uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	roles := next(w.roles)
+	if len(missing(roles, w.roles)) == 0 && len(missing(w.roles, roles)) == 0 {
+		return w.rev, nil
+	}
+	if err := check(roles); err != nil {
+		return 0, err
+	}
+	w.roles = roles
+	w.rev++
+	poke(w.wake)
+	return w.rev, nil
+}
+
+func (w *intent) current() (roles []Role, rev uint64, pending bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.roles, w.rev, w.rev != w.confirmed
+}
+
+func (w *intent) confirm(rev uint64, id life) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.confirmed, w.id, w.err = rev, id, nil
+	close(w.moved)
+	w.moved = make(chan struct{})
+}
+
+func (w *intent) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
+}
+
+// status returns the record that holds a rev, if the bucket has it, and else a channel that is closed when that may
+// have changed, and why the last attempt did not work.
+func (w *intent) status(rev uint64) (id life, held bool, moved <-chan struct{}, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.id, w.confirmed >= rev, w.moved, w.err
+}
+
+// poke wakes whoever reads the channel, which has room for one.
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// clock is the server's clock: asked for now and then, carried on by this process's monotonic clock between.
+type clock struct {
+	ask func(context.Context) (time.Time, error)
+
+	mu     sync.Mutex
+	server time.Time // what the server said
+	at     time.Time // when it was asked; zero: ask again
+}
+
+const clockAge = time.Minute
+
+// now returns the server's time, too late by one round trip at the most.
+func (c *clock) now(ctx context.Context) (time.Time, error) {
+	c.mu.Lock()
+	server, at := c.server, c.at
+	c.mu.Unlock()
+	if !at.IsZero() && time.Since(at) < clockAge {
+		return server.Add(time.Since(at)), nil
+	}
+	at = time.Now()
+	server, err := c.ask(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	c.mu.Lock()
+	c.server, c.at = server, at
+	c.mu.Unlock()
+	return server.Add(time.Since(at)), nil
+}
+
+func (c *clock) reset() {
+	c.mu.Lock()
+	c.at = time.Time{}
+	c.mu.Unlock()
+}

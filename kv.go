@@ -1,0 +1,332 @@
+package rolebus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// store is what a scope needs of the bucket. kv is the one that talks JetStream; tests have another.
+type store interface {
+	// subscribe starts to hear the announcements of a scope.
+	subscribe(ctx context.Context, scope string) (*feed, error)
+	// newest returns the generation of the record of the scope that was written last; 0 if it has none.
+	newest(ctx context.Context, scope string) (uint64, error)
+	// read returns the records of the scope whose generation is at least from, in that order, up to at least the
+	// generation to, and the generation of the last one.
+	read(ctx context.Context, scope string, from, to uint64) ([]change, uint64, error)
+	// get returns a node's record, which is the zero change if there is none or it cannot be read, and its generation.
+	get(ctx context.Context, scope, node string) (change, uint64, error)
+	// put writes a record in the place of the one of a generation, else errConflict.
+	put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error)
+	// arm sets the dead-man's switch: at that time of its own clock the server writes c over the record, provided
+	// now, not then, that the record is of a generation, else errConflict.
+	arm(ctx context.Context, scope string, c change, at time.Time, record uint64) error
+	// bury writes a tombstone in the place of the record of a generation, and disarms the switch.
+	bury(ctx context.Context, scope string, c change, replaces uint64) error
+	// now returns the server's clock.
+	now(ctx context.Context) (time.Time, error)
+	// ensure makes the bucket if it is missing, or mends its settings.
+	ensure(ctx context.Context) error
+	// check returns ErrTooLarge if the message that stores c is larger than the server takes.
+	check(scope string, c change) error
+	// decode reads an announcement.
+	decode(msg *nats.Msg) (change, error)
+}
+
+// feed is a subscription to the announcements of one scope.
+type feed struct {
+	messages chan *nats.Msg
+	dropped  <-chan nats.SubStatus // a message was dropped, because the scope's loop fell behind
+	stop     func()
+}
+
+const (
+	feedSize      = 4096 // announcements that may wait for a scope's loop
+	pageSize      = 2000 // records asked for at a time
+	tombstoneTTL  = "1h" // endMemory
+	readerTimeout = 30 * time.Second
+)
+
+// kv is the bucket on a NATS server.
+type kv struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	subj     subjects
+	timeout  time.Duration
+	settings settings
+	stream   jetstream.Stream // set by the first ensure; a handle, which outlives the stream
+	limit    int64            // the largest message that the stream takes, -1 for any; set by the first ensure
+	noise    *noise
+}
+
+func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
+	subject := k.subj.scopeChanges(scope)
+	messages := make(chan *nats.Msg, feedSize)
+	sub, err := k.nc.ChanSubscribe(subject, messages)
+	if err != nil {
+		return nil, k.explain("subscribe", subject, err)
+	}
+	f := &feed{
+		messages: messages,
+		dropped:  sub.StatusChanged(nats.SubscriptionSlowConsumer),
+		stop:     func() { _ = sub.Unsubscribe() }, // fails only if the connection is closed already
+	}
+	// A refusal of the subscription comes before the answer to a flush.
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	if err = k.nc.FlushWithContext(ctx); err == nil {
+		err = k.refused(subject)
+	}
+	if err != nil {
+		f.stop()
+		return nil, k.explain("subscribe", subject, err)
+	}
+	return f, nil
+}
+
+func (k *kv) newest(ctx context.Context, scope string) (uint64, error) {
+	msg, err := k.last(ctx, k.subj.scopeRecords(scope))
+	if msg == nil {
+		return 0, err
+	}
+	return msg.Sequence, nil
+}
+
+func (k *kv) get(ctx context.Context, scope, node string) (change, uint64, error) {
+	subject := k.subj.record(scope, node)
+	msg, err := k.last(ctx, subject)
+	if msg == nil {
+		return change{}, 0, err
+	}
+	_, c, err := decodeRecord(k.subj, msg.Header, subject, msg.Data, msg.Sequence)
+	if err != nil {
+		k.noise.ignore(subject, err)
+		return change{}, msg.Sequence, nil
+	}
+	return c, msg.Sequence, nil
+}
+
+// last returns the newest message of a subject, nil if there is none.
+func (k *kv) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	msg, err := k.stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return msg, k.explain("read", "$JS.API.DIRECT.GET."+k.subj.stream()+"."+subject, err)
+}
+
+func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes []change, last uint64, err error) {
+	if to == 0 {
+		return nil, 0, nil
+	}
+	name := "rolebus-" + rand.Text()
+	cfg := jetstream.ConsumerConfig{
+		Name: name, FilterSubject: k.subj.scopeRecords(scope), AckPolicy: jetstream.AckNonePolicy,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: readerTimeout,
+	}
+	cctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	consumer, err := k.js.CreateConsumer(cctx, k.subj.stream(), cfg)
+	if err != nil {
+		api := "$JS.API.CONSUMER.CREATE." + k.subj.stream() + "." + name + "." + cfg.FilterSubject
+		return nil, 0, k.explain("read", api, err)
+	}
+	defer func() {
+		// Also when ctx is over: nothing is left on the server. If this fails the server removes it by itself.
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.timeout)
+		defer cancel()
+		_ = k.js.DeleteConsumer(dctx, k.subj.stream(), name)
+	}()
+	for wait := firstRetry; ; wait *= 2 {
+		page, err := consumer.FetchNoWait(pageSize)
+		if err != nil {
+			return nil, 0, k.explain("read", "$JS.API.CONSUMER.MSG.NEXT."+k.subj.stream()+"."+name, err)
+		}
+		for msg := range page.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return nil, 0, fmt.Errorf("read: %w", err)
+			}
+			last = meta.Sequence.Stream
+			_, c, err := decodeRecord(k.subj, msg.Headers(), msg.Subject(), msg.Data(), last)
+			if err != nil {
+				k.noise.ignore(msg.Subject(), err)
+				continue
+			}
+			changes = append(changes, c)
+			wait = firstRetry
+		}
+		if last >= to {
+			return changes, last, nil
+		}
+		if err := page.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+			return nil, 0, k.explain("read", "$JS.API.CONSUMER.MSG.NEXT."+k.subj.stream()+"."+name, err)
+		}
+		// A replica that lags has not got them yet, or they were purged meanwhile.
+		if !sleep(cctx, wait) {
+			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(cctx))
+		}
+	}
+}
+
+func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {
+	hdr, body, err := encode(scope, c)
+	if err != nil {
+		return 0, err
+	}
+	subject := k.subj.record(scope, c.node)
+	expect(hdr, replaces, "")
+	ack, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
+	if err != nil {
+		return 0, k.explain("write", subject, err)
+	}
+	return ack.Sequence, nil
+}
+
+func (k *kv) arm(ctx context.Context, scope string, c change, at time.Time, record uint64) error {
+	hdr, body, err := encode(scope, c)
+	if err != nil {
+		return err
+	}
+	target, subject := k.subj.record(scope, c.node), k.subj.lease(scope, c.node)
+	hdr.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	hdr.Set("Nats-Schedule-Target", target)
+	hdr.Set("Nats-Schedule-TTL", tombstoneTTL)
+	hdr.Set("KV-Operation", "DEL")
+	expect(hdr, record, target)
+	_, err = k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
+	return k.explain("heartbeat", subject, err)
+}
+
+func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) error {
+	hdr, body, err := encode(scope, c)
+	if err != nil {
+		return err
+	}
+	subject := k.subj.record(scope, c.node)
+	hdr.Set("KV-Operation", "DEL")
+	hdr.Set("Nats-TTL", tombstoneTTL)
+	hdr.Set("Nats-Scheduler", k.subj.lease(scope, c.node))
+	hdr.Set("Nats-Schedule-Next", "purge")
+	expect(hdr, replaces, "")
+	_, err = k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
+	return k.explain("goodbye", subject, err)
+}
+
+func expect(hdr nats.Header, generation uint64, subject string) {
+	hdr.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(generation, 10))
+	if subject != "" {
+		hdr.Set("Nats-Expected-Last-Subject-Sequence-Subject", subject)
+	}
+}
+
+func (k *kv) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	if !k.nc.IsConnected() {
+		// The client would keep it and send it later. A heartbeat that comes late is a switch that fires at once.
+		return nil, nats.ErrDisconnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	return k.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+}
+
+func (k *kv) check(scope string, c change) error {
+	hdr, body, err := encode(scope, c)
+	if err != nil {
+		return err
+	}
+	limit := k.nc.MaxPayload()
+	if k.limit >= 0 && k.limit < limit {
+		limit = k.limit
+	}
+	const serverHeaders = 1024 // what the client and the server add
+	if size := int64(len(body) + headerSize(hdr) + serverHeaders); size > limit {
+		return fmt.Errorf("%w: the record takes %d bytes, the server takes %d", ErrTooLarge, size, limit)
+	}
+	return nil
+}
+
+func headerSize(hdr nats.Header) int {
+	size := len("NATS/1.0\r\n\r\n")
+	for name, values := range hdr {
+		size += len(name) + len(values[0]) + len(": \r\n")
+	}
+	return size
+}
+
+func (k *kv) now(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	stream, err := k.js.Stream(ctx, k.subj.stream())
+	if err != nil {
+		return time.Time{}, k.explain("ask the server's time", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
+	}
+	return stream.CachedInfo().TimeStamp, nil
+}
+
+func (k *kv) decode(msg *nats.Msg) (change, error) {
+	_, c, err := decodeAnnouncement(k.subj, msg.Header, msg.Subject)
+	return c, err
+}
+
+// refused returns the server's refusal of a subject, if that is the last thing that it refused on this connection.
+func (k *kv) refused(subject string) error {
+	err := k.nc.LastError()
+	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), strconv.Quote(subject)) {
+		return err
+	}
+	return nil
+}
+
+// codes of the server's API that nats.go has no name for.
+const (
+	codeNoPeers     jetstream.ErrorCode = 10005
+	codeNotReplicas jetstream.ErrorCode = 10074
+)
+
+// explain turns an error of NATS into one of ours, beside which the cause stays matchable.
+func (k *kv) explain(op, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrNoStreamResponse),
+		errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
+	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum,
+		errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
+	}
+	// The server refuses a publish without an answer to it; the request then runs into its timeout.
+	if refusal := k.refused(subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%s: %w: %w", op, refusal, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// sleep waits; false if ctx was over first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,306 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// member is one stay in a scope, from join to leave. Its loop is the only writer of the scope's snapshot; its catcher
+// reads the bucket for the loop; its keeper, which an observer has not, writes this node's own record. What the keeper
+// writes comes back to the loop by the same road as everybody else's.
+type member struct {
+	scope   *Scope
+	bus     *Bus
+	feed    *feed
+	trust   *trust
+	catcher *catcher
+	keeper  *keeper // nil for an observer
+	own     atomic.Uint64
+
+	readings chan reading
+	moved    chan struct{} // contact was lost or regained
+
+	ctx     context.Context // over when the stay ends
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // the loop, the catcher and what feeds it
+	keeping sync.WaitGroup // the keeper
+	kctx    context.Context
+	stop    context.CancelFunc // of kctx
+}
+
+func newMember(s *Scope, roles []Role) *member {
+	b := s.bus
+	m := &member{
+		scope: s, bus: b,
+		readings: make(chan reading), moved: make(chan struct{}, 1),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.kctx, m.stop = context.WithCancel(m.ctx)
+	patience := 2 * b.opts.ttl / 3
+	if b.opts.observer {
+		patience = 2*b.opts.sync + b.opts.timeout
+	}
+	m.trust = newTrust(time.Now(), patience, b.opts.grace())
+	m.catcher = &catcher{
+		store: b.store, scope: s.name, interval: b.opts.sync, moved: func() { poke(m.moved) },
+		serial: func() uint64 { return s.snap.Load().serial }, deliver: m.deliver, wake: make(chan struct{}, 1),
+	}
+	if b.opts.observer {
+		m.catcher.trust = m.trust
+		return m
+	}
+	m.keeper = &keeper{
+		store: b.store, clock: b.clock, trust: m.trust, scope: s.name, node: b.opts.node, meta: b.opts.meta,
+		ttl: b.opts.ttl, want: newIntent(roles), nudge: make(chan struct{}, 1),
+		moved: func() { poke(m.moved) }, lives: m.own.Store,
+	}
+	return m
+}
+
+// start joins: it hears the announcements, loads the records, applies what was announced meanwhile, arms the lease and
+// writes the record. It returns when the snapshot holds all of that; after an error nothing is left.
+func (m *member) start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.end(leftSnapshot))
+		}
+	}()
+	if m.keeper != nil {
+		roles, _, _ := m.keeper.want.current()
+		if err := m.checkSize(roles); err != nil {
+			return err
+		}
+	}
+	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
+		return err
+	}
+	first, err := m.catcher.read(ctx, true)
+	if err != nil {
+		return err
+	}
+	m.wg.Go(func() { m.loop(first) })
+	m.wg.Go(func() { m.catcher.run(m.ctx, m.droppedNews()) })
+	if m.keeper == nil {
+		return nil
+	}
+	if err := m.keeper.join(ctx); err != nil {
+		return err
+	}
+	m.keeping.Go(func() {
+		if err := m.keeper.run(m.kctx); err != nil {
+			m.bus.cancel(err)
+		}
+	})
+	return m.confirmed(ctx, 1)
+}
+
+// droppedNews passes on that the client dropped announcements.
+func (m *member) droppedNews() <-chan struct{} {
+	dropped := make(chan struct{}, 1)
+	m.wg.Go(func() {
+		for {
+			select {
+			case _, ok := <-m.feed.dropped:
+				if !ok {
+					return
+				}
+				poke(dropped)
+			case <-m.ctx.Done():
+				return
+			}
+		}
+	})
+	return dropped
+}
+
+// loop applies what is heard and read, one snapshot after another.
+func (m *member) loop(first reading) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	m.apply(news{changes: first.changes, whole: true, began: first.began}, true)
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case msg := <-m.feed.messages:
+			m.apply(news{changes: m.gather(msg)}, false)
+		case r := <-m.readings:
+			m.apply(news{changes: r.changes, whole: r.whole, began: r.began}, true)
+		case <-m.moved:
+			m.apply(news{}, false)
+		case <-timer.C:
+			m.catcher.ask(asked{whole: true})
+		}
+		if due := m.scope.snap.Load().due(); !due.IsZero() {
+			timer.Reset(max(time.Until(due), m.bus.opts.ttl/6))
+		}
+	}
+}
+
+// gather decodes a message and those that wait behind it: a burst makes one snapshot.
+func (m *member) gather(msg *nats.Msg) []change {
+	var changes []change
+	for n := len(m.feed.messages); ; n-- {
+		c, err := m.bus.store.decode(msg)
+		if err != nil {
+			m.bus.noise.ignore(msg.Subject, err)
+		} else {
+			changes = append(changes, c)
+		}
+		if n == 0 {
+			return changes
+		}
+		msg = <-m.feed.messages
+	}
+}
+
+func (m *member) apply(n news, read bool) {
+	now := time.Now()
+	n.now, n.grace, n.own = now, m.bus.opts.grace(), m.own.Load()
+	n.believe = m.trust.believes(now)
+	snap := m.scope.snap.Load()
+	next, fetch := snap.apply(n)
+	// Contact is back when the heartbeat says so and the bucket was read since.
+	if since := m.trust.staleSince(now); since != next.stale && (read || !since.IsZero()) {
+		next = next.withStale(since)
+	}
+	if next != snap {
+		m.scope.publish(next)
+	}
+	if len(fetch) > 0 {
+		m.catcher.ask(asked{nodes: fetch})
+	}
+	for _, c := range n.changes {
+		mine := m.keeper != nil && c.node == m.keeper.node && n.own > 0
+		if mine && (c.id.incarnation > n.own || c.id.incarnation == n.own && c.kind.isTombstone()) {
+			poke(m.keeper.nudge)
+		}
+	}
+}
+
+func (m *member) deliver(ctx context.Context, r reading) {
+	select {
+	case m.readings <- r:
+	case <-ctx.Done():
+	}
+}
+
+// connected is called when the connection is back.
+func (m *member) connected() {
+	m.catcher.ask(asked{whole: true})
+	if m.keeper != nil {
+		poke(m.keeper.nudge)
+	}
+}
+
+// disconnected is called when the connection is lost.
+func (m *member) disconnected() {
+	if m.trust.fail() {
+		poke(m.moved)
+	}
+}
+
+// change makes the node want to be something else, and waits until it is.
+func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
+	rev, err := m.keeper.want.edit(next, m.checkSize)
+	if err != nil {
+		return err
+	}
+	return m.confirmed(ctx, rev)
+}
+
+func (m *member) checkSize(roles []Role) error {
+	return m.bus.store.check(m.scope.name, change{
+		kind: kindState, node: m.keeper.node, id: life{maxNumber, maxNumber}, roles: roles, meta: m.keeper.meta,
+	})
+}
+
+// confirmed waits until the bucket, and then the snapshot, hold what was wanted at a rev.
+func (m *member) confirmed(ctx context.Context, rev uint64) error {
+	var err error
+	for {
+		id, held, moved, cause := m.keeper.want.status(rev)
+		if held {
+			return m.visible(ctx, id)
+		}
+		if cause != nil {
+			err = cause
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return notConfirmed(ctx, err)
+		case <-m.bus.ctx.Done():
+			return m.bus.endedOr(ctx)
+		case <-m.ctx.Done():
+			return ErrNotJoined
+		}
+	}
+}
+
+// visible waits until the snapshot shows the node's own record. The announcement may have been lost: then the record
+// is fetched.
+func (m *member) visible(ctx context.Context, id life) error {
+	const patience = 250 * time.Millisecond
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for snap := m.scope.snap.Load(); ; snap = m.scope.snap.Load() {
+		if n := snap.named[m.keeper.node]; n != nil && !n.id.before(id) {
+			return nil
+		}
+		select {
+		case <-snap.superseded:
+		case <-timer.C:
+			m.catcher.ask(asked{nodes: map[string]life{m.keeper.node: id}})
+			timer.Reset(patience)
+		case <-ctx.Done():
+			return notConfirmed(ctx, errors.New("stored, but not announced yet"))
+		case <-m.bus.ctx.Done():
+			return m.bus.endedOr(ctx)
+		case <-m.ctx.Done():
+			return ErrNotJoined
+		}
+	}
+}
+
+func notConfirmed(ctx context.Context, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%w: %w", ErrNotConfirmed, context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, context.Cause(ctx), cause)
+}
+
+// leftSnapshot is what is left of a scope that was left: nothing.
+func leftSnapshot(snap *Snapshot) *Snapshot {
+	next := newSnapshot(snap.scope, snap.self)
+	next.serial, next.over = snap.serial+1, true
+	return next
+}
+
+// end says goodbye, stops and joins everything that the stay started, and publishes the snapshot that last makes of
+// the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get through: others will see the node go when its lease ends.
+func (m *member) end(last func(*Snapshot) *Snapshot) error {
+	var err error
+	m.stop()
+	m.keeping.Wait()
+	if m.keeper != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), m.bus.opts.timeout)
+		if err = m.keeper.goodbye(ctx); err != nil {
+			err = fmt.Errorf("goodbye: %w: the lease will end it: %w", ErrNotConfirmed, err)
+		}
+		cancel()
+	}
+	m.cancel()
+	if m.feed != nil {
+		m.feed.stop()
+	}
+	m.wg.Wait()
+	m.scope.publish(last(m.scope.snap.Load()))
+	return err
+}

@@ -1,0 +1,43 @@
+package rolebus
+
+// Node is one process as a snapshot knows it: its name, its roles in the scope, and its metadata. It never changes; a
+// change of the process makes a new Node. All methods may be called from any goroutine.
+type Node struct {
+	name       string
+	id         life
+	generation uint64
+	roles      []Role // sorted, shared
+	meta       map[string]string
+	heard      uint64 // the serial of the snapshot that brought this state
+}
+
+// Name returns the node's stable name, which a restarted process takes up again.
+func (n *Node) Name() string { return n.name }
+
+// Incarnation returns the number of this life of the node in the scope. It is larger than that of every earlier life,
+// so two Nodes of one name are the same process if and only if their incarnations are equal.
+func (n *Node) Incarnation() uint64 { return n.id.incarnation }
+
+// Generation returns the KV revision of the node's record. It moves when the record is written, never by a heartbeat.
+// It is not comparable across a bucket that was deleted and made anew.
+func (n *Node) Generation() uint64 { return n.generation }
+
+// Meta returns the value that the node gave at its start for a key, or "" if it gave none; see [WithMeta].
+func (n *Node) Meta(key string) string { return n.meta[key] }
+
+// Has says whether the node has a role in the scope.
+func (n *Node) Has(role Role) bool { return holds(n.roles, role) }
+
+// Roles returns the node's roles in the scope, sorted. The slice is shared: it must not be changed.
+func (n *Node) Roles() []Role { return n.roles }
+
+// String returns the node's name.
+func (n *Node) String() string { return n.name }
+
+// life places a state within a node's own history: the larger incarnation is newer, and within one incarnation the
+// larger version. Only the node itself counts versions, so no server can turn the order round.
+type life struct{ incarnation, version uint64 }
+
+func (l life) before(other life) bool {
+	return l.incarnation < other.incarnation || l.incarnation == other.incarnation && l.version < other.version
+}

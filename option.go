@@ -1,0 +1,214 @@
+package rolebus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Option is a choice about a Bus, for [Connect] and [New].
+type Option func(*options)
+
+type options struct {
+	node         string
+	meta         map[string]string
+	roles        []Role
+	scopes       []string
+	defaultScope string
+	bucket       string
+	ttl          time.Duration
+	sync         time.Duration
+	timeout      time.Duration
+	settings     settings
+	handler      *Handler
+	log          *slog.Logger
+	nats         []nats.Option
+	observer     bool
+	errs         []error
+}
+
+const minTTL = time.Second
+
+// WithNode gives the process its stable name. A process that restarts under the same name takes the place of the one
+// before it. Default: host name and process id, such as "web-7f9c-4711". At most 200 bytes in the form that stands in
+// subjects, in which any byte but letters, digits, - and _ takes three.
+func WithNode(name string) Option { return func(o *options) { o.node = name } }
+
+// WithMeta gives the node metadata, the same in every scope, which does not change while the Bus lives; others read it
+// by [Node.Meta]. Keys and values are UTF-8, keys not empty.
+func WithMeta(meta map[string]string) Option { return func(o *options) { o.meta = maps.Clone(meta) } }
+
+// WithRoles gives the node roles in the default scope from the start: they are in its first announcement.
+func WithRoles(roles ...Role) Option {
+	return func(o *options) { o.roles = append(o.roles, roles...) }
+}
+
+// WithScopes joins these scopes at the start, beside the default scope.
+func WithScopes(names ...string) Option {
+	return func(o *options) { o.scopes = append(o.scopes, names...) }
+}
+
+// WithDefaultScope names the scope that the Bus itself stands for. It is joined at the start. Default: "default".
+func WithDefaultScope(name string) Option { return func(o *options) { o.defaultScope = name } }
+
+// WithBucket names the KV bucket that carries the fleet, and the prefix of its subjects. Fleets in different buckets
+// know nothing of each other. Default: "rolebus". Letters, digits, - and _.
+func WithBucket(name string) Option { return func(o *options) { o.bucket = name } }
+
+// WithTTL sets the lease: a process that is silent for so long is reported gone. It heartbeats three times as often.
+// Default: 15 s; least: 1 s. Processes of one fleet may have different ones.
+func WithTTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
+
+// WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s.
+func WithSyncInterval(d time.Duration) Option { return func(o *options) { o.sync = d } }
+
+// WithRequestTimeout bounds each single request to NATS. Default: 5 s.
+func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// WithReplicas sets how many servers of a cluster keep the bucket, 1 to 5; a bucket with another number is changed.
+// Default: when the bucket is made as many as the cluster allows, up to 3; an existing one stays as it is.
+func WithReplicas(n int) Option {
+	return func(o *options) {
+		o.settings.replicas = n
+		if n < 1 || n > 5 {
+			o.errs = append(o.errs, fmt.Errorf("replicas %d: must be 1 to 5", n))
+		}
+	}
+}
+
+// WithStorage sets whether the bucket is kept in files or in memory; the storage of an existing bucket cannot be
+// changed ([ErrBucketMismatch]). Default: files for a new bucket; an existing one stays as it is.
+func WithStorage(s jetstream.StorageType) Option {
+	return func(o *options) {
+		o.settings.storage, o.settings.storageSet = s, true
+		if s != jetstream.FileStorage && s != jetstream.MemoryStorage {
+			o.errs = append(o.errs, fmt.Errorf("storage %v: must be file or memory", s))
+		}
+	}
+}
+
+// WithHandler calls a handler with the events of every scope that is joined. Given more than once, the last one counts.
+func WithHandler(h Handler) Option { return func(o *options) { o.handler = &h } }
+
+// WithLogger logs to l what the Bus does not return: lost contact, ignored messages, panics of handlers. Default:
+// nothing is logged. A nil logger logs nothing.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) {
+		if l == nil {
+			l = slog.New(slog.DiscardHandler)
+		}
+		o.log = l
+	}
+}
+
+// WithNATS adds options of nats.go, such as credentials, to the connection that [Connect] makes; they have the last
+// word. [New] refuses them.
+func WithNATS(opts ...nats.Option) Option {
+	return func(o *options) { o.nats = append(o.nats, opts...) }
+}
+
+// WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and it needs no
+// permission to write. Its writing calls return [ErrReadOnly].
+func WithObserver() Option { return func(o *options) { o.observer = true } }
+
+// grace is what a node in doubt has to write its record again: its lease and one heartbeat.
+func (o *options) grace() time.Duration { return o.ttl + o.ttl/3 }
+
+// newOptions collects the options and complains about all of them at once.
+func newOptions(opts []Option) (*options, error) {
+	o := &options{
+		defaultScope: "default", bucket: "rolebus",
+		ttl: 15 * time.Second, sync: 7 * time.Second, timeout: 5 * time.Second,
+		settings: settings{storage: jetstream.FileStorage},
+		log:      slog.New(slog.DiscardHandler),
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	o.node = fmt.Sprintf("%s-%d", host, os.Getpid())
+	for i, opt := range opts {
+		if opt == nil {
+			o.errs = append(o.errs, fmt.Errorf("option %d is nil", i+1))
+			continue
+		}
+		opt(o)
+	}
+	o.scopes = uniqueScopes(o.defaultScope, o.scopes)
+	errs := append(o.errs,
+		checkName("node", o.node),
+		checkBucket(o.bucket),
+		check(o.ttl >= minTTL, "TTL %v: at least %v", o.ttl, minTTL),
+		check(o.sync > 0, "sync interval %v: must be positive", o.sync),
+		check(o.timeout > 0, "request timeout %v: must be positive", o.timeout),
+		check(!o.observer || len(o.roles) == 0, "roles %v: an observer has none", o.roles),
+		checkRoles(o.roles),
+	)
+	for _, scope := range o.scopes {
+		errs = append(errs, checkName("scope", scope))
+	}
+	for key, value := range o.meta {
+		errs = append(errs,
+			check(key != "", "metadata: a key is empty"),
+			check(utf8.ValidString(key) && utf8.ValidString(value), "metadata %q: not UTF-8", clip(key)))
+	}
+	return o, errors.Join(errs...)
+}
+
+// uniqueScopes returns the default scope and then the others, each once.
+func uniqueScopes(first string, others []string) []string {
+	scopes := []string{first}
+	for _, scope := range others {
+		if !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
+}
+
+func check(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
+
+// checkURLs says what is wrong with a NATS URL, or several with commas between them.
+func checkURLs(urls string) error {
+	var errs []error
+	for part := range strings.SplitSeq(urls, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			errs = append(errs, fmt.Errorf("NATS URL %q: empty", urls))
+			continue
+		}
+		if !strings.Contains(part, "://") {
+			part = "nats://" + part // as nats.go does
+		}
+		u, err := url.Parse(part)
+		switch {
+		case err != nil:
+			// The URL may hold a password: name the fault, not the URL.
+			var fault *url.Error
+			if errors.As(err, &fault) {
+				err = fault.Err
+			}
+			errs = append(errs, fmt.Errorf("NATS URL: %w", err))
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			errs = append(errs, fmt.Errorf("NATS URL %q: unknown scheme %q; known are nats, tls, ws, wss", u.Redacted(), u.Scheme))
+		case u.Host == "":
+			errs = append(errs, fmt.Errorf("NATS URL %q: no host", u.Redacted()))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,152 @@
+package rolebus
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
+
+// maxRole is the largest size of a role, in bytes.
+const maxRole = 4096
+
+// Role is a name that a node gives itself in a scope: any UTF-8 text from 1 to 4,096 bytes. Two roles are the same if
+// and only if their text is the same, byte for byte. A role that is a number, a tuple or an object is the text that
+// [RoleOf] makes of it.
+type Role string
+
+// RoleOf makes a role of any value that can be written as JSON, so that different values are different roles and equal
+// values are the same role in every process: 42 and "42" differ, and so do "a" and []string{"a"}.
+//
+// A Role is returned as it is. Text stays as it is, too, unless it reads as JSON itself, like "42" or "[]"; then the
+// role is its JSON form, with the quotes. Any other value becomes compact JSON with sorted object keys. Numbers keep
+// the digits that encoding/json writes for them, so 42 and 42.0 are one role.
+//
+// The error matches [ErrBadName] if the result is empty, too long or not UTF-8, and is encoding/json's own if the value
+// has no JSON form.
+func RoleOf(v any) (Role, error) {
+	if role, ok := v.(Role); ok {
+		return role, role.check()
+	}
+	if text, ok := v.(string); ok {
+		return textRole(text)
+	}
+	raw, err := marshalJSON(v)
+	if err != nil {
+		return "", fmt.Errorf("role of %T: %w", v, err)
+	}
+	if hidesBadText(raw) {
+		return "", fmt.Errorf("role of %T: %w: it holds text that is not UTF-8", v, ErrBadName)
+	}
+	// Once more through plain values: equal objects get equal text, whatever type they came from.
+	var value any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&value); err != nil {
+		return "", fmt.Errorf("role of %T: %w", v, err)
+	}
+	if text, ok := value.(string); ok {
+		return textRole(text)
+	}
+	if raw, err = marshalJSON(value); err != nil {
+		return "", fmt.Errorf("role of %T: %w", v, err)
+	}
+	role := Role(raw)
+	return role, role.check()
+}
+
+func textRole(text string) (Role, error) {
+	if err := Role(text).check(); err != nil {
+		return "", err
+	}
+	if !json.Valid([]byte(text)) {
+		return Role(text), nil
+	}
+	raw, err := marshalJSON(text)
+	if err != nil {
+		return "", fmt.Errorf("role of %q: %w", clip(text), err)
+	}
+	role := Role(raw)
+	return role, role.check()
+}
+
+func marshalJSON(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+// hidesBadText says whether encoding/json replaced bytes that are not UTF-8: it then writes the escape \ufffd, while
+// a genuine U+FFFD stands as itself. Unseen, different values would become one role.
+func hidesBadText(raw []byte) bool {
+	for i := 0; i+1 < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(raw[i:], []byte(`\ufffd`)) {
+			return true
+		}
+		i++
+	}
+	return false
+}
+
+func (r Role) check() error {
+	switch {
+	case r == "":
+		return fmt.Errorf("%w: role is empty", ErrBadName)
+	case len(r) > maxRole:
+		return fmt.Errorf("%w: role %q takes %d bytes, at most %d", ErrBadName, clip(string(r)), len(r), maxRole)
+	case !utf8.ValidString(string(r)):
+		return fmt.Errorf("%w: role %q is not UTF-8", ErrBadName, clip(string(r)))
+	}
+	return nil
+}
+
+func checkRoles(roles []Role) error {
+	for _, role := range roles {
+		if err := role.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roleSet returns the roles sorted, each once, in a slice of its own with no spare capacity.
+func roleSet(roles []Role) []Role {
+	set := slices.Clone(roles)
+	slices.Sort(set)
+	return slices.Clip(slices.Compact(set))
+}
+
+// merge returns the set with the roles of one sorted set added and those of another taken out.
+func merge(set, added, removed []Role) []Role {
+	next := make([]Role, 0, len(set)+len(added))
+	for _, role := range set {
+		if !holds(removed, role) {
+			next = append(next, role)
+		}
+	}
+	return roleSet(append(next, added...))
+}
+
+// missing returns the roles of one sorted set that another lacks.
+func missing(from, set []Role) []Role {
+	var out []Role
+	for _, role := range from {
+		if !holds(set, role) {
+			out = append(out, role)
+		}
+	}
+	return out
+}
+
+func holds(set []Role, role Role) bool {
+	_, found := slices.BinarySearch(set, role)
+	return found
+}

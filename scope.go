@@ -1,0 +1,166 @@
+package rolebus
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// Scope is a handle on a named world of nodes and roles. A process sees what happens in the scopes that it has joined,
+// and nothing of any other. All methods may be called from any goroutine.
+//
+// The reading methods answer from the newest [Snapshot]: they never lock, wait, allocate or fail, whatever NATS does.
+// What they return is shared and must not be changed. In a scope that is not joined they find nothing.
+type Scope struct {
+	bus  *Bus
+	name string
+	bad  error // the name cannot be that of a scope
+
+	snap   atomic.Pointer[Snapshot]
+	member atomic.Pointer[member] // nil while not joined
+	turn   chan struct{}          // held by whoever joins or leaves
+}
+
+func newScope(b *Bus, name string) *Scope {
+	s := &Scope{bus: b, name: name, bad: checkName("scope", name), turn: make(chan struct{}, 1)}
+	s.snap.Store(newSnapshot(name, b.self()))
+	return s
+}
+
+// Name returns the scope's name.
+func (s *Scope) Name() string { return s.name }
+
+// Snapshot returns the view of this instant, to ask several things of one and the same state. Never nil.
+func (s *Scope) Snapshot() *Snapshot { return s.snap.Load() }
+
+// Nodes returns the nodes that have a role, sorted by name; none if nobody has it.
+func (s *Scope) Nodes(role Role) []*Node { return s.snap.Load().Nodes(role) }
+
+// AllNodes returns every node with at least one role, sorted by name.
+func (s *Scope) AllNodes() []*Node { return s.snap.Load().AllNodes() }
+
+// Roles returns the roles of a node, sorted; none if the node is not known.
+func (s *Scope) Roles(node string) []Role { return s.snap.Load().Roles(node) }
+
+// MyRoles returns this node's own roles, sorted, as everybody else sees them; none for an observer.
+func (s *Scope) MyRoles() []Role { return s.snap.Load().MyRoles() }
+
+// Generation returns the KV revision of this node's own record, 0 if it has none. It moves when this node's roles move.
+func (s *Scope) Generation() uint64 { return s.snap.Load().Generation() }
+
+// AddRoles gives this node roles, all in one announcement, and returns when the bucket and the caller's own snapshot
+// hold them. Roles that it has already are left alone; if it has them all, nothing is written. In a scope that is not
+// joined it joins first, with these roles.
+//
+// If ctx is over first the error matches [ErrNotConfirmed], and the change is still wanted: it is written as soon as
+// NATS can be reached. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8,
+// [ErrTooLarge] if the record would be larger than the server takes, [ErrReadOnly] for an observer, [ErrClosed].
+func (s *Scope) AddRoles(ctx context.Context, roles ...Role) error {
+	return s.write(ctx, "add roles", roles, true, func(have []Role) []Role { return merge(have, roles, nil) })
+}
+
+// RemoveRoles takes roles from this node, all in one announcement. Roles that it has not are ignored; if it has none of
+// them, also because the scope is not joined, nothing is written. It waits and fails as [Scope.AddRoles] does.
+func (s *Scope) RemoveRoles(ctx context.Context, roles ...Role) error {
+	gone := roleSet(roles)
+	return s.write(ctx, "remove roles", roles, false, func(have []Role) []Role { return merge(have, nil, gone) })
+}
+
+// SetRoles makes these the node's roles, adding and removing what differs in one announcement. Without roles the node
+// stays in the scope and has none. It joins, waits and fails as [Scope.AddRoles] does.
+func (s *Scope) SetRoles(ctx context.Context, roles ...Role) error {
+	return s.write(ctx, "set roles", roles, len(roles) > 0, func([]Role) []Role { return roleSet(roles) })
+}
+
+// write changes what this node wants to be in the scope, joining it if need be.
+func (s *Scope) write(ctx context.Context, op string, roles []Role, join bool, next func([]Role) []Role) error {
+	err := s.writable(ctx)
+	if err == nil {
+		err = checkRoles(roles)
+	}
+	if err != nil || len(roles) == 0 && join {
+		return s.opErr(op, err)
+	}
+	m := s.member.Load()
+	if m == nil {
+		if !join {
+			return nil
+		}
+		if m, err = s.join(ctx, next(nil)); err != nil {
+			return s.opErr(op, err)
+		}
+	}
+	return s.opErr(op, m.change(ctx, next))
+}
+
+func (s *Scope) writable(ctx context.Context) error {
+	switch {
+	case s.bus.ctx.Err() != nil:
+		return s.bus.endedOr(ctx)
+	case s.bad != nil:
+		return s.bad
+	case s.bus.opts.observer:
+		return ErrReadOnly
+	}
+	return context.Cause(ctx)
+}
+
+// join returns the stay in the scope, beginning one with these roles if there is none.
+func (s *Scope) join(ctx context.Context, roles []Role) (*member, error) {
+	release, err := s.hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if m := s.member.Load(); m != nil {
+		return m, nil
+	}
+	return s.enter(ctx, roles)
+}
+
+// enter begins a stay. The caller holds the scope's turn.
+func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
+	// A bus that closes meanwhile ends the join, too.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.bus.ctx, func() { cancel(ErrClosed) })()
+	m := newMember(s, roleSet(roles))
+	if err := m.start(ctx); err != nil {
+		if s.bus.ctx.Err() != nil {
+			return nil, s.bus.endedOr(ctx)
+		}
+		return nil, err
+	}
+	s.member.Store(m)
+	s.bus.serve(m)
+	return m, nil
+}
+
+// hold takes the scope's turn to join or leave, and returns how to give it back.
+func (s *Scope) hold(ctx context.Context) (release func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-s.bus.ctx.Done():
+		return nil, s.bus.endedOr(ctx)
+	}
+	if s.bus.ctx.Err() != nil {
+		<-s.turn
+		return nil, s.bus.endedOr(ctx)
+	}
+	return func() { <-s.turn }, nil
+}
+
+// publish makes next the scope's snapshot.
+func (s *Scope) publish(next *Snapshot) {
+	old := s.snap.Swap(next)
+	close(old.superseded) // after the swap: whoever wakes must find next
+}
+
+func (s *Scope) opErr(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s in scope %q: %w", op, clip(s.name), err)
+}

@@ -1,0 +1,159 @@
+package rolebus
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxToken is the largest size of a name, in bytes, in the form that stands in a subject.
+const maxToken = 200
+
+// subjects makes and reads every subject that a bucket's traffic uses.
+type subjects struct{ bucket string }
+
+func (s subjects) stream() string  { return "KV_" + s.bucket }
+func (s subjects) records() string { return "$KV." + s.bucket + ".>" }
+func (s subjects) leases() string  { return s.bucket + ".lease.>" }
+func (s subjects) changes() string { return s.bucket + ".changes.>" }
+
+func (s subjects) record(scope, node string) string {
+	return "$KV." + s.bucket + "." + token(scope) + "." + token(node)
+}
+
+func (s subjects) lease(scope, node string) string {
+	return s.bucket + ".lease." + token(scope) + "." + token(node)
+}
+
+func (s subjects) scopeRecords(scope string) string {
+	return "$KV." + s.bucket + "." + token(scope) + ".*"
+}
+
+func (s subjects) scopeChanges(scope string) string {
+	return s.bucket + ".changes." + token(scope) + ".*"
+}
+
+// parseRecord returns the scope and the node that a record's subject names.
+func (s subjects) parseRecord(subject string) (scope, node string, err error) {
+	return parseNames(subject, "$KV."+s.bucket+".")
+}
+
+// parseChange returns the scope and the node that an announcement's subject names.
+func (s subjects) parseChange(subject string) (scope, node string, err error) {
+	return parseNames(subject, s.bucket+".changes.")
+}
+
+func parseNames(subject, prefix string) (scope, node string, err error) {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok {
+		return "", "", fmt.Errorf("subject %q does not start with %q", subject, prefix)
+	}
+	first, second, ok := strings.Cut(rest, ".")
+	if !ok {
+		return "", "", fmt.Errorf("subject %q names no scope and node", subject)
+	}
+	if scope, err = parseToken(first); err != nil {
+		return "", "", fmt.Errorf("subject %q: scope: %w", subject, err)
+	}
+	if node, err = parseToken(second); err != nil {
+		return "", "", fmt.Errorf("subject %q: node: %w", subject, err)
+	}
+	return scope, node, nil
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// plain says which bytes stand for themselves in a token.
+func plain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// token writes a name as one token of a subject and of a KV key: letters, digits, - and _ as they are, every other
+// byte as =XX.
+func token(name string) string {
+	special := 0
+	for i := range len(name) {
+		if !plain(name[i]) {
+			special++
+		}
+	}
+	if special == 0 {
+		return name
+	}
+	out := make([]byte, 0, len(name)+2*special)
+	for i := range len(name) {
+		if c := name[i]; plain(c) {
+			out = append(out, c)
+		} else {
+			out = append(out, '=', upperHex[c>>4], upperHex[c&15])
+		}
+	}
+	return string(out)
+}
+
+// parseToken is the exact inverse of token: it takes only what token writes.
+func parseToken(tok string) (string, error) {
+	name := tok
+	if strings.IndexByte(tok, '=') >= 0 {
+		out := make([]byte, 0, len(tok))
+		for i := 0; i < len(tok); i++ {
+			c := tok[i]
+			if c == '=' {
+				if i+2 >= len(tok) {
+					return "", fmt.Errorf("%w: %q ends within an =XX", ErrBadName, tok)
+				}
+				hi, lo := strings.IndexByte(upperHex, tok[i+1]), strings.IndexByte(upperHex, tok[i+2])
+				if hi < 0 || lo < 0 {
+					return "", fmt.Errorf("%w: %q has = without two upper-case hex digits", ErrBadName, tok)
+				}
+				c = byte(hi<<4 | lo)
+				i += 2
+			}
+			out = append(out, c)
+		}
+		name = string(out)
+	}
+	if err := checkName("name", name); err != nil {
+		return "", err
+	}
+	if token(name) != tok {
+		return "", fmt.Errorf("%w: %q is not how %q is written", ErrBadName, tok, name)
+	}
+	return name, nil
+}
+
+// checkName says what is wrong with the name of a node or a scope.
+func checkName(what, name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: %s is empty", ErrBadName, what)
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("%w: %s %q is not UTF-8", ErrBadName, what, clip(name))
+	}
+	if n := len(token(name)); n > maxToken {
+		return fmt.Errorf("%w: %s %q takes %d bytes, at most %d", ErrBadName, what, clip(name), n, maxToken)
+	}
+	return nil
+}
+
+// checkBucket says what is wrong with the name of a bucket, which NATS limits to the bytes that need no escape.
+func checkBucket(name string) error {
+	if err := checkName("bucket", name); err != nil {
+		return err
+	}
+	for i := range len(name) {
+		if !plain(name[i]) {
+			return fmt.Errorf("%w: bucket %q: only letters, digits, - and _", ErrBadName, name)
+		}
+	}
+	return nil
+}
+
+// clip shortens text that goes into an error or a log line.
+func clip(text string) string {
+	const limit = 64
+	if len(text) <= limit {
+		return text
+	}
+	return text[:limit] + "..."
+}

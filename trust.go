@@ -1,0 +1,69 @@
+package rolebus
+
+import (
+	"sync"
+	"time"
+)
+
+// trust tells whether this process may believe the bus. A bus outage is not a node failure: while this process itself
+// cannot get through, and for a grace period after it can again, the others may be silent for the same reason.
+type trust struct {
+	patience time.Duration // without success for longer than this, contact counts as lost
+	grace    time.Duration
+
+	mu      sync.Mutex
+	good    time.Time // the last success
+	failing bool      // an attempt failed since
+	shaken  time.Time // when contact was last regained after a loss; zero if it never was lost
+}
+
+func newTrust(now time.Time, patience, grace time.Duration) *trust {
+	return &trust{patience: patience, grace: grace, good: now}
+}
+
+// succeed takes note that the bus was reached; it returns true if contact was lost before.
+func (t *trust) succeed(now time.Time) (regained bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	regained = t.failing || t.late(now)
+	if regained {
+		t.shaken = now
+	}
+	t.good, t.failing = now, false
+	return regained
+}
+
+// fail takes note that the bus could not be reached; it returns true if that is new.
+func (t *trust) fail() (lost bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lost = !t.failing
+	t.failing = true
+	return lost
+}
+
+// shake starts the grace period anew: the server was wrong about this process, so it may be wrong about others.
+func (t *trust) shake(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shaken = now
+}
+
+// believes says whether a tombstone of kind expired counts.
+func (t *trust) believes(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.failing && !t.late(now) && (t.shaken.IsZero() || now.Sub(t.shaken) >= t.grace)
+}
+
+// staleSince returns when contact was lost; zero while it lasts.
+func (t *trust) staleSince(now time.Time) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failing || t.late(now) {
+		return t.good
+	}
+	return time.Time{}
+}
+
+func (t *trust) late(now time.Time) bool { return now.Sub(t.good) > t.patience }

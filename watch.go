@@ -1,0 +1,213 @@
+package rolebus
+
+import (
+	"context"
+	"iter"
+	"strings"
+)
+
+// EventKind says what happened.
+type EventKind int
+
+// The kinds of events.
+const (
+	NodeJoined  EventKind = iota + 1 // a node is known that was not; a new life of a known name counts as new
+	NodeLeft                         // a node is gone; comes after RoleRemoved for each of its roles
+	RoleAdded                        // a node has a role that it had not; comes after NodeJoined
+	RoleRemoved                      // a node has no longer a role that it had
+)
+
+// String returns the kind's name, such as "NodeJoined".
+func (k EventKind) String() string {
+	switch k {
+	case NodeJoined:
+		return "NodeJoined"
+	case NodeLeft:
+		return "NodeLeft"
+	case RoleAdded:
+		return "RoleAdded"
+	case RoleRemoved:
+		return "RoleRemoved"
+	}
+	return "EventKind(?)"
+}
+
+// Reason says why a node went.
+type Reason int
+
+// The reasons why a node went. An event that is not about a node that went has the zero Reason.
+const (
+	ReasonLeft        Reason = iota + 1 // it said goodbye: Leave or Close
+	ReasonExpired                       // it fell silent for longer than its TTL, or a newer life took its name
+	ReasonUnreachable                   // this process cannot reach it, although its lease still runs
+)
+
+// String returns the reason as one lower-case word.
+func (r Reason) String() string {
+	switch r {
+	case ReasonLeft:
+		return "left"
+	case ReasonExpired:
+		return "expired"
+	case ReasonUnreachable:
+		return "unreachable"
+	}
+	return ""
+}
+
+// Event is one step from one snapshot of a scope to a later one.
+type Event struct {
+	Kind       EventKind
+	Scope      string
+	Node       *Node  // as it is now; of a node that went, as it was last
+	Role       Role   // RoleAdded, RoleRemoved
+	Reason     Reason // why the node went: NodeLeft, and the RoleRemoved before it
+	Generation uint64 // of the record, or of the tombstone, that says so; 0 if nothing in the bucket does
+}
+
+// Handler has functions that are called with a scope's events, each of which may be nil. The events of one scope come
+// one after another and in the order of [Scope.Watch]; those of different scopes come at the same time. A function may
+// take as long as it likes: it misses steps meanwhile, never the end, and holds up nothing else. If it panics, the panic
+// is logged and the next event follows.
+type Handler struct {
+	OnRoleAdded   func(Event)
+	OnRoleRemoved func(Event)
+	OnNodeJoined  func(Event)
+	OnNodeLeft    func(Event)
+}
+
+func (h Handler) handle(ev Event) {
+	var call func(Event)
+	switch ev.Kind {
+	case RoleAdded:
+		call = h.OnRoleAdded
+	case RoleRemoved:
+		call = h.OnRoleRemoved
+	case NodeJoined:
+		call = h.OnNodeJoined
+	case NodeLeft:
+		call = h.OnNodeLeft
+	}
+	if call != nil {
+		call(ev)
+	}
+}
+
+// Watch returns what is in the scope now, as joins, and then what changes. Each step is the difference between two
+// snapshots, so a reader that is slow skips steps, never the end state, and holds nobody up. Within a step the events
+// are sorted by node name; of one node come first the roles that it lost, then that it left, that it joined, and the
+// roles that it got.
+//
+// The sequence blocks between events. It ends when ctx is over, when the scope is left, and when the Bus stops
+// ([Bus.Err] says why). On a scope that is not joined yet it waits for the join. It may be called any number of times,
+// from any goroutine.
+func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		prev, cur := newSnapshot(s.name, s.bus.self()), s.snap.Load()
+		if cur.over {
+			cur = s.next(ctx, cur)
+		}
+		for cur != nil && !cur.over {
+			for ev := range difference(prev, cur) {
+				if ctx.Err() != nil || !yield(ev) {
+					return
+				}
+			}
+			prev, cur = cur, s.next(ctx, cur)
+		}
+	}
+}
+
+// WaitFor waits until at least n nodes have a role, and returns nil; at once if they have. If ctx is over first, it
+// returns ctx's error; if the Bus stops, an error that matches [ErrClosed].
+func (s *Scope) WaitFor(ctx context.Context, role Role, n int) error {
+	for snap := s.snap.Load(); len(snap.Nodes(role)) < n; {
+		next := s.next(ctx, snap)
+		if next == nil {
+			return s.opErr("wait for role", s.bus.endedOr(ctx))
+		}
+		snap = next
+	}
+	return nil
+}
+
+// next waits for the snapshot that follows on one; nil if ctx or the Bus ends first.
+func (s *Scope) next(ctx context.Context, snap *Snapshot) *Snapshot {
+	select {
+	case <-snap.superseded:
+		return s.snap.Load()
+	case <-ctx.Done():
+	case <-s.bus.ctx.Done():
+	}
+	return nil
+}
+
+// difference yields the events that lead from one snapshot to another.
+func difference(prev, cur *Snapshot) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		olds, news := prev.members, cur.members
+		for len(olds) > 0 || len(news) > 0 {
+			var was, is *Node
+			order := 0
+			switch {
+			case len(olds) == 0:
+				order = 1
+			case len(news) == 0:
+				order = -1
+			default:
+				order = strings.Compare(olds[0].name, news[0].name)
+			}
+			if order <= 0 {
+				was, olds = olds[0], olds[1:]
+			}
+			if order >= 0 {
+				is, news = news[0], news[1:]
+			}
+			if was != is && !step(cur, was, is, yield) {
+				return
+			}
+		}
+	}
+}
+
+// step yields the events that lead one node name from what it was to what it is; nil stands for absent.
+func step(cur *Snapshot, was, is *Node, yield func(Event) bool) bool {
+	if was != nil && is != nil && was.id.incarnation != is.id.incarnation {
+		return step(cur, was, nil, yield) && step(cur, nil, is, yield)
+	}
+	if is == nil {
+		ev := Event{Scope: cur.scope, Node: was, Reason: ReasonExpired}
+		if e := cur.ends[was.name]; e.id.incarnation == was.id.incarnation {
+			ev.Reason, ev.Generation = e.reason, e.generation
+		}
+		ev.Kind = RoleRemoved
+		for _, ev.Role = range was.roles {
+			if !yield(ev) {
+				return false
+			}
+		}
+		ev.Kind, ev.Role = NodeLeft, ""
+		return yield(ev)
+	}
+	ev := Event{Scope: cur.scope, Node: is, Generation: is.generation}
+	if was == nil {
+		ev.Kind = NodeJoined
+		if !yield(ev) {
+			return false
+		}
+		was = &Node{}
+	}
+	ev.Kind = RoleRemoved
+	for _, ev.Role = range missing(was.roles, is.roles) {
+		if !yield(ev) {
+			return false
+		}
+	}
+	ev.Kind = RoleAdded
+	for _, ev.Role = range missing(is.roles, was.roles) {
+		if !yield(ev) {
+			return false
+		}
+	}
+	return true
+}
