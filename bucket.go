@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -63,9 +64,12 @@ func (k *kv) ensureStream(ctx context.Context) (jetstream.Stream, error) {
 		stream, err = k.create(ctx)
 	}
 	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		err = fmt.Errorf("%w: %w", jetstream.ErrJetStreamNotEnabled, err) // nobody answers for JetStream
+		fallthrough
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return nil, fmt.Errorf("JetStream is off: start nats-server with -js, or enable it for the account: %w", err)
-	case errors.Is(err, errNoBucket):
+	case errors.Is(err, ErrServerTooOld), errors.Is(err, nats.ErrPermissionViolation):
 		return nil, err
 	case err != nil:
 		return nil, k.explain("look", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
@@ -90,13 +94,13 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
 	}
-	if err != nil {
-		return nil, k.explain("make", "$JS.API.STREAM.CREATE."+k.subj.stream(), err)
+	if refusal := k.refused("$JS.API.STREAM.CREATE." + k.subj.stream()); err != nil && refusal != nil {
+		err = fmt.Errorf("the bucket is missing, and making it is refused: %w: %w", refusal, err)
 	}
-	if !stream.CachedInfo().Config.AllowMsgSchedules {
-		return nil, fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
+	if err == nil && !stream.CachedInfo().Config.AllowMsgSchedules {
+		err = fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
 	}
-	return stream, nil
+	return stream, err
 }
 
 // adjust brings an existing stream to our settings where it differs.

@@ -89,43 +89,62 @@ func start(ctx context.Context, nc *nats.Conn, o *options, waited bool) (*Bus, e
 	if err != nil {
 		return nil, err
 	}
-	b := &Bus{opts: o, nc: nc, noise: newNoise(o.log), done: make(chan struct{}), scopes: map[string]*Scope{}}
-	b.store = &kv{nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: b.noise, limit: -1}
-	b.clock = &clock{ask: b.store.now}
-	b.ctx, b.cancel = context.WithCancelCause(context.Background())
-	b.Scope = b.In(o.defaultScope)
-	if err := b.ensure(ctx); err != nil {
+	noise := newNoise(o.log)
+	b := newBus(o, noise, &kv{
+		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: noise, limit: -1,
+	})
+	b.nc = nc
+	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)
 		return nil, err
 	}
 	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	b.wg.Go(func() { b.watchConnection(status) })
-	go b.run() // joined by Close, which waits for done
-	for _, name := range o.scopes {
-		var roles []Role
-		if name == o.defaultScope {
-			roles = o.roles
-		}
-		m, err := b.In(name).join(ctx, roles)
-		if err != nil {
-			_ = b.Close()
-			return nil, fmt.Errorf("join scope %q: %w", name, err)
-		}
-		if waited {
-			m.trust.shake(time.Now())
-		}
+	if err := b.open(ctx, waited); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
 
-// ensure makes the bucket or mends it, trying again while the servers are not ready.
-func (b *Bus) ensure(ctx context.Context) error {
+func newBus(o *options, n *noise, st store) *Bus {
+	b := &Bus{opts: o, store: st, noise: n, done: make(chan struct{}), scopes: map[string]*Scope{}}
+	b.clock = &clock{ask: st.now}
+	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	b.Scope = b.In(o.defaultScope)
+	return b
+}
+
+// open joins the scopes that were asked for; after an error the Bus is closed.
+func (b *Bus) open(ctx context.Context, waited bool) error {
+	go b.run() // joined by Close, which waits for done
+	for _, name := range b.opts.scopes {
+		var roles []Role
+		if name == b.opts.defaultScope {
+			roles = b.opts.roles
+		}
+		err := b.insist(ctx, func() error {
+			m, err := b.In(name).join(ctx, roles)
+			if err == nil && waited {
+				m.trust.shake(time.Now())
+			}
+			return err
+		})
+		if err != nil {
+			_ = b.Close()
+			return fmt.Errorf("join scope %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// insist tries again while the servers are not ready.
+func (b *Bus) insist(ctx context.Context, try func() error) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := b.store.ensure(ctx)
-		if err == nil || !passing(err) {
+		err := try()
+		if err == nil || !passing(err) || ctx.Err() != nil {
 			return err
 		}
-		b.opts.log.Info("the bucket is not ready, trying again", "bucket", b.opts.bucket, "error", err)
+		b.opts.log.Info("NATS is not ready, trying again", "bucket", b.opts.bucket, "error", err)
 		if !sleep(ctx, jitter(wait)) {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -143,7 +162,7 @@ func passing(err error) bool {
 	case errors.As(err, &api):
 		return api.Code == 503
 	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+	return errors.Is(err, errNoBucket) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
 }
 
@@ -204,6 +223,9 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 // [ErrNotConfirmed]: the scope is left all the same, and others see the node go when its lease ends.
 func (b *Bus) Leave(ctx context.Context, scope string) error {
 	s := b.In(scope)
+	if err := context.Cause(ctx); err != nil {
+		return s.opErr("leave", err)
+	}
 	release, err := s.hold(ctx)
 	if err != nil {
 		return s.opErr("leave", err)
@@ -213,7 +235,7 @@ func (b *Bus) Leave(ctx context.Context, scope string) error {
 	if m == nil {
 		return s.opErr("leave", ErrNotJoined)
 	}
-	return s.opErr("leave", m.end(leftSnapshot))
+	return s.opErr("leave", m.end(ctx, leftSnapshot))
 }
 
 // Scopes returns the names of the scopes that are joined, sorted.
@@ -291,7 +313,7 @@ func (b *Bus) run() {
 		leaving.Go(func() {
 			s.turn <- struct{}{} // a join that is under way ends with b.ctx
 			if m := s.member.Swap(nil); m != nil {
-				errs[i] = s.opErr("close", m.end(lastSnapshot))
+				errs[i] = s.opErr("close", m.end(context.Background(), lastSnapshot))
 			}
 			<-s.turn
 		})

@@ -339,12 +339,19 @@ func (w *intent) fail(err error) {
 	w.err = err
 }
 
-// status returns the record that holds a rev, if the bucket has it, and else a channel that is closed when that may
-// have changed, and why the last attempt did not work.
-func (w *intent) status(rev uint64) (id life, held bool, moved <-chan struct{}, err error) {
+// status returns the record that holds a rev, if the bucket has it, and a channel that is closed when that may have
+// changed.
+func (w *intent) status(rev uint64) (id life, held bool, moved <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.id, w.confirmed >= rev, w.moved, w.err
+	return w.id, w.confirmed >= rev, w.moved
+}
+
+// failure returns why the last attempt did not work.
+func (w *intent) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // poke wakes whoever reads the channel, which has room for one.

@@ -70,6 +70,7 @@ type kv struct {
 func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	subject := k.subj.scopeChanges(scope)
 	messages := make(chan *nats.Msg, feedSize)
+	before := k.nc.LastError()
 	sub, err := k.nc.ChanSubscribe(subject, messages)
 	if err != nil {
 		return nil, k.explain("subscribe", subject, err)
@@ -82,7 +83,7 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	// A refusal of the subscription comes before the answer to a flush.
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	if err = k.nc.FlushWithContext(ctx); err == nil {
+	if err = k.nc.FlushWithContext(ctx); err == nil && k.nc.LastError() != before {
 		err = k.refused(subject)
 	}
 	if err != nil {
@@ -148,12 +149,14 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 		defer cancel()
 		_ = k.js.DeleteConsumer(dctx, k.subj.stream(), name)
 	}()
-	for wait := firstRetry; ; wait *= 2 {
+	for wait := firstRetry / 2; ; wait *= 2 {
 		page, err := consumer.FetchNoWait(pageSize)
 		if err != nil {
 			return nil, 0, k.explain("read", "$JS.API.CONSUMER.MSG.NEXT."+k.subj.stream()+"."+name, err)
 		}
+		empty := true
 		for msg := range page.Messages() {
+			empty, wait = false, firstRetry/2
 			meta, err := msg.Metadata()
 			if err != nil {
 				return nil, 0, fmt.Errorf("read: %w", err)
@@ -165,7 +168,6 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 				continue
 			}
 			changes = append(changes, c)
-			wait = firstRetry
 		}
 		if last >= to {
 			return changes, last, nil
@@ -174,7 +176,7 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 			return nil, 0, k.explain("read", "$JS.API.CONSUMER.MSG.NEXT."+k.subj.stream()+"."+name, err)
 		}
 		// A replica that lags has not got them yet, or they were purged meanwhile.
-		if !sleep(cctx, wait) {
+		if empty && !sleep(cctx, wait) {
 			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(cctx))
 		}
 	}
@@ -283,7 +285,7 @@ func (k *kv) decode(msg *nats.Msg) (change, error) {
 // refused returns the server's refusal of a subject, if that is the last thing that it refused on this connection.
 func (k *kv) refused(subject string) error {
 	err := k.nc.LastError()
-	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), strconv.Quote(subject)) {
+	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
 		return err
 	}
 	return nil

@@ -68,7 +68,7 @@ func newMember(s *Scope, roles []Role) *member {
 func (m *member) start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.end(leftSnapshot))
+			err = errors.Join(err, m.end(context.WithoutCancel(ctx), leftSnapshot))
 		}
 	}()
 	if m.keeper != nil {
@@ -97,7 +97,13 @@ func (m *member) start(ctx context.Context) (err error) {
 			m.bus.cancel(err)
 		}
 	})
-	return m.confirmed(ctx, 1)
+	if err := m.confirmed(ctx, 1); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // a join that fails leaves nothing wanted
+		}
+		return err
+	}
+	return nil
 }
 
 // droppedNews passes on that the client dropped announcements.
@@ -134,6 +140,9 @@ func (m *member) loop(first reading) {
 			m.apply(news{changes: r.changes, whole: r.whole, began: r.began}, true)
 		case <-m.moved:
 			m.apply(news{}, false)
+			if !m.scope.snap.Load().stale.IsZero() {
+				m.catcher.ask(asked{newer: true}) // once contact is back, a reading says so
+			}
 		case <-timer.C:
 			m.catcher.ask(asked{whole: true})
 		}
@@ -223,19 +232,15 @@ func (m *member) checkSize(roles []Role) error {
 
 // confirmed waits until the bucket, and then the snapshot, hold what was wanted at a rev.
 func (m *member) confirmed(ctx context.Context, rev uint64) error {
-	var err error
 	for {
-		id, held, moved, cause := m.keeper.want.status(rev)
+		id, held, moved := m.keeper.want.status(rev)
 		if held {
 			return m.visible(ctx, id)
-		}
-		if cause != nil {
-			err = cause
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return notConfirmed(ctx, err)
+			return notConfirmed(ctx, m.keeper.want.failure())
 		case <-m.bus.ctx.Done():
 			return m.bus.endedOr(ctx)
 		case <-m.ctx.Done():
@@ -285,12 +290,12 @@ func leftSnapshot(snap *Snapshot) *Snapshot {
 
 // end says goodbye, stops and joins everything that the stay started, and publishes the snapshot that last makes of
 // the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get through: others will see the node go when its lease ends.
-func (m *member) end(last func(*Snapshot) *Snapshot) error {
+func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error {
 	var err error
 	m.stop()
 	m.keeping.Wait()
 	if m.keeper != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), m.bus.opts.timeout)
+		ctx, cancel := context.WithTimeout(ctx, m.bus.opts.timeout)
 		if err = m.keeper.goodbye(ctx); err != nil {
 			err = fmt.Errorf("goodbye: %w: the lease will end it: %w", ErrNotConfirmed, err)
 		}

@@ -107,7 +107,7 @@ func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 		if cur.over {
 			cur = s.next(ctx, cur)
 		}
-		for cur != nil && !cur.over {
+		for cur != nil && !cur.over && s.bus.ctx.Err() == nil {
 			for ev := range difference(prev, cur) {
 				if ctx.Err() != nil || !yield(ev) {
 					return

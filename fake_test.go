@@ -1,0 +1,373 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+// fakeBucket is a bucket in memory that does what a server does: it orders, compares and sets, announces, and fires
+// switches that nobody renewed. Its clock is the bubble's.
+type fakeBucket struct {
+	mu      sync.Mutex
+	seq     uint64
+	records map[[2]string]fakeRecord // by scope and node
+	leases  map[[2]string]*fakeLease
+	links   []*fakeLink
+	down    bool
+	mute    bool // announcements are lost
+	writes  int  // of records, by nodes
+}
+
+type fakeRecord struct {
+	c          change
+	generation uint64
+}
+
+type fakeLease struct {
+	c       change
+	timer   *time.Timer
+	overdue bool
+}
+
+var (
+	fakeSubjects = subjects{"rolebus"}
+	errFakeDown  = errors.New("no server")
+)
+
+func newFakeBucket() *fakeBucket {
+	return &fakeBucket{records: map[[2]string]fakeRecord{}, leases: map[[2]string]*fakeLease{}}
+}
+
+func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
+	last := f.records[[2]string{scope, c.node}].generation
+	f.seq++
+	stored := c
+	stored.generation = f.seq
+	if stored.kind == kindDelta {
+		stored.kind = kindState
+	}
+	f.records[[2]string{scope, c.node}] = fakeRecord{stored, f.seq}
+	if f.mute {
+		return f.seq
+	}
+	hdr, _, err := encode(scope, c)
+	if err != nil {
+		panic(err)
+	}
+	hdr.Set("Nats-Stream", fakeSubjects.stream())
+	hdr.Set("Nats-Subject", fakeSubjects.record(scope, c.node))
+	hdr.Set("Nats-Sequence", strconv.FormatUint(f.seq, 10))
+	hdr.Set("Nats-Last-Sequence", strconv.FormatUint(last, 10))
+	if scheduler != "" {
+		hdr.Set("Nats-Scheduler", scheduler)
+	}
+	subject := "rolebus.changes." + token(scope) + "." + token(c.node)
+	for _, l := range f.links {
+		for _, ch := range l.feeds[scope] {
+			if !l.cut {
+				ch <- &nats.Msg{Subject: subject, Header: hdr}
+			}
+		}
+	}
+	return f.seq
+}
+
+func (f *fakeBucket) fire(key [2]string, l *fakeLease) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leases[key] != l {
+		return
+	}
+	if l.overdue = f.down; l.overdue {
+		return
+	}
+	delete(f.leases, key)
+	f.store(key[0], l.c, fakeSubjects.lease(key[0], key[1]))
+}
+
+// stop makes the server unreachable; start brings it back, and what is overdue fires at once.
+func (f *fakeBucket) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = true
+}
+
+func (f *fakeBucket) start() {
+	f.mu.Lock()
+	f.down = false
+	overdue := maps.Clone(f.leases)
+	f.mu.Unlock()
+	for key, l := range overdue {
+		if l.overdue {
+			f.fire(key, l)
+		}
+	}
+}
+
+// wipe loses everything, as a purge does, or with reset a bucket that is made anew.
+func (f *fakeBucket) wipe(reset bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.leases {
+		l.timer.Stop()
+	}
+	clear(f.records)
+	clear(f.leases)
+	if reset {
+		f.seq = 0
+	}
+}
+
+// fakeLink is one process's way to the bucket; it can be cut.
+type fakeLink struct {
+	*fakeBucket
+	cut   bool
+	feeds map[string][]chan *nats.Msg
+}
+
+func (f *fakeBucket) link() *fakeLink {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := &fakeLink{fakeBucket: f, feeds: map[string][]chan *nats.Msg{}}
+	f.links = append(f.links, l)
+	return l
+}
+
+func (l *fakeLink) setCut(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = cut
+}
+
+// do runs an operation, if the bucket can be reached.
+func (l *fakeLink) do(ctx context.Context, op func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if l.cut || l.down {
+		return errFakeDown
+	}
+	return op()
+}
+
+func (l *fakeLink) subscribe(ctx context.Context, scope string) (*feed, error) {
+	ch := make(chan *nats.Msg, feedSize)
+	err := l.do(ctx, func() error {
+		l.feeds[scope] = append(l.feeds[scope], ch)
+		return nil
+	})
+	return &feed{messages: ch, stop: func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.feeds[scope] = slices.DeleteFunc(l.feeds[scope], func(c chan *nats.Msg) bool { return c == ch })
+	}}, err
+}
+
+func (l *fakeLink) newest(ctx context.Context, scope string) (newest uint64, err error) {
+	err = l.do(ctx, func() error {
+		for key, r := range l.records {
+			if key[0] == scope {
+				newest = max(newest, r.generation)
+			}
+		}
+		return nil
+	})
+	return newest, err
+}
+
+func (l *fakeLink) read(ctx context.Context, scope string, from, _ uint64) (changes []change, last uint64, err error) {
+	err = l.do(ctx, func() error {
+		for key, r := range l.records {
+			if key[0] == scope && r.generation >= from {
+				changes = append(changes, r.c)
+			}
+		}
+		slices.SortFunc(changes, func(a, b change) int { return int(a.generation) - int(b.generation) })
+		if n := len(changes); n > 0 {
+			last = changes[n-1].generation
+		}
+		return nil
+	})
+	return changes, last, err
+}
+
+func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
+	err = l.do(ctx, func() error {
+		r := l.records[[2]string{scope, node}]
+		c, generation = r.c, r.generation
+		return nil
+	})
+	return c, generation, err
+}
+
+func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uint64) (generation uint64, err error) {
+	err = l.do(ctx, func() error {
+		if l.records[[2]string{scope, c.node}].generation != replaces {
+			return errConflict
+		}
+		l.writes++
+		generation = l.store(scope, c, "")
+		return nil
+	})
+	return generation, err
+}
+
+func (l *fakeLink) arm(ctx context.Context, scope string, c change, at time.Time, record uint64) error {
+	return l.do(ctx, func() error {
+		key := [2]string{scope, c.node}
+		if l.records[key].generation != record {
+			return errConflict
+		}
+		if old := l.leases[key]; old != nil {
+			old.timer.Stop()
+		}
+		lease := &fakeLease{c: c}
+		lease.timer = time.AfterFunc(time.Until(at), func() { l.fire(key, lease) })
+		l.leases[key] = lease
+		return nil
+	})
+}
+
+func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces uint64) error {
+	return l.do(ctx, func() error {
+		key := [2]string{scope, c.node}
+		if l.records[key].generation != replaces {
+			return errConflict
+		}
+		if lease := l.leases[key]; lease != nil {
+			lease.timer.Stop()
+			delete(l.leases, key)
+		}
+		l.store(scope, c, fakeSubjects.lease(scope, c.node))
+		return nil
+	})
+}
+
+func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
+	return time.Now(), l.do(ctx, func() error { return nil })
+}
+
+func (l *fakeLink) ensure(ctx context.Context) error { return l.do(ctx, func() error { return nil }) }
+
+func (l *fakeLink) check(string, change) error { return nil }
+
+func (l *fakeLink) decode(msg *nats.Msg) (change, error) {
+	_, c, err := decodeAnnouncement(fakeSubjects, msg.Header, msg.Subject)
+	return c, err
+}
+
+// fakeBus is a real Bus on a fake bucket.
+type fakeBus struct {
+	*Bus
+	link *fakeLink
+}
+
+const fakeTTL = 10 * time.Second
+
+func (f *fakeBucket) bus(t *testing.T, node string, opts ...Option) *fakeBus {
+	t.Helper()
+	o, err := newOptions(append([]Option{WithNode(node), WithTTL(fakeTTL)}, opts...))
+	require.NoError(t, err)
+	link := f.link()
+	b := &fakeBus{Bus: newBus(o, newNoise(o.log), link), link: link}
+	require.NoError(t, b.open(t.Context(), false))
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// crash ends the process without a goodbye.
+func (b *fakeBus) crash() {
+	for _, s := range b.joined() {
+		m := s.member.Load()
+		m.stop()
+		m.keeping.Wait()
+		m.keeper.written = false
+	}
+	_ = b.Close()
+}
+
+// partition cuts the process off, as its client would notice, and heals it again.
+func (b *fakeBus) partition(cut bool) {
+	b.link.setCut(cut)
+	for _, s := range b.joined() {
+		if cut {
+			s.member.Load().disconnected()
+		} else {
+			s.member.Load().connected()
+		}
+	}
+}
+
+// stopFor is an outage of the server that every client notices.
+func (f *fakeBucket) outage(d time.Duration, fleet ...*fakeBus) {
+	f.stop()
+	for _, b := range fleet {
+		b.partition(true)
+		b.link.setCut(false)
+	}
+	time.Sleep(d)
+	f.start()
+	for _, b := range fleet {
+		b.partition(false)
+	}
+}
+
+// eventLog collects what a watcher sees, as text.
+type eventLog struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func watchLog(ctx context.Context, s *Scope) *eventLog {
+	l := &eventLog{}
+	go func() {
+		for ev := range s.Watch(ctx) {
+			line := fmt.Sprint(ev.Kind, " ", ev.Node.Name())
+			if ev.Role != "" {
+				line += " " + string(ev.Role)
+			}
+			if ev.Reason != 0 {
+				line += " " + ev.Reason.String()
+			}
+			l.mu.Lock()
+			l.lines = append(l.lines, line)
+			l.mu.Unlock()
+		}
+	}()
+	return l
+}
+
+// take returns what was seen since it was last called.
+func (l *eventLog) take() []string {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := l.lines
+	l.lines = nil
+	return lines
+}
+
+func names(nodes []*Node) []string {
+	var out []string
+	for _, n := range nodes {
+		out = append(out, n.Name())
+	}
+	return out
+}
+
+func garbage() *nats.Msg {
+	return &nats.Msg{Subject: "rolebus.changes.default.a", Data: []byte("garbage")}
+}

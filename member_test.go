@@ -1,0 +1,391 @@
+package rolebus
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestJoinShowsEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x", "y"))
+		b := f.bus(t, "b", WithRoles("x"))
+		require.Equal(t, []string{"a", "b"}, names(b.Nodes("x")), "when Connect returns, the snapshot is whole")
+		synctest.Wait()
+		require.Equal(t, []string{"a", "b"}, names(a.Nodes("x")))
+		require.Equal(t, []Role{"x", "y"}, b.Roles("a"))
+		require.Equal(t, 2, f.writes, "one write for each")
+	})
+}
+
+func TestChangesAreSeenAndNothingIsWrittenForNoChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a"), f.bus(t, "b", WithObserver())
+		seen := watchLog(t.Context(), b.Scope)
+		require.Equal(t, []string{"NodeJoined a"}, seen.take())
+
+		require.NoError(t, a.AddRoles(t.Context(), "x", "y", "x"))
+		require.Equal(t, []Role{"x", "y"}, a.MyRoles(), "visible to the caller when the call returns")
+		require.Equal(t, []string{"RoleAdded a x", "RoleAdded a y"}, seen.take())
+
+		writes, generation := f.writes, a.Generation()
+		require.NoError(t, a.AddRoles(t.Context(), "x"))
+		require.NoError(t, a.AddRoles(t.Context()))
+		require.NoError(t, a.RemoveRoles(t.Context(), "z"))
+		require.NoError(t, a.SetRoles(t.Context(), "y", "x"))
+		require.Equal(t, writes, f.writes)
+		require.Equal(t, generation, a.Generation())
+
+		require.NoError(t, a.SetRoles(t.Context(), "y", "z"))
+		require.Equal(t, []string{"RoleRemoved a x", "RoleAdded a z"}, seen.take())
+		require.NoError(t, a.RemoveRoles(t.Context(), "y", "z"))
+		require.Equal(t, []string{"RoleRemoved a y", "RoleRemoved a z"}, seen.take())
+		require.Empty(t, b.AllNodes(), "a node without roles is not listed")
+	})
+}
+
+func TestHeartbeatsKeepTheLeaseAndMoveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		generation := a.Generation()
+		time.Sleep(100 * fakeTTL)
+		require.Empty(t, seen.take())
+		require.Equal(t, generation, a.Generation())
+		require.Equal(t, 2, f.writes)
+		require.Zero(t, b.Snapshot().Stale())
+	})
+}
+
+func TestCrashIsToldWithinTheTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x", "y")), f.bus(t, "b")
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		// Right after a change, whose version no heartbeat has carried yet.
+		require.NoError(t, a.AddRoles(t.Context(), "z"))
+		a.crash()
+		time.Sleep(fakeTTL + time.Millisecond)
+		require.Equal(t, []string{
+			"RoleAdded a z",
+			"RoleRemoved a x expired", "RoleRemoved a y expired", "RoleRemoved a z expired", "NodeLeft a expired",
+		}, seen.take())
+	})
+}
+
+func TestLeaveIsOneMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		seq := f.seq
+		require.NoError(t, a.Close())
+		require.Equal(t, []string{"RoleRemoved a x left", "NodeLeft a left"}, seen.take())
+		require.Equal(t, seq+1, f.seq)
+		require.NotContains(t, f.leases, [2]string{"default", "a"})
+		require.Equal(t, []string{"a"}, names(a.Nodes("x")), "a closed bus goes on answering")
+		require.NoError(t, a.Close(), "twice")
+	})
+}
+
+func TestOutageLosesNobody(t *testing.T) {
+	for _, outage := range []time.Duration{fakeTTL / 4, fakeTTL - 1, 3 * fakeTTL} {
+		t.Run(outage.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeBucket()
+				a, b, c := f.bus(t, "a", WithRoles("x")), f.bus(t, "b", WithRoles("x")), f.bus(t, "c", WithObserver())
+				dead := f.bus(t, "dead", WithRoles("x"))
+				seen, observed := watchLog(t.Context(), b.Scope), watchLog(t.Context(), c.Scope)
+				seen.take()
+				observed.take()
+				dead.crash()
+				f.outage(outage, a, b, c)
+				time.Sleep(3 * fakeTTL)
+				gone := []string{"RoleRemoved dead x expired", "NodeLeft dead expired"}
+				require.Equal(t, gone, seen.take(), "only who is really gone is reported")
+				require.Equal(t, gone, observed.take())
+				require.Equal(t, []string{"a", "b"}, names(c.Nodes("x")))
+				require.Zero(t, b.Snapshot().Stale())
+				require.Zero(t, c.Snapshot().Stale())
+			})
+		})
+	}
+}
+
+func TestSnapshotTellsItsStaleness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x"))
+		a.partition(true)
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		require.GreaterOrEqual(t, a.Snapshot().Stale(), time.Minute)
+		require.Equal(t, []string{"a"}, names(a.Nodes("x")), "reads never fail")
+		a.partition(false)
+		time.Sleep(fakeTTL)
+		require.Zero(t, a.Snapshot().Stale())
+	})
+}
+
+func TestFrozenNodeComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		a.link.setCut(true)
+		time.Sleep(2 * fakeTTL)
+		require.Equal(t, []string{"RoleRemoved a x expired", "NodeLeft a expired"}, seen.take())
+		require.Equal(t, []Role{"x"}, a.MyRoles())
+		a.link.setCut(false)
+		time.Sleep(fakeTTL / 3)
+		require.Equal(t, []string{"NodeJoined a", "RoleAdded a x"}, seen.take())
+		require.NoError(t, a.Err())
+	})
+}
+
+func TestWipedBucketIsWrittenAgain(t *testing.T) {
+	for name, reset := range map[string]bool{"purged": false, "made anew": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeBucket()
+				a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b", WithRoles("y"))
+				dead := f.bus(t, "dead")
+				seen := watchLog(t.Context(), b.Scope)
+				seen.take()
+				dead.crash()
+				f.wipe(reset)
+				time.Sleep(fakeTTL / 3)
+				require.NoError(t, a.AddRoles(t.Context(), "z"))
+				require.Equal(t, []string{"RoleAdded a z"}, seen.take(), "nobody was lost")
+				require.Len(t, f.records, 2)
+				// Nobody buried the dead one: its switch was wiped, too.
+				time.Sleep(time.Minute + 2*fakeTTL)
+				require.Equal(t, []string{"NodeLeft dead expired"}, seen.take())
+			})
+		})
+	}
+}
+
+func TestNewerLifeTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		old, b := f.bus(t, "a", WithRoles("x"), WithScopes("side")), f.bus(t, "b")
+		require.NoError(t, old.In("side").AddRoles(t.Context(), "s"))
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		young := f.bus(t, "a", WithRoles("x"))
+		require.Equal(t, []string{"RoleRemoved a x expired", "NodeLeft a expired", "NodeJoined a", "RoleAdded a x"}, seen.take())
+		<-old.Done()
+		require.ErrorIs(t, old.Err(), ErrSuperseded)
+		err := old.AddRoles(t.Context(), "y")
+		require.ErrorIs(t, err, ErrClosed)
+		require.ErrorIs(t, err, ErrSuperseded)
+		require.NoError(t, old.Close())
+		require.Equal(t, kindLeft, f.records[[2]string{"side", "a"}].c.kind, "the older life leaves its other scopes")
+		time.Sleep(3 * fakeTTL)
+		require.Empty(t, seen.take(), "two lives never fight")
+		require.NoError(t, young.Err())
+	})
+}
+
+func TestLostAnnouncementsAreCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a"), f.bus(t, "b", WithSyncInterval(time.Second))
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		f.mute = true
+		require.NoError(t, a.AddRoles(t.Context(), "x"), "the caller's own snapshot is mended, too")
+		require.Empty(t, seen.take())
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"RoleAdded a x"}, seen.take())
+
+		// One lost, one heard: the delta does not fit, so the record is fetched.
+		require.NoError(t, a.AddRoles(t.Context(), "y"))
+		f.mute = false
+		require.NoError(t, a.AddRoles(t.Context(), "z"))
+		require.Equal(t, []string{"RoleAdded a y", "RoleAdded a z"}, seen.take())
+	})
+}
+
+func TestUnconfirmedChangeIsStillWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("old"))
+		f.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := a.AddRoles(ctx, "x")
+		require.ErrorIs(t, err, ErrNotConfirmed)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, errFakeDown, "the cause stays matchable")
+		require.Equal(t, []Role{"old"}, a.MyRoles())
+
+		writes := f.writes
+		for _, role := range []Role{"y", "z"} {
+			go func() { _ = a.AddRoles(t.Context(), role) }()
+		}
+		go func() { _ = a.RemoveRoles(t.Context(), "old") }()
+		synctest.Wait()
+		f.start()
+		time.Sleep(2 * lastRetry)
+		require.Equal(t, []Role{"x", "y", "z"}, a.MyRoles())
+		require.Equal(t, writes+1, f.writes, "several waiting changes leave in one write")
+	})
+}
+
+func TestManyChangesBetweenTwoHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a"), f.bus(t, "b")
+		for range leaseAhead + 10 {
+			require.NoError(t, a.AddRoles(t.Context(), "x"))
+			require.NoError(t, a.RemoveRoles(t.Context(), "x"))
+		}
+		require.NoError(t, a.AddRoles(t.Context(), "last"))
+		a.crash()
+		time.Sleep(fakeTTL + time.Millisecond)
+		synctest.Wait()
+		require.Empty(t, b.AllNodes(), "the switch reaches as far as the versions")
+	})
+}
+
+func TestScopesAreJoinedAndLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a"), f.bus(t, "b", WithScopes("s"))
+		s := a.In("s")
+		require.Same(t, s, a.In("s"))
+		require.Empty(t, s.AllNodes())
+		require.NoError(t, s.RemoveRoles(t.Context(), "x"), "nothing to remove, nothing joined")
+		require.Equal(t, []string{"default"}, a.Scopes())
+
+		seen := watchLog(t.Context(), s)
+		writes := f.writes
+		require.NoError(t, s.AddRoles(t.Context(), "x", "y"), "joins")
+		require.Equal(t, writes+1, f.writes, "in one announcement")
+		require.Equal(t, []string{"default", "s"}, a.Scopes())
+		require.Contains(t, seen.take(), "RoleAdded a y", "a watcher that waited for the join")
+		_, err := a.Join(t.Context(), "s")
+		require.ErrorIs(t, err, ErrAlreadyJoined)
+		require.Equal(t, []string{"a"}, names(b.In("s").Nodes("x")))
+		require.Empty(t, b.Nodes("x"), "nothing crosses scopes")
+
+		require.NoError(t, a.Leave(t.Context(), "s"))
+		require.Empty(t, s.AllNodes())
+		synctest.Wait()
+		require.Empty(t, b.In("s").AllNodes())
+		require.ErrorIs(t, a.Leave(t.Context(), "s"), ErrNotJoined)
+		require.ErrorIs(t, a.Leave(t.Context(), "never"), ErrNotJoined)
+
+		_, err = a.Join(t.Context(), "s")
+		require.NoError(t, err, "again")
+		require.Empty(t, s.MyRoles())
+	})
+}
+
+func TestBadCallsChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, o := f.bus(t, "a"), f.bus(t, "o", WithObserver())
+		seq := f.seq
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, a.AddRoles(t.Context(), "x", ""), ErrBadName)
+		require.ErrorIs(t, a.AddRoles(t.Context(), "\xff"), ErrBadName)
+		require.ErrorIs(t, a.AddRoles(over, "x"), context.Canceled)
+		require.ErrorIs(t, a.RemoveRoles(over, "x"), context.Canceled)
+		require.ErrorIs(t, a.Leave(over, "default"), context.Canceled)
+		_, err := a.Join(over, "s")
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = a.Join(t.Context(), "")
+		require.ErrorIs(t, err, ErrBadName)
+		require.ErrorIs(t, a.In("").AddRoles(t.Context(), "x"), ErrBadName)
+		require.ErrorIs(t, o.AddRoles(t.Context(), "x"), ErrReadOnly)
+		require.ErrorIs(t, o.SetRoles(t.Context()), ErrReadOnly)
+		require.Equal(t, []string{"default"}, a.Scopes())
+		require.Equal(t, seq, f.seq)
+
+		require.NoError(t, a.Close())
+		require.ErrorIs(t, a.AddRoles(t.Context(), "x"), ErrClosed)
+		require.ErrorIs(t, a.Leave(t.Context(), "default"), ErrClosed)
+		_, err = a.Join(t.Context(), "s")
+		require.ErrorIs(t, err, ErrClosed)
+		require.ErrorIs(t, a.WaitFor(t.Context(), "x", 1), ErrClosed)
+		for range a.Watch(t.Context()) {
+			t.Fatal("an event of a closed bus")
+		}
+		require.ErrorIs(t, a.Err(), ErrClosed)
+	})
+}
+
+func TestWaitFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x"))
+		require.NoError(t, a.WaitFor(t.Context(), "x", 1))
+		require.NoError(t, a.WaitFor(t.Context(), "nobody", 0))
+		done := make(chan error, 1)
+		go func() { done <- a.WaitFor(t.Context(), "x", 2) }()
+		synctest.Wait()
+		require.Empty(t, done)
+		f.bus(t, "b", WithRoles("x"))
+		require.NoError(t, <-done)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, a.WaitFor(ctx, "x", 3), context.DeadlineExceeded)
+	})
+}
+
+func TestSlowAndPanickingHandlersStopNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		var calls atomic.Int32
+		block := make(chan struct{})
+		b := f.bus(t, "b", WithHandler(Handler{
+			OnNodeJoined: func(Event) { panic("of the user's code") },
+			OnRoleAdded: func(Event) {
+				calls.Add(1)
+				<-block
+			},
+		}))
+		a := f.bus(t, "a")
+		for _, role := range []Role{"x", "y", "z"} {
+			require.NoError(t, a.AddRoles(t.Context(), role))
+		}
+		synctest.Wait()
+		require.Equal(t, []Role{"x", "y", "z"}, b.Roles("a"), "the snapshot goes on")
+		require.EqualValues(t, 1, calls.Load())
+		err := b.Close()
+		require.ErrorContains(t, err, `handler in scope "default" is still running`)
+		close(block)
+		synctest.Wait()
+	})
+}
+
+func TestGarbageIsIgnoredAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x"))
+		before := a.Snapshot()
+		f.mu.Lock()
+		for range 3 {
+			a.link.feeds["default"][0] <- garbage()
+		}
+		f.mu.Unlock()
+		synctest.Wait()
+		require.Same(t, before, a.Snapshot())
+		require.EqualValues(t, 3, a.noise.count())
+	})
+}
