@@ -84,7 +84,11 @@ func (m *member) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m.wg.Go(func() { m.loop(first) })
+	m.apply(news{changes: first.changes, whole: true, began: first.began}, true)
+	if len(m.feed.messages) > 0 {
+		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)
+	}
+	m.wg.Go(m.loop)
 	m.wg.Go(func() { m.catcher.run(m.ctx, m.droppedNews()) })
 	if m.keeper == nil {
 		return nil
@@ -126,10 +130,9 @@ func (m *member) droppedNews() <-chan struct{} {
 }
 
 // loop applies what is heard and read, one snapshot after another.
-func (m *member) loop(first reading) {
+func (m *member) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	m.apply(news{changes: first.changes, whole: true, began: first.began}, true)
 	for {
 		select {
 		case <-m.ctx.Done():

@@ -1,0 +1,155 @@
+// Package nats_test is the integration suite: buses on real servers in the process, one and three.
+package nats_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/rolebustest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const ttl = 2 * time.Second
+
+// bus connects a bus with a name, the suite's TTL and a short sync interval.
+func bus(srv interface {
+	Bus(...rolebus.Option) *rolebus.Bus
+}, name string, opts ...rolebus.Option) *rolebus.Bus {
+	return srv.Bus(append([]rolebus.Option{
+		rolebus.WithNode(name), rolebus.WithTTL(ttl), rolebus.WithSyncInterval(time.Second),
+	}, opts...)...)
+}
+
+func jetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	return js
+}
+
+func names(nodes []*rolebus.Node) []string {
+	out := []string{}
+	for _, n := range nodes {
+		out = append(out, n.Name())
+	}
+	return out
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	rolebustest.Within(t, 60*time.Second, what, cond)
+}
+
+// events collects what a watcher of a scope sees.
+type events struct {
+	mu  sync.Mutex
+	all []rolebus.Event
+	end chan struct{}
+}
+
+func watch(t *testing.T, s *rolebus.Scope) *events {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &events{end: make(chan struct{})}
+	go func() {
+		defer close(e.end)
+		for ev := range s.Watch(ctx) {
+			e.mu.Lock()
+			e.all = append(e.all, ev)
+			e.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-e.end
+	})
+	return e
+}
+
+func (e *events) list() []rolebus.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.all)
+}
+
+// lines returns the events as text, without those that are not about the node.
+func (e *events) lines(node string) []string {
+	out := []string{}
+	for _, ev := range e.list() {
+		if ev.Node.Name() == node {
+			out = append(out, strings.Join(strings.Fields(fmt.Sprint(ev.Kind, " ", ev.Role, " ", ev.Reason)), " "))
+		}
+	}
+	return out
+}
+
+func (e *events) count(kind rolebus.EventKind) int {
+	n := 0
+	for _, ev := range e.list() {
+		if ev.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// stored reads a scope's live records from the bucket as any KV client would: roles by node.
+func stored(t *testing.T, js jetstream.JetStream, bucket, scope string) map[string][]rolebus.Role {
+	t.Helper()
+	out := map[string][]rolebus.Role{}
+	kv, err := js.KeyValue(t.Context(), bucket)
+	if err != nil {
+		return nil
+	}
+	w, err := kv.Watch(t.Context(), scope+".*", jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = w.Stop() }()
+	for entry := range w.Updates() {
+		if entry == nil {
+			return out
+		}
+		var record struct {
+			Node  string
+			Roles []rolebus.Role
+		}
+		require.NoError(t, json.Unmarshal(entry.Value(), &record), "%s", entry.Value())
+		out[record.Node] = record.Roles
+	}
+	return nil
+}
+
+// agrees says whether a snapshot shows just what the bucket says.
+func agrees(snap *rolebus.Snapshot, bucket map[string][]rolebus.Role) bool {
+	withRoles := 0
+	for node, roles := range bucket {
+		if len(roles) > 0 {
+			withRoles++
+		}
+		if !slices.Equal(snap.Roles(node), roles) {
+			return false
+		}
+	}
+	return len(snap.AllNodes()) == withRoles
+}
+
+func lastSeq(t *testing.T, js jetstream.JetStream) uint64 {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), "KV_rolebus")
+	require.NoError(t, err)
+	return stream.CachedInfo().State.LastSeq
+}
