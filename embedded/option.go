@@ -1,0 +1,115 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const loopback = "127.0.0.1"
+
+// Option changes how [Start] runs a server. Of the same option given twice, the later one counts, but both must be valid.
+type Option func(*config) error
+
+type config struct {
+	host     string
+	port     int
+	storeDir string // "" is a temporary one
+	name     string // "" is the server's random id
+	log      *slog.Logger
+	last     []func(*server.Options)
+}
+
+// WithPort makes the server listen on this port, from 1 to 65535. The default, 0, is any free one: see [Server.URL].
+func WithPort(port int) Option {
+	return func(c *config) error {
+		c.port = port
+		return check(port >= 0 && port <= 65535, "port %d: must be from 0 to 65535", port)
+	}
+}
+
+// WithHost makes the server listen on this address of the machine, or on all of them ("0.0.0.0"). The default is the
+// loopback address 127.0.0.1. Anyone who reaches the address may connect, unless [WithServerOptions] asks for more.
+func WithHost(host string) Option {
+	return func(c *config) error {
+		c.host = host
+		return check(host != "", "host: must not be empty")
+	}
+}
+
+// WithStoreDir makes the server keep its data in this directory, which is made if there is none. It is never removed: a
+// server that is started there later finds the data again. Only one server may have it at a time: the file rolebus.lock
+// in it is how they know. The default is a temporary directory, which [Server.Close] removes.
+func WithStoreDir(dir string) Option {
+	return func(c *config) error {
+		c.storeDir = dir
+		return check(dir != "", "store directory: must not be empty")
+	}
+}
+
+// WithName gives the server a name, by which monitoring and cluster members know it. The default is a random one.
+func WithName(name string) Option {
+	return func(c *config) error {
+		c.name = name
+		return check(name != "" && !strings.Contains(name, " "), "name %q: must not be empty or contain spaces", name)
+	}
+}
+
+// WithLogger sends what the server logs to l: its notices as Info; its debug messages if l is enabled for Debug when the
+// server starts. The default is silence. The server logs while it holds its own locks, so a handler of l must not wait
+// for this server.
+func WithLogger(l *slog.Logger) Option {
+	return func(c *config) error {
+		c.log = l
+		return check(l != nil, "logger: must not be nil")
+	}
+}
+
+// WithServerOptions lets f change the options that the server is about to start with, after all other options are in
+// them: accounts, TLS, limits, a cluster. Given more than once, all are called, in order. The fields are nats-server's
+// own: there, a Port of 0 is 4222, and -1 is any free one. NoSigs is set, because signals belong to the program, and
+// JetStream must stay on.
+func WithServerOptions(f func(*server.Options)) Option {
+	return func(c *config) error {
+		c.last = append(c.last, f)
+		return check(f != nil, "server options: function must not be nil")
+	}
+}
+
+func newConfig(opts []Option) (*config, error) {
+	c := &config{host: loopback, log: slog.New(slog.DiscardHandler)}
+	var errs []error
+	for _, opt := range opts {
+		errs = append(errs, opt(c))
+	}
+	return c, errors.Join(errs...)
+}
+
+func (c *config) serverOptions() *server.Options {
+	o := &server.Options{
+		ServerName:             c.name,
+		Host:                   c.host,
+		Port:                   c.port,
+		JetStream:              true,
+		StoreDir:               c.storeDir,
+		DisableJetStreamBanner: true,
+		NoSigs:                 true,
+	}
+	if c.port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	for _, f := range c.last {
+		f(o)
+	}
+	return o
+}
+
+func check(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
