@@ -94,6 +94,19 @@ func (snap *Snapshot) Stale() time.Duration {
 	return time.Since(snap.stale)
 }
 
+// maxLate is how late a switch may fire and still be believed. A server that was up fires it within a quarter of a
+// second (nats-server looks no more often). A later one fell due while the stream was down, had no leader, or comes out
+// of a backup: then the owner may have been unable to renew it.
+const maxLate = time.Second
+
+// outage says whether the news hold a tombstone, of a node not in doubt so far, that fired too late.
+func (snap *Snapshot) outage(changes []change) bool {
+	return slices.ContainsFunc(changes, func(c change) bool {
+		_, doubted := snap.doubts[c.node]
+		return c.kind == kindExpired && c.late > maxLate && snap.named[c.node] != nil && !doubted
+	})
+}
+
 // apply returns the snapshot that follows from the news, the same one if nothing follows, and the nodes whose record
 // must be fetched, because a change came without what went before it.
 //

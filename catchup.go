@@ -136,6 +136,12 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 // anything to read.
 func (k *catcher) read(ctx context.Context, whole bool) (reading, error) {
 	r := reading{whole: whole, began: k.serial()}
+	if k.trust != nil {
+		// Any replica can be read; that there is a leader, without which nobody can renew a lease, is asked apart.
+		if _, err := k.store.now(ctx); err != nil {
+			return r, err
+		}
+	}
 	newest, err := k.store.newest(ctx, k.scope)
 	if err != nil {
 		return r, err

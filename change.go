@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,8 @@ type change struct {
 	meta       map[string]string // state
 	added      []Role            // delta, sorted
 	removed    []Role            // delta, sorted
+	due        time.Time         // expired: when the lease ran out, by the server's clock; in what is about to be written
+	late       time.Duration     // expired: how long after that the server said so
 }
 
 type kind int
@@ -65,6 +68,7 @@ const (
 	hdrMeta        = "Rolebus-Meta"
 	hdrAdded       = "Rolebus-Added"
 	hdrRemoved     = "Rolebus-Removed"
+	hdrDue         = "Rolebus-Due"
 )
 
 // wireRecord is the body of a stored message: a record, or with a reason a tombstone.
@@ -125,6 +129,8 @@ func encodeHeaders(c change) (nats.Header, error) {
 		if len(c.removed) > 0 {
 			put(hdrRemoved, c.removed)
 		}
+	case kindExpired:
+		details[hdrDue] = []string{c.due.UTC().Format(time.RFC3339Nano)}
 	}
 	kind, size := c.kind, 0
 	for name, values := range details {
@@ -156,7 +162,26 @@ func decodeAnnouncement(subj subjects, hdr nats.Header, subject string) (scope s
 	if err := c.decodeHeaders(hdr); err != nil {
 		return "", change{}, err
 	}
+	if c.kind == kindExpired {
+		stored, err := time.Parse(time.RFC3339Nano, hdr.Get("Nats-Time-Stamp"))
+		if err = errors.Join(err, c.measure(hdr, stored)); err != nil {
+			return "", change{}, err
+		}
+	}
 	return scope, c, c.checkScheduler(subj, hdr, scope)
+}
+
+// measure finds out how late a lease's tombstone was written.
+func (c *change) measure(hdr nats.Header, stored time.Time) error {
+	if c.kind != kindExpired {
+		return nil
+	}
+	due, err := time.Parse(time.RFC3339Nano, hdr.Get(hdrDue))
+	if err != nil {
+		return fmt.Errorf("%s: %w", hdrDue, err)
+	}
+	c.late = stored.Sub(due)
+	return nil
 }
 
 func (c *change) decodeHeaders(hdr nats.Header) (err error) {

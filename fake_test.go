@@ -19,14 +19,15 @@ import (
 // fakeBucket is a bucket in memory that does what a server does: it orders, compares and sets, announces, and fires
 // switches that nobody renewed. Its clock is the bubble's.
 type fakeBucket struct {
-	mu      sync.Mutex
-	seq     uint64
-	records map[[2]string]fakeRecord // by scope and node
-	leases  map[[2]string]*fakeLease
-	links   []*fakeLink
-	down    bool
-	mute    bool // announcements are lost
-	writes  int  // of records, by nodes
+	mu       sync.Mutex
+	seq      uint64
+	records  map[[2]string]fakeRecord // by scope and node
+	leases   map[[2]string]*fakeLease
+	links    []*fakeLink
+	down     bool
+	headless bool // no leader: reads are answered, writes are not, and no switch fires
+	mute     bool // announcements are lost
+	writes   int  // of records, by nodes
 }
 
 type fakeRecord struct {
@@ -54,6 +55,9 @@ func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
 	f.seq++
 	stored := c
 	stored.generation = f.seq
+	if c.kind == kindExpired {
+		stored.late = time.Since(c.due)
+	}
 	if stored.kind == kindDelta {
 		stored.kind = kindState
 	}
@@ -69,6 +73,7 @@ func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
 	hdr.Set("Nats-Subject", fakeSubjects.record(scope, c.node))
 	hdr.Set("Nats-Sequence", strconv.FormatUint(f.seq, 10))
 	hdr.Set("Nats-Last-Sequence", strconv.FormatUint(last, 10))
+	hdr.Set("Nats-Time-Stamp", time.Now().UTC().Format(time.RFC3339Nano))
 	if scheduler != "" {
 		hdr.Set("Nats-Scheduler", scheduler)
 	}
@@ -89,7 +94,7 @@ func (f *fakeBucket) fire(key [2]string, l *fakeLease) {
 	if f.leases[key] != l {
 		return
 	}
-	if l.overdue = f.down; l.overdue {
+	if l.overdue = f.down || f.headless; l.overdue {
 		return
 	}
 	delete(f.leases, key)
@@ -105,7 +110,7 @@ func (f *fakeBucket) stop() {
 
 func (f *fakeBucket) start() {
 	f.mu.Lock()
-	f.down = false
+	f.down, f.headless = false, false
 	overdue := maps.Clone(f.leases)
 	f.mu.Unlock()
 	for key, l := range overdue {
@@ -148,6 +153,16 @@ func (l *fakeLink) setCut(cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = cut
+}
+
+// write runs an operation that only a leader can do.
+func (l *fakeLink) write(ctx context.Context, op func() error) error {
+	return l.do(ctx, func() error {
+		if l.headless {
+			return errFakeDown
+		}
+		return op()
+	})
 }
 
 // do runs an operation, if the bucket can be reached.
@@ -214,7 +229,7 @@ func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, gener
 }
 
 func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uint64) (generation uint64, err error) {
-	err = l.do(ctx, func() error {
+	err = l.write(ctx, func() error {
 		if l.records[[2]string{scope, c.node}].generation != replaces {
 			return errConflict
 		}
@@ -225,8 +240,8 @@ func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uin
 	return generation, err
 }
 
-func (l *fakeLink) arm(ctx context.Context, scope string, c change, at time.Time, record uint64) error {
-	return l.do(ctx, func() error {
+func (l *fakeLink) arm(ctx context.Context, scope string, c change, record uint64) error {
+	return l.write(ctx, func() error {
 		key := [2]string{scope, c.node}
 		if l.records[key].generation != record {
 			return errConflict
@@ -235,14 +250,14 @@ func (l *fakeLink) arm(ctx context.Context, scope string, c change, at time.Time
 			old.timer.Stop()
 		}
 		lease := &fakeLease{c: c}
-		lease.timer = time.AfterFunc(time.Until(at), func() { l.fire(key, lease) })
+		lease.timer = time.AfterFunc(time.Until(c.due), func() { l.fire(key, lease) })
 		l.leases[key] = lease
 		return nil
 	})
 }
 
 func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces uint64) error {
-	return l.do(ctx, func() error {
+	return l.write(ctx, func() error {
 		key := [2]string{scope, c.node}
 		if l.records[key].generation != replaces {
 			return errConflict
@@ -257,7 +272,7 @@ func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces ui
 }
 
 func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
-	return time.Now(), l.do(ctx, func() error { return nil })
+	return time.Now(), l.write(ctx, func() error { return nil })
 }
 
 func (l *fakeLink) ensure(ctx context.Context) error { return l.do(ctx, func() error { return nil }) }

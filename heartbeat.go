@@ -187,8 +187,8 @@ func (k *keeper) arm(ctx context.Context) error {
 		return err
 	}
 	bound := k.id.version + leaseAhead
-	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}}
-	if err := k.store.arm(ctx, k.scope, c, now.Add(k.ttl), k.generation); err != nil {
+	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}
+	if err := k.store.arm(ctx, k.scope, c, k.generation); err != nil {
 		return err
 	}
 	k.bound = max(k.bound, bound)

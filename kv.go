@@ -26,9 +26,9 @@ type store interface {
 	get(ctx context.Context, scope, node string) (change, uint64, error)
 	// put writes a record in the place of the one of a generation, else errConflict.
 	put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error)
-	// arm sets the dead-man's switch: at that time of its own clock the server writes c over the record, provided
-	// now, not then, that the record is of a generation, else errConflict.
-	arm(ctx context.Context, scope string, c change, at time.Time, record uint64) error
+	// arm sets the dead-man's switch: when c is due by the server's clock, it writes c over the record, provided now,
+	// not then, that the record is of a generation, else errConflict.
+	arm(ctx context.Context, scope string, c change, record uint64) error
 	// bury writes a tombstone in the place of the record of a generation, and disarms the switch.
 	bury(ctx context.Context, scope string, c change, replaces uint64) error
 	// now returns the server's clock.
@@ -107,12 +107,21 @@ func (k *kv) get(ctx context.Context, scope, node string) (change, uint64, error
 	if msg == nil {
 		return change{}, 0, err
 	}
-	_, c, err := decodeRecord(k.subj, msg.Header, subject, msg.Data, msg.Sequence)
+	c, _ := k.decodeStored(msg.Header, subject, msg.Data, msg.Sequence, msg.Time)
+	return c, msg.Sequence, nil
+}
+
+// decodeStored reads a message of the bucket; what is not a record is ignored and counted.
+func (k *kv) decodeStored(hdr nats.Header, subject string, body []byte, generation uint64, at time.Time) (change, bool) {
+	_, c, err := decodeRecord(k.subj, hdr, subject, body, generation)
+	if err == nil {
+		err = c.measure(hdr, at)
+	}
 	if err != nil {
 		k.noise.ignore(subject, err)
-		return change{}, msg.Sequence, nil
+		return change{}, false
 	}
-	return c, msg.Sequence, nil
+	return c, true
 }
 
 // last returns the newest message of a subject, nil if there is none.
@@ -162,12 +171,9 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 				return nil, 0, fmt.Errorf("read: %w", err)
 			}
 			last = meta.Sequence.Stream
-			_, c, err := decodeRecord(k.subj, msg.Headers(), msg.Subject(), msg.Data(), last)
-			if err != nil {
-				k.noise.ignore(msg.Subject(), err)
-				continue
+			if c, ok := k.decodeStored(msg.Headers(), msg.Subject(), msg.Data(), last, meta.Timestamp); ok {
+				changes = append(changes, c)
 			}
-			changes = append(changes, c)
 		}
 		if last >= to {
 			return changes, last, nil
@@ -196,13 +202,13 @@ func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (
 	return ack.Sequence, nil
 }
 
-func (k *kv) arm(ctx context.Context, scope string, c change, at time.Time, record uint64) error {
+func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) error {
 	hdr, body, err := encode(scope, c)
 	if err != nil {
 		return err
 	}
 	target, subject := k.subj.record(scope, c.node), k.subj.lease(scope, c.node)
-	hdr.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	hdr.Set("Nats-Schedule", "@at "+c.due.UTC().Format(time.RFC3339Nano))
 	hdr.Set("Nats-Schedule-Target", target)
 	hdr.Set("Nats-Schedule-TTL", tombstoneTTL)
 	hdr.Set("KV-Operation", "DEL")

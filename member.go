@@ -175,8 +175,11 @@ func (m *member) gather(msg *nats.Msg) []change {
 func (m *member) apply(n news, read bool) {
 	now := time.Now()
 	n.now, n.grace, n.own = now, m.bus.opts.grace(), m.own.Load()
-	n.believe = m.trust.believes(now)
 	snap := m.scope.snap.Load()
+	if snap.outage(n.changes) {
+		m.trust.shake(now)
+	}
+	n.believe = m.trust.believes(now)
 	next, fetch := snap.apply(n)
 	// Contact is back when the heartbeat says so and the bucket was read since.
 	if since := m.trust.staleSince(now); since != next.stale && (read || !since.IsZero()) {

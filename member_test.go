@@ -122,6 +122,44 @@ func TestOutageLosesNobody(t *testing.T) {
 	}
 }
 
+func TestASwitchThatFiresLateIsDoubted(t *testing.T) {
+	// The stream has no leader for a while. Who only reads is answered by the replicas and notices nothing; then the
+	// new leader fires what fell due meanwhile.
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, o := f.bus(t, "a", WithRoles("x")), f.bus(t, "o", WithObserver(), WithSyncInterval(time.Hour))
+		dead := f.bus(t, "dead", WithRoles("x"))
+		seen := watchLog(t.Context(), o.Scope)
+		seen.take()
+		f.mu.Lock()
+		f.headless = true
+		f.mu.Unlock()
+		dead.crash()
+		time.Sleep(2 * fakeTTL)
+		f.start()
+		synctest.Wait()
+		require.Equal(t, []string{"a", "dead"}, names(o.Nodes("x")))
+		time.Sleep(2 * fakeTTL)
+		require.Equal(t, []string{"RoleRemoved dead x expired", "NodeLeft dead expired"}, seen.take())
+		require.Equal(t, []string{"a"}, names(a.Nodes("x")))
+	})
+}
+
+func TestAnObserverNoticesThatThereIsNoLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		o := f.bus(t, "o", WithObserver())
+		f.mu.Lock()
+		f.headless = true
+		f.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		require.NotZero(t, o.Snapshot().Stale())
+		f.start()
+		time.Sleep(10 * time.Second)
+		require.Zero(t, o.Snapshot().Stale())
+	})
+}
+
 func TestSnapshotTellsItsStaleness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()

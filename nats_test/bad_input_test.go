@@ -1,0 +1,367 @@
+package nats_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/rolebustest"
+)
+
+func TestOptionsComplainAllAtOnceBeforeAnythingStarts(t *testing.T) {
+	_, err := rolebus.Connect(t.Context(), "http://127.0.0.1:1",
+		rolebus.WithNode(""), rolebus.WithTTL(time.Millisecond), rolebus.WithSyncInterval(0), rolebus.WithRoles("ok", ""),
+		rolebus.WithRequestTimeout(-1), rolebus.WithScopes(strings.Repeat("s", 201)), rolebus.WithBucket("a.b"), nil)
+	require.ErrorIs(t, err, rolebus.ErrBadName)
+	for _, complaint := range []string{"scheme", "node", "TTL", "sync interval", "role is empty", "request timeout", "scope", "bucket", "option 8"} {
+		require.ErrorContains(t, err, complaint)
+	}
+	_, err = rolebus.New(t.Context(), nil, rolebus.WithNATS(nats.Name("x")))
+	require.ErrorContains(t, err, "nil")
+	require.ErrorContains(t, err, "NATS options")
+}
+
+func TestConnectWaitsForAServer(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	url := srv.URL()
+	srv.Stop()
+	over, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := rolebus.Connect(over, url)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, nats.ErrNoServers, "the cause beside it")
+
+	type result struct {
+		b   *rolebus.Bus
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		b, err := rolebus.Connect(context.Background(), url, rolebus.WithRoles("x"))
+		done <- result{b, err}
+	}()
+	srv.Start()
+	r := <-done
+	require.NoError(t, r.err)
+	require.Len(t, r.b.Nodes("x"), 1)
+	require.NoError(t, r.b.Close())
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = rolebus.Connect(ended, url)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = rolebus.New(ended, srv.Conn())
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestJetStreamOff(t *testing.T) {
+	srv := rolebustest.NewServer(t, func(o *server.Options) { o.JetStream = false })
+	_, err := rolebus.Connect(t.Context(), srv.URL())
+	require.ErrorIs(t, err, jetstream.ErrJetStreamNotEnabled)
+	require.ErrorContains(t, err, "start nats-server with -js")
+}
+
+// olderServer is a way to a server that says that it is of an older version.
+func olderServer(t *testing.T, url, version string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			wg.Go(func() {
+				_, _ = io.Copy(up, client)
+				_ = up.Close()
+			})
+			wg.Go(func() {
+				defer func() { _ = client.Close() }()
+				from := bufio.NewReader(up)
+				info, err := from.ReadString('\n')
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(client, strings.ReplaceAll(info, `"version":"`+server.VERSION+`"`, `"version":"`+version+`"`))
+				_, _ = io.Copy(client, from)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
+	return "nats://" + l.Addr().String()
+}
+
+func TestServerTooOld(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	_, err := rolebus.Connect(t.Context(), olderServer(t, srv.URL(), "2.11.9"))
+	require.ErrorIs(t, err, rolebus.ErrServerTooOld)
+	require.ErrorContains(t, err, "2.12.0")
+	require.ErrorContains(t, err, "2.11.9")
+	b, err := rolebus.Connect(t.Context(), olderServer(t, srv.URL(), "2.12.0"))
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+}
+
+func TestBucketWithOtherSettingsIsMended(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	js := jetStream(t, srv.Conn())
+	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", History: 5, TTL: time.Hour, MaxBytes: 1 << 20})
+	require.NoError(t, err)
+	a := bus(srv, "a", rolebus.WithRoles("x"))
+	o := bus(srv, "o", rolebus.WithObserver())
+	require.Equal(t, []string{"a"}, names(o.Nodes("x")))
+	require.NoError(t, a.AddRoles(t.Context(), "y"))
+	rolebustest.WaitRoles(t, o, "a", "x", "y")
+	stream, err := js.Stream(t.Context(), "KV_rolebus")
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	require.EqualValues(t, 1, cfg.MaxMsgsPerSubject)
+	require.True(t, cfg.AllowMsgSchedules)
+	require.Zero(t, cfg.MaxAge)
+	require.EqualValues(t, 1<<20, cfg.MaxBytes, "what we do not depend on stays")
+}
+
+func TestBucketMismatch(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	js := jetStream(t, srv.Conn())
+	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", Storage: jetstream.MemoryStorage, History: 3})
+	require.NoError(t, err)
+	_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithStorage(jetstream.FileStorage))
+	require.ErrorIs(t, err, rolebus.ErrBucketMismatch)
+	require.ErrorContains(t, err, "storage is Memory, must be File")
+	require.ErrorContains(t, err, "max msgs per subject is 3, must be 1")
+	require.ErrorContains(t, err, "nats stream rm KV_rolebus")
+	_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithReplicas(3))
+	require.ErrorIs(t, err, rolebus.ErrBucketMismatch)
+	require.ErrorContains(t, err, "--replicas 3")
+}
+
+// withUser lets the user "app" have these permissions; "admin" may do everything.
+func withUser(p *server.Permissions) func(*server.Options) {
+	return func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "app", Password: "secret", Permissions: p},
+			{Username: "admin", Password: "secret"},
+		}
+	}
+}
+
+func TestNoPermission(t *testing.T) {
+	for refused, p := range map[string]*server.Permissions{
+		"$JS.API.STREAM.INFO.KV_rolebus":   {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.INFO.>"}}},
+		"$JS.API.STREAM.CREATE.KV_rolebus": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.CREATE.>"}}},
+		"rolebus.lease.default.a":          {Publish: &server.SubjectPermission{Deny: []string{"rolebus.lease.>"}}},
+		"$KV.rolebus.default.a":            {Publish: &server.SubjectPermission{Deny: []string{"$KV.>"}}},
+		"rolebus.changes.default.*":        {Subscribe: &server.SubjectPermission{Deny: []string{"rolebus.changes.>"}}},
+		"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}}},
+	} {
+		t.Run(refused, func(t *testing.T) {
+			srv := rolebustest.NewServer(t, withUser(p))
+			_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithNode("a"), rolebus.WithRequestTimeout(time.Second),
+				rolebus.WithNATS(nats.UserInfo("app", "secret")))
+			require.ErrorIs(t, err, nats.ErrPermissionViolation)
+			require.ErrorContains(t, err, refused)
+		})
+	}
+	srv := rolebustest.NewServer(t, withUser(nil))
+	_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithNATS(nats.UserInfo("app", "wrong")))
+	require.ErrorIs(t, err, nats.ErrAuthorization)
+}
+
+func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
+	srv := rolebustest.NewServer(t, withUser(&server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			"$JS.API.STREAM.INFO.KV_rolebus", "$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*",
+			"$JS.API.CONSUMER.CREATE.KV_rolebus.*.$KV.rolebus.default.*", "$JS.API.CONSUMER.MSG.NEXT.KV_rolebus.*",
+			"$JS.API.CONSUMER.DELETE.KV_rolebus.*",
+		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "rolebus.changes.default.*"}},
+	}))
+	admin := nats.UserInfo("admin", "secret")
+	a := bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithNATS(admin))
+	o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithNATS(nats.UserInfo("app", "secret")))
+	require.Equal(t, []string{"a"}, names(o.Nodes("x")))
+	require.NoError(t, a.AddRoles(t.Context(), "y"))
+	rolebustest.WaitRoles(t, o, "a", "x", "y")
+	_, err := o.Join(t.Context(), "other")
+	require.ErrorIs(t, err, nats.ErrPermissionViolation)
+	require.ErrorContains(t, err, "rolebus.changes.other.*")
+	require.Equal(t, []string{"default"}, o.Scopes())
+}
+
+func TestTooLarge(t *testing.T) {
+	srv := rolebustest.NewServer(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
+	a, b := bus(srv, "a"), bus(srv, "b")
+	var many []rolebus.Role
+	for i := range 1000 {
+		many = append(many, rolebus.Role(fmt.Sprintf("%04d-%s", i, strings.Repeat("r", 60))))
+	}
+	generation := a.Generation()
+	err := a.AddRoles(t.Context(), many...)
+	require.ErrorIs(t, err, rolebus.ErrTooLarge)
+	require.ErrorContains(t, err, "65536")
+	require.Empty(t, a.MyRoles())
+	require.Equal(t, generation, a.Generation())
+	_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithRoles(many...))
+	require.ErrorIs(t, err, rolebus.ErrTooLarge)
+
+	// Too large for an announcement's headers, not for a record: it is fetched.
+	require.NoError(t, a.AddRoles(t.Context(), many[:600]...))
+	eventually(t, "600 roles", func() bool { return len(b.Roles("a")) == 600 })
+	require.NoError(t, a.RemoveRoles(t.Context(), many[1:600]...))
+	rolebustest.WaitRoles(t, b, "a", many[0])
+}
+
+// logged counts the log lines of a bus.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+func (l *logged) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestBadMessagesChangeNoSnapshot(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	log := &logged{}
+	a := bus(srv, "a", rolebus.WithRoles("x"))
+	o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	seen := watch(t, o.Scope)
+	nc := srv.Conn()
+	js := jetStream(t, nc)
+
+	good := nats.Header{}
+	sub, err := nc.SubscribeSync("rolebus.changes.default.a")
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	require.NoError(t, a.AddRoles(t.Context(), "y"))
+	msg, err := sub.NextMsg(10 * time.Second)
+	require.NoError(t, err)
+	for name := range msg.Header {
+		good.Set(name, msg.Header.Get(name))
+	}
+	with := func(change ...string) nats.Header {
+		hdr := nats.Header{}
+		for name := range good {
+			hdr.Set(name, good.Get(name))
+		}
+		hdr.Set("Rolebus-Version", "900")
+		hdr.Set("Rolebus-Change", "state")
+		hdr.Set("Rolebus-Roles", `["forged"]`)
+		for i := 0; i < len(change); i += 2 {
+			hdr.Del(change[i])
+			if change[i+1] != "" {
+				hdr.Set(change[i], change[i+1])
+			}
+		}
+		return hdr
+	}
+	rolebustest.WaitRoles(t, o, "a", "x", "y")
+	before := o.Snapshot()
+	bad := map[string]nats.Header{
+		"nothing":         nil,
+		"no stream":       with("Nats-Stream", ""),
+		"another stream":  with("Nats-Stream", "KV_other"),
+		"another subject": with("Nats-Subject", "$KV.rolebus.default.b"),
+		"no sequence":     with("Nats-Sequence", ""),
+		"future":          with("Rolebus-Format", "2"),
+		"no version":      with("Rolebus-Version", ""),
+		"huge version":    with("Rolebus-Version", fmt.Sprint(uint64(math.MaxUint64))),
+		"no incarnation":  with("Rolebus-Incarnation", "-1"),
+		"truncated":       with("Rolebus-Roles", `["forg`),
+		"empty role":      with("Rolebus-Roles", `["forged",""]`),
+		"unknown change":  with("Rolebus-Change", "coup"),
+		"a schedule":      with("Nats-Scheduler", "rolebus.lease.default.a"),
+		"another's lease": with("Nats-Scheduler", "rolebus.lease.default.b", "Rolebus-Change", "expired"),
+	}
+	for _, hdr := range bad {
+		for range 3 {
+			require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: "rolebus.changes.default.a", Header: hdr, Data: []byte("\xff\x00{")}))
+		}
+	}
+	for _, subject := range []string{"rolebus.changes.default.=4", "rolebus.changes.default.a=61", "rolebus.changes.default.=FF"} {
+		require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: subject, Header: with()}))
+	}
+	// A last, good message tells when all those before it have been heard.
+	require.NoError(t, nc.Flush())
+	mark := bus(srv, "mark", rolebus.WithRoles("mark"))
+	eventually(t, "the mark", func() bool { return len(o.Nodes("mark")) == 1 })
+	require.Equal(t, before.Roles("a"), o.Roles("a"))
+	require.Empty(t, o.Nodes("forged"))
+	require.Equal(t, []string{"NodeJoined", "RoleAdded x", "RoleAdded y"}, seen.lines("a"))
+	require.Equal(t, 1, log.count("subject=rolebus.changes.default.a "), "logged once per sender: %v", log.lines)
+
+	// The same in the bucket itself, which every bus reads at its next sync; and a schedule aimed at another's record.
+	for i, body := range []string{"", "{", "null", "[]", `{"format":2,"scope":"default","node":"bad-5","incarnation":1,"version":1,"roles":["forged"]}`,
+		`{"format":1,"scope":"default","node":"a","incarnation":1,"version":1,"roles":["forged"]}`,
+		`{"format":1,"scope":"default","node":"bad-7","incarnation":0,"version":1,"roles":["forged"]}`,
+		`{"format":1,"scope":"default","node":"bad-8","incarnation":1,"version":1,"roles":[""]}`,
+		`{"format":1,"scope":"default","node":"bad-9","incarnation":1,"version":1,"roles":"forged"}`} {
+		_, err := js.Publish(t.Context(), fmt.Sprintf("$KV.rolebus.default.bad-%d", i+1), []byte(body))
+		require.NoError(t, err)
+	}
+	aim := nats.NewMsg("rolebus.lease.default.mallory")
+	aim.Data = []byte(`{"format":1,"scope":"default","node":"mark","incarnation":9007199254740000,"version":9,"gone":"expired"}`)
+	for name, value := range map[string]string{
+		"Nats-Schedule": "@at " + time.Now().UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target": "$KV.rolebus.default.mark",
+		"KV-Operation": "DEL", "Rolebus-Format": "1", "Rolebus-Change": "expired", "Rolebus-Incarnation": "9007199254740000", "Rolebus-Version": "9",
+	} {
+		aim.Header.Set(name, value)
+	}
+	_, err = js.PublishMsg(t.Context(), aim)
+	require.NoError(t, err)
+	kv, err := js.KeyValue(t.Context(), "rolebus")
+	require.NoError(t, err)
+	generation := mark.Generation()
+	eventually(t, "the schedule to fire and be undone", func() bool { return mark.Generation() > generation })
+	entry, err := kv.Get(t.Context(), "default.mark")
+	require.NoError(t, err)
+	require.Contains(t, string(entry.Value()), `"roles":["mark"]`)
+	late := bus(srv, "late", rolebus.WithObserver())
+	require.Empty(t, late.Nodes("forged"))
+	require.Equal(t, []string{"a", "mark"}, names(late.AllNodes()))
+	require.Empty(t, o.Nodes("forged"))
+	require.Zero(t, seen.count(rolebus.NodeLeft))
+	require.NoError(t, mark.Err())
+	require.NoError(t, a.Err())
+}
