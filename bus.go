@@ -53,12 +53,11 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	b, err := start(ctx, nc, o, waited)
+	b, err := start(ctx, nc, o, true, waited)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	b.owned = true
 	return b, nil
 }
 
@@ -76,7 +75,7 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new bus: %w", err)
 	}
-	b, err := start(ctx, nc, o, waited)
+	b, err := start(ctx, nc, o, false, waited)
 	if err != nil {
 		return nil, fmt.Errorf("new bus: %w", err)
 	}
@@ -84,7 +83,7 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 }
 
 // start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
-func start(ctx context.Context, nc *nats.Conn, o *options, waited bool) (*Bus, error) {
+func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (*Bus, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(o.timeout))
 	if err != nil {
 		return nil, err
@@ -93,7 +92,7 @@ func start(ctx context.Context, nc *nats.Conn, o *options, waited bool) (*Bus, e
 	b := newBus(o, noise, &kv{
 		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: noise, limit: -1,
 	})
-	b.nc = nc
+	b.nc, b.owned = nc, owned
 	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)
 		return nil, err

@@ -2,14 +2,15 @@ package rolebus
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	wholeEvery   = 8  // every so many syncs the whole scope is compared
+	newerEvery   = 4  // every so many syncs everything newer than the last reading is read, though it seems to be known
+	wholeEvery   = 16 // every so many syncs the whole scope is compared
 	fetchAtOnce  = 64 // more than so many records to fetch are read in one go
 	fetchRetries = 5
 )
@@ -24,15 +25,17 @@ type catcher struct {
 	serial   func() uint64 // of the scope's snapshot
 	deliver  func(context.Context, reading)
 
-	cursor uint64 // run only: everything up to this generation has been read
+	cursor uint64        // run only: everything up to this generation has been read
+	heard  atomic.Uint64 // the newest generation that was announced or read
+	wake   chan struct{}
 
 	mu    sync.Mutex
 	asked asked
-	wake  chan struct{}
 }
 
 // asked is what a catcher was asked for and has not done yet.
 type asked struct {
+	check bool            // whether there is anything newer than what was heard; then that
 	newer bool            // whatever is newer than the cursor
 	whole bool            // the whole scope
 	nodes map[string]life // these records, of at least this state
@@ -45,11 +48,12 @@ type reading struct {
 	began   uint64 // the serial of the snapshot when the reading began
 }
 
-func (a asked) empty() bool { return !a.newer && !a.whole && len(a.nodes) == 0 }
+func (a asked) empty() bool { return !a.check && !a.newer && !a.whole && len(a.nodes) == 0 }
 
 func (k *catcher) ask(more asked) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.asked.check = k.asked.check || more.check
 	k.asked.newer = k.asked.newer || more.newer
 	k.asked.whole = k.asked.whole || more.whole
 	if k.asked.nodes == nil {
@@ -80,7 +84,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 			k.ask(asked{newer: true})
 		case <-k.wake:
 		case <-timer.C:
-			k.ask(asked{newer: true, whole: round%wholeEvery == 0})
+			k.ask(asked{check: true, newer: round%newerEvery == 0, whole: round%wholeEvery == 0})
 			round++
 		}
 		todo := k.take()
@@ -91,7 +95,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		k.report(ctx, err)
 		if err != nil {
 			k.mu.Lock()
-			k.asked.whole = k.asked.whole || todo.whole
+			k.asked.whole, k.asked.newer = k.asked.whole || todo.whole, true
 			k.mu.Unlock()
 			timer.Reset(jitter(min(retry, k.interval)))
 			retry = min(2*retry, lastRetry)
@@ -112,8 +116,9 @@ func (k *catcher) report(ctx context.Context, err error) {
 }
 
 func (k *catcher) do(ctx context.Context, todo asked) error {
-	if todo.whole || todo.newer || len(todo.nodes) > fetchAtOnce {
-		r, err := k.read(ctx, todo.whole)
+	todo.newer = todo.newer || len(todo.nodes) > fetchAtOnce
+	if todo.whole || todo.newer || todo.check {
+		r, err := k.read(ctx, todo.newer, todo.whole)
 		if err != nil {
 			return err
 		}
@@ -133,8 +138,9 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 }
 
 // read returns what is newer than the cursor, or the whole scope. One look at the newest record says whether there is
-// anything to read.
-func (k *catcher) read(ctx context.Context, whole bool) (reading, error) {
+// anything to read. Unless it must read what is newer, it trusts that of what was announced nothing was lost in between:
+// between servers that may happen unseen, hence newerEvery.
+func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) {
 	r := reading{whole: whole, began: k.serial()}
 	if k.trust != nil {
 		// Any replica can be read; that there is a leader, without which nobody can renew a lease, is asked apart.
@@ -146,19 +152,36 @@ func (k *catcher) read(ctx context.Context, whole bool) (reading, error) {
 	if err != nil {
 		return r, err
 	}
-	if newest < k.cursor {
-		r.whole = true // the bucket went back, or was made anew
-	}
+	heard := k.heard.Load()
 	from := k.cursor + 1
-	if r.whole {
-		from = 1
-	}
-	if newest < from {
-		k.cursor = newest
+	switch {
+	case whole, newest < k.cursor, newest < heard:
+		r.whole, from = true, 1 // the newest is gone: the bucket went back, was made anew, or a tombstone has run out
+	case newest == heard && !newer, newest < from:
 		return r, nil
 	}
-	r.changes, k.cursor, err = k.store.read(ctx, k.scope, from, newest)
-	return r, err
+	if newest > 0 {
+		if r.changes, k.cursor, err = k.store.read(ctx, k.scope, from, newest); err != nil {
+			return r, err
+		}
+	} else {
+		k.cursor = 0
+	}
+	if r.whole {
+		k.heard.CompareAndSwap(heard, k.cursor) // not if more was heard meanwhile
+	}
+	k.hear(k.cursor)
+	return r, nil
+}
+
+// hear takes note of the newest generation.
+func (k *catcher) hear(generation uint64) {
+	for {
+		heard := k.heard.Load()
+		if generation <= heard || k.heard.CompareAndSwap(heard, generation) {
+			return
+		}
+	}
 }
 
 // fetch reads one record that is known to be of a state at least. A replica that answers may lag: it is asked again.
@@ -177,7 +200,5 @@ func (k *catcher) fetch(ctx context.Context, node string, want life) error {
 		}
 	}
 	k.ask(asked{newer: true})
-	return errStaleReplica
+	return nil
 }
-
-var errStaleReplica = errors.New("the bucket does not have what was announced")

@@ -138,6 +138,7 @@ func (f *fakeBucket) wipe(reset bool) {
 type fakeLink struct {
 	*fakeBucket
 	cut   bool
+	deaf  bool // what it writes is stored, but the acknowledgement is lost
 	feeds map[string][]chan *nats.Msg
 }
 
@@ -234,7 +235,9 @@ func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uin
 			return errConflict
 		}
 		l.writes++
-		generation = l.store(scope, c, "")
+		if generation = l.store(scope, c, ""); l.deaf {
+			return errFakeDown
+		}
 		return nil
 	})
 	return generation, err

@@ -22,11 +22,11 @@ const (
 // its goroutine's own once run has started.
 //
 //	         role change            refused
-//	kept  ----------------> write ----------> recover: read the record, then
-//	 ^  \                     |                 mine                  adopt it
-//	 |   \ every TTL/3        | done            a newer life's        stop: ErrSuperseded
-//	 |    +------> arm -------+                 a tombstone, older,
-//	 +-------------- done ----+                 unreadable, missing   write it again, above all that a lease may bury
+//	kept  ----------------> write ----------> recover: read the record. If it is
+//	 ^  \                     |                  a newer life's: stop, ErrSuperseded
+//	 |   \ every TTL/3        | done             anything else:  write it again, above
+//	 |    +------> arm -------+                                  all that a lease may bury
+//	 +-------------- done ----+
 type keeper struct {
 	store store
 	clock *clock
@@ -79,8 +79,11 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	}
 	if found.kind == kindState {
 		// The life before this one may have armed the lease once more before its record was taken over.
-		return k.arm(ctx)
+		if err := k.arm(ctx); err != nil {
+			return err
+		}
 	}
+	k.succeeded()
 	return nil
 }
 
@@ -207,23 +210,19 @@ func (k *keeper) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch mine := found.id.incarnation == k.id.incarnation; {
-	case found.id.incarnation > k.id.incarnation:
+	if found.id.incarnation > k.id.incarnation {
 		return fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found.id.incarnation, k.id.incarnation)
-	case mine && found.kind == kindState && !found.id.before(k.id):
-		// Written, but the acknowledgement was lost; or the bucket was restored and has other generations.
-		k.id, k.generation, k.roles = found.id, generation, found.roles
-		if err = k.arm(ctx); err == nil {
-			k.succeeded()
+	}
+	if found.id.incarnation == k.id.incarnation {
+		if found.kind == kindExpired {
+			k.clock.reset()
+			if now := time.Now(); k.trust.staleSince(now).IsZero() {
+				k.trust.shake(now) // buried, but never late
+			}
 		}
-		return err
-	case mine && found.kind == kindExpired:
-		if k.trust.staleSince(time.Now()).IsZero() {
-			k.trust.shake(time.Now())
-		}
-		k.clock.reset()
 		k.bound = max(k.bound, found.id.version)
 	}
+	// Also if the record is this life's own: its acknowledgement was lost, so its announcement may be, too.
 	if err := k.rewrite(ctx, generation); err != nil {
 		return err
 	}

@@ -77,10 +77,13 @@ func (m *member) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if snap := m.scope.snap.Load(); snap.over {
+		m.scope.publish(emptySnapshot(snap))
+	}
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
-	first, err := m.catcher.read(ctx, true)
+	first, err := m.catcher.read(ctx, true, true)
 	if err != nil {
 		return err
 	}
@@ -144,7 +147,7 @@ func (m *member) loop() {
 		case <-m.moved:
 			m.apply(news{}, false)
 			if !m.scope.snap.Load().stale.IsZero() {
-				m.catcher.ask(asked{newer: true}) // once contact is back, a reading says so
+				m.catcher.ask(asked{whole: true}) // once contact is back, a reading says so
 			}
 		case <-timer.C:
 			m.catcher.ask(asked{whole: true})
@@ -164,6 +167,7 @@ func (m *member) gather(msg *nats.Msg) []change {
 			m.bus.noise.ignore(msg.Subject, err)
 		} else {
 			changes = append(changes, c)
+			m.catcher.hear(c.generation)
 		}
 		if n == 0 {
 			return changes
@@ -287,10 +291,17 @@ func notConfirmed(ctx context.Context, cause error) error {
 	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, context.Cause(ctx), cause)
 }
 
-// leftSnapshot is what is left of a scope that was left: nothing.
-func leftSnapshot(snap *Snapshot) *Snapshot {
+// emptySnapshot is what a stay begins with.
+func emptySnapshot(snap *Snapshot) *Snapshot {
 	next := newSnapshot(snap.scope, snap.self)
-	next.serial, next.over = snap.serial+1, true
+	next.serial = snap.serial + 1
+	return next
+}
+
+// leftSnapshot is what is left of a scope that was left: nothing, and nothing follows.
+func leftSnapshot(snap *Snapshot) *Snapshot {
+	next := emptySnapshot(snap)
+	next.over = true
 	return next
 }
 

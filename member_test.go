@@ -208,7 +208,7 @@ func TestWipedBucketIsWrittenAgain(t *testing.T) {
 				require.Equal(t, []string{"RoleAdded a z"}, seen.take(), "nobody was lost")
 				require.Len(t, f.records, 2)
 				// Nobody buried the dead one: its switch was wiped, too.
-				time.Sleep(time.Minute + 2*fakeTTL)
+				time.Sleep(wholeEvery*7*time.Second + 2*fakeTTL)
 				require.Equal(t, []string{"NodeLeft dead expired"}, seen.take())
 			})
 		})
@@ -254,6 +254,35 @@ func TestLostAnnouncementsAreCaughtUp(t *testing.T) {
 		f.mute = false
 		require.NoError(t, a.AddRoles(t.Context(), "z"))
 		require.Equal(t, []string{"RoleAdded a y", "RoleAdded a z"}, seen.take())
+
+		// One lost, and then another node heard: nothing tells that something is missing.
+		f.mute = true
+		require.NoError(t, a.RemoveRoles(t.Context(), "x"))
+		f.mute = false
+		require.NoError(t, b.AddRoles(t.Context(), "b"))
+		require.Equal(t, []string{"RoleAdded b b"}, seen.take())
+		time.Sleep(newerEvery * time.Second)
+		require.Equal(t, []string{"RoleRemoved a x"}, seen.take())
+	})
+}
+
+func TestALostAcknowledgementIsSaidAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a"), f.bus(t, "b", WithSyncInterval(time.Hour))
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		f.mu.Lock()
+		f.mute, a.link.deaf = true, true // a leader that stores and then dies: neither announced nor acknowledged
+		f.mu.Unlock()
+		done := make(chan error, 1)
+		go func() { done <- a.AddRoles(t.Context(), "x") }()
+		synctest.Wait()
+		f.mu.Lock()
+		f.mute, a.link.deaf = false, false
+		f.mu.Unlock()
+		require.NoError(t, <-done)
+		require.Equal(t, []string{"RoleAdded a x"}, seen.take())
 	})
 }
 
@@ -330,6 +359,9 @@ func TestScopesAreJoinedAndLeft(t *testing.T) {
 		_, err = a.Join(t.Context(), "s")
 		require.NoError(t, err, "again")
 		require.Empty(t, s.MyRoles())
+		require.Empty(t, seen.take(), "that watch ended when the scope was left")
+		seen = watchLog(t.Context(), s)
+		require.Equal(t, []string{"NodeJoined a", "NodeJoined b"}, seen.take())
 	})
 }
 

@@ -172,11 +172,11 @@ func withUser(p *server.Permissions) func(*server.Options) {
 
 func TestNoPermission(t *testing.T) {
 	for refused, p := range map[string]*server.Permissions{
-		"$JS.API.STREAM.INFO.KV_rolebus":   {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.INFO.>"}}},
-		"$JS.API.STREAM.CREATE.KV_rolebus": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.CREATE.>"}}},
-		"rolebus.lease.default.a":          {Publish: &server.SubjectPermission{Deny: []string{"rolebus.lease.>"}}},
-		"$KV.rolebus.default.a":            {Publish: &server.SubjectPermission{Deny: []string{"$KV.>"}}},
-		"rolebus.changes.default.*":        {Subscribe: &server.SubjectPermission{Deny: []string{"rolebus.changes.>"}}},
+		"$JS.API.STREAM.INFO.KV_rolebus":                      {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.INFO.>"}}},
+		"$JS.API.STREAM.CREATE.KV_rolebus":                    {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.CREATE.>"}}},
+		"rolebus.lease.default.a":                             {Publish: &server.SubjectPermission{Deny: []string{"rolebus.lease.>"}}},
+		"$KV.rolebus.default.a":                               {Publish: &server.SubjectPermission{Deny: []string{"$KV.>"}}},
+		"rolebus.changes.default.*":                           {Subscribe: &server.SubjectPermission{Deny: []string{"rolebus.changes.>"}}},
 		"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}}},
 	} {
 		t.Run(refused, func(t *testing.T) {

@@ -296,8 +296,10 @@ func TestPromise7Isolation(t *testing.T) {
 
 func TestPromise8NothingLost(t *testing.T) {
 	for forget, act := range map[string]func(context.Context, jetstream.Stream, jetstream.JetStream) error{
-		"purge":  func(ctx context.Context, s jetstream.Stream, _ jetstream.JetStream) error { return s.Purge(ctx) },
-		"delete": func(ctx context.Context, _ jetstream.Stream, js jetstream.JetStream) error { return js.DeleteStream(ctx, "KV_rolebus") },
+		"purge": func(ctx context.Context, s jetstream.Stream, _ jetstream.JetStream) error { return s.Purge(ctx) },
+		"delete": func(ctx context.Context, _ jetstream.Stream, js jetstream.JetStream) error {
+			return js.DeleteStream(ctx, "KV_rolebus")
+		},
 		"delete one key": func(ctx context.Context, _ jetstream.Stream, js jetstream.JetStream) error {
 			kv, err := js.KeyValue(ctx, "rolebus")
 			if err != nil {
