@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -84,10 +85,16 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	if cfg.Replicas > 0 {
 		attempts = []int{cfg.Replicas}
 	}
+	// A cluster that is still forming has too few peers for a moment; what is made now stays for good.
+	forming := time.Now().Add(k.timeout / 2)
 	for _, cfg.Replicas = range attempts {
-		stream, err = k.js.CreateStream(ctx, cfg)
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || api.ErrorCode != codeNotReplicas && api.ErrorCode != codeNoPeers {
+		for {
+			stream, err = k.js.CreateStream(ctx, cfg)
+			if !hasCode(err, codeNoPeers) || time.Now().After(forming) || !sleep(ctx, lastRetry/4) {
+				break
+			}
+		}
+		if !hasCode(err, codeNoPeers) && !hasCode(err, codeNotReplicas) {
 			break
 		}
 	}
@@ -101,6 +108,11 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 		err = fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
 	}
 	return stream, err
+}
+
+func hasCode(err error, code jetstream.ErrorCode) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == code
 }
 
 // adjust brings an existing stream to our settings where it differs.

@@ -137,9 +137,10 @@ func (f *fakeBucket) wipe(reset bool) {
 // fakeLink is one process's way to the bucket; it can be cut.
 type fakeLink struct {
 	*fakeBucket
-	cut   bool
-	deaf  bool // what it writes is stored, but the acknowledgement is lost
-	feeds map[string][]chan *nats.Msg
+	cut        bool
+	refusePuts int  // so many records are not stored
+	deaf       bool // what it writes is stored, but the acknowledgement is lost
+	feeds      map[string][]chan *nats.Msg
 }
 
 func (f *fakeBucket) link() *fakeLink {
@@ -233,6 +234,10 @@ func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uin
 	err = l.write(ctx, func() error {
 		if l.records[[2]string{scope, c.node}].generation != replaces {
 			return errConflict
+		}
+		if l.refusePuts > 0 {
+			l.refusePuts--
+			return errFakeDown
 		}
 		l.writes++
 		if generation = l.store(scope, c, ""); l.deaf {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ const (
 
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = time.Second
+
+	minPatience = 400 * time.Millisecond
 )
 
 // keeper brings this node's record in one scope to what the node wants to be, and keeps its lease. All its fields are
@@ -36,15 +39,37 @@ type keeper struct {
 	meta  map[string]string
 	ttl   time.Duration
 	want  *intent
-	nudge chan struct{}  // something happened to the record, or the connection is back: look now
-	moved func()         // contact was lost or regained
+	nudge chan struct{} // something happened to the record, or the connection is back: look now
+	moved func()        // contact was lost or regained
+	log   *slog.Logger
 	lives func(n uint64) // told of the incarnation before it is used
 
 	id         life
 	generation uint64
-	roles      []Role // as the record has them
-	bound      uint64 // the highest version that a lease of this life may bury
-	written    bool   // a record of this life may be in the bucket
+	roles      []Role        // as the record has them
+	bound      uint64        // the highest version that a lease of this life may bury
+	written    bool          // a record of this life may be in the bucket
+	patience   time.Duration // what one request may take, 0 for the store's own limit
+}
+
+// within bounds one request.
+func (k *keeper) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if k.patience == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, k.patience)
+}
+
+func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, error) {
+	ctx, cancel := k.within(ctx)
+	defer cancel()
+	return k.store.put(ctx, k.scope, c, replaces)
+}
+
+func (k *keeper) get(ctx context.Context) (change, uint64, error) {
+	ctx, cancel := k.within(ctx)
+	defer cancel()
+	return k.store.get(ctx, k.scope, k.node)
 }
 
 // join takes the node's place in the scope: a new life, with a record and a lease.
@@ -67,7 +92,7 @@ func (k *keeper) join(ctx context.Context) error {
 }
 
 func (k *keeper) tryJoin(ctx context.Context) error {
-	found, generation, err := k.store.get(ctx, k.scope, k.node)
+	found, generation, err := k.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +104,7 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	}
 	if found.kind == kindState {
 		// The life before this one may have armed the lease once more before its record was taken over.
-		if err := k.arm(ctx); err != nil {
+		if err := k.arm(ctx, k.generation); err != nil {
 			return err
 		}
 	}
@@ -94,19 +119,30 @@ func (k *keeper) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Until(beatDue))
 	defer timer.Stop()
 	retry := firstRetry
-	for {
+	// A request to a server that is going away is never answered: several must fit into a lease.
+	k.patience = max(k.ttl/5, minPatience)
+	for suspicious := false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-k.want.wake:
 		case <-k.nudge:
-			beatDue = time.Now()
+			suspicious = true
 		case <-timer.C:
 		}
-		err := k.step(ctx, !time.Now().Before(beatDue))
-		if err == nil && !time.Now().Before(beatDue) {
-			beatDue = time.Now().Add(k.interval())
+		var err error
+		if suspicious {
+			err = k.look(ctx)
 		}
+		if err == nil {
+			err = k.update(ctx)
+		}
+		if err == nil && !time.Now().Before(beatDue) {
+			if err = k.beat(ctx); err == nil {
+				beatDue = time.Now().Add(k.interval())
+			}
+		}
+		suspicious = err != nil // who knows what was stored
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -114,6 +150,7 @@ func (k *keeper) run(ctx context.Context) error {
 			return err
 		case err != nil:
 			if k.trust.fail() {
+				k.log.Warn("the bucket does not take the heartbeat", "error", err)
 				k.moved()
 			}
 			k.want.fail(err)
@@ -125,16 +162,6 @@ func (k *keeper) run(ctx context.Context) error {
 			timer.Reset(time.Until(beatDue))
 		}
 	}
-}
-
-// step does what there is to do. It gives up early enough for another attempt before the lease ends.
-func (k *keeper) step(ctx context.Context, beat bool) error {
-	ctx, cancel := context.WithTimeout(ctx, max(k.ttl/3, time.Second))
-	defer cancel()
-	if err := k.update(ctx); err != nil || !beat {
-		return err
-	}
-	return k.beat(ctx)
 }
 
 func (k *keeper) interval() time.Duration { return jitter(k.ttl / 3) }
@@ -157,7 +184,7 @@ func (k *keeper) update(ctx context.Context) error {
 			poke(k.want.wake) // again, with a lease that reaches as far
 			return k.beat(ctx)
 		}
-		generation, err := k.store.put(ctx, k.scope, c, k.generation)
+		generation, err := k.put(ctx, c, k.generation)
 		if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
 			poke(k.want.wake) // again, unless recovering does it
 			return k.recover(ctx)
@@ -174,7 +201,7 @@ func (k *keeper) update(ctx context.Context) error {
 
 // beat arms the lease anew. If that is refused, the record is not what it was: find out and put it right.
 func (k *keeper) beat(ctx context.Context) error {
-	err := k.arm(ctx)
+	err := k.arm(ctx, k.generation)
 	if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
 		return k.recover(ctx)
 	}
@@ -184,23 +211,40 @@ func (k *keeper) beat(ctx context.Context) error {
 	return err
 }
 
-func (k *keeper) arm(ctx context.Context) error {
+// arm sets the lease, provided that the record is of a generation.
+func (k *keeper) arm(ctx context.Context, record uint64) error {
+	ctx, cancel := k.within(ctx)
+	defer cancel()
 	now, err := k.clock.now(ctx)
 	if err != nil {
 		return err
 	}
 	bound := k.id.version + leaseAhead
 	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}
-	if err := k.store.arm(ctx, k.scope, c, k.generation); err != nil {
+	if err := k.store.arm(ctx, k.scope, c, record); err != nil {
 		return err
 	}
 	k.bound = max(k.bound, bound)
 	return nil
 }
 
+// look compares the record itself with what was written. The condition of a heartbeat is not enough: a bucket that goes
+// back gives the same generation to another message, even to this node's tombstone.
+func (k *keeper) look(ctx context.Context) error {
+	found, generation, err := k.get(ctx)
+	if err != nil && !errors.Is(err, errNoBucket) {
+		return err
+	}
+	if err != nil || found.kind != kindState || found.id != k.id {
+		return k.recover(ctx)
+	}
+	k.generation = generation
+	return k.beat(ctx)
+}
+
 // recover finds out why the record is not what it was.
 func (k *keeper) recover(ctx context.Context) error {
-	found, generation, err := k.store.get(ctx, k.scope, k.node)
+	found, generation, err := k.get(ctx)
 	if errors.Is(err, errNoBucket) {
 		if err := k.store.ensure(ctx); err != nil {
 			return err
@@ -222,6 +266,8 @@ func (k *keeper) recover(ctx context.Context) error {
 		}
 		k.bound = max(k.bound, found.id.version)
 	}
+	k.log.Warn("the record is not as it was written, writing it again", "found", found.kind.String(), "version", found.id.version,
+		"generation", generation)
 	// Also if the record is this life's own: its acknowledgement was lost, so its announcement may be, too.
 	if err := k.rewrite(ctx, generation); err != nil {
 		return err
@@ -234,13 +280,13 @@ func (k *keeper) recover(ctx context.Context) error {
 // stands without a switch; the version is above everything that an earlier lease of this life could bury.
 func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	roles, rev, _ := k.want.current()
-	k.id.version, k.generation = max(k.id.version, k.bound)+1, replaces
-	if err := k.arm(ctx); err != nil {
+	k.id.version = max(k.id.version, k.bound) + 1
+	if err := k.arm(ctx, replaces); err != nil {
 		return err
 	}
 	c := change{kind: kindState, node: k.node, id: k.id, roles: roles, meta: k.meta}
 	k.written = true
-	generation, err := k.store.put(ctx, k.scope, c, replaces)
+	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
 	}
@@ -251,6 +297,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 
 func (k *keeper) succeeded() {
 	if k.trust.succeed(time.Now()) {
+		k.log.Info("the bucket takes heartbeats again")
 		k.moved()
 	}
 }
@@ -270,7 +317,7 @@ func (k *keeper) goodbye(ctx context.Context) error {
 		if !errors.Is(err, errConflict) {
 			return err
 		}
-		found, now, err := k.store.get(ctx, k.scope, k.node)
+		found, now, err := k.get(ctx)
 		if err != nil {
 			return err
 		}

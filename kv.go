@@ -308,16 +308,13 @@ func (k *kv) explain(op, subject string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var api *jetstream.APIError
 	switch {
-	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrNoStreamResponse),
 		errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
-	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum,
-		errors.Is(err, nats.ErrMaxPayload):
+	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
 	}
 	// The server refuses a publish without an answer to it; the request then runs into its timeout.

@@ -59,6 +59,7 @@ func newMember(s *Scope, roles []Role) *member {
 		store: b.store, clock: b.clock, trust: m.trust, scope: s.name, node: b.opts.node, meta: b.opts.meta,
 		ttl: b.opts.ttl, want: newIntent(roles), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, lives: m.own.Store,
+		log: b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}
 	return m
 }
@@ -195,12 +196,25 @@ func (m *member) apply(n news, read bool) {
 	if len(fetch) > 0 {
 		m.catcher.ask(asked{nodes: fetch})
 	}
-	for _, c := range n.changes {
-		mine := m.keeper != nil && c.node == m.keeper.node && n.own > 0
-		if mine && (c.id.incarnation > n.own || c.id.incarnation == n.own && c.kind.isTombstone()) {
-			poke(m.keeper.nudge)
-		}
+	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {
+		poke(m.keeper.nudge)
 	}
+}
+
+// disputed says whether the news speak of this node's own record as something else than what it wrote.
+func (m *member) disputed(n news, now *Snapshot) bool {
+	held := !n.whole
+	for _, c := range n.changes {
+		if c.node != m.keeper.node {
+			continue
+		}
+		if c.id.incarnation > n.own || c.id.incarnation == n.own && c.kind.isTombstone() {
+			return true
+		}
+		mine := now.named[m.keeper.node]
+		held = held || mine != nil && c.id == mine.id
+	}
+	return !held
 }
 
 func (m *member) deliver(ctx context.Context, r reading) {

@@ -215,6 +215,35 @@ func TestWipedBucketIsWrittenAgain(t *testing.T) {
 	}
 }
 
+func TestABucketThatGoesBackGivesAGenerationTwice(t *testing.T) {
+	// The store forgets the record, and then a tombstone gets the very generation that the record had. The condition
+	// of a heartbeat holds, and yet the record is gone.
+	for name, told := range map[string]bool{"announced": true, "found by a sync": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeBucket()
+				a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+				seen := watchLog(t.Context(), b.Scope)
+				seen.take()
+				f.mu.Lock()
+				record := f.records[[2]string{"default", "a"}]
+				f.seq, f.mute = record.generation-1, !told
+				f.store("default", change{kind: kindExpired, node: "a", id: life{record.c.id.incarnation, 1001}, due: time.Now()},
+					fakeSubjects.lease("default", "a"))
+				f.seq, f.mute = 10, false
+				f.mu.Unlock()
+				time.Sleep((wholeEvery + 1) * 7 * time.Second)
+				f.mu.Lock()
+				require.Equal(t, kindState, f.records[[2]string{"default", "a"}].c.kind)
+				f.mu.Unlock()
+				seen.take()
+				require.Equal(t, []string{"a"}, names(b.Nodes("x")))
+				require.NoError(t, a.Err())
+			})
+		})
+	}
+}
+
 func TestNewerLifeTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
@@ -263,6 +292,23 @@ func TestLostAnnouncementsAreCaughtUp(t *testing.T) {
 		require.Equal(t, []string{"RoleAdded b b"}, seen.take())
 		time.Sleep(newerEvery * time.Second)
 		require.Equal(t, []string{"RoleRemoved a x"}, seen.take())
+	})
+}
+
+func TestARewriteThatFailsIsTriedAgain(t *testing.T) {
+	// Between the lease and the record the way is cut: the lease stands on the tombstone, and would go on to.
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		a.link.setCut(true)
+		time.Sleep(2 * fakeTTL)
+		f.mu.Lock()
+		a.link.cut, a.link.refusePuts = false, 3
+		f.mu.Unlock()
+		time.Sleep(2 * fakeTTL)
+		synctest.Wait()
+		require.Zero(t, a.link.refusePuts)
+		require.Equal(t, []string{"a"}, names(b.Nodes("x")))
 	})
 }
 

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -81,36 +82,44 @@ func olderServer(t *testing.T, url, version string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var wg sync.WaitGroup
+	real, told := []byte(`"version":"`+server.VERSION+`"`), []byte(`"version":"`+version+`"`)
+	pass := func(client, up net.Conn) {
+		wg.Go(func() {
+			_, _ = io.Copy(up, client)
+			_ = up.Close()
+		})
+		wg.Go(func() {
+			defer func() { _ = client.Close() }()
+			// Every line: the server tells its version again after the client has introduced itself.
+			for from := bufio.NewReader(up); ; {
+				line, err := from.ReadBytes('\n')
+				if err != nil {
+					return
+				}
+				if _, err := client.Write(bytes.ReplaceAll(line, real, told)); err != nil {
+					return
+				}
+			}
+		})
+	}
 	wg.Go(func() {
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
+			t.Cleanup(func() { _ = client.Close() })
 			up, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			wg.Go(func() {
-				_, _ = io.Copy(up, client)
-				_ = up.Close()
-			})
-			wg.Go(func() {
-				defer func() { _ = client.Close() }()
-				from := bufio.NewReader(up)
-				info, err := from.ReadString('\n')
-				if err != nil {
-					return
-				}
-				_, _ = io.WriteString(client, strings.ReplaceAll(info, `"version":"`+server.VERSION+`"`, `"version":"`+version+`"`))
-				_, _ = io.Copy(client, from)
-			})
+			pass(client, up)
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		wg.Wait()
+		t.Cleanup(wg.Wait)
 	})
 	return "nats://" + l.Addr().String()
 }
