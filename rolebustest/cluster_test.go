@@ -1,0 +1,99 @@
+package rolebustest_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/rolebustest"
+)
+
+func TestFirstBusGetsThreeReplicas(t *testing.T) {
+	var c *rolebustest.Cluster
+	var names []string
+	logged(t, "ready", func() {
+		c = rolebustest.NewCluster(t, func(o *server.Options) { names = append(names, o.ServerName) })
+	})
+	require.Equal(t, []string{"server-1", "server-2", "server-3"}, names)
+	a := c.Bus(rolebus.WithRoles("api"))
+	info := streamInfo(t, c.Conn())
+	require.Equal(t, 3, info.Config.Replicas)
+	require.Equal(t, c.LeaderOf(bucketStream).Name(), info.Cluster.Leader)
+	for _, s := range c.Servers() {
+		require.Contains(t, strings.Split(c.URL(), ","), s.URL())
+		b := s.Bus()
+		rolebustest.WaitRoles(t, b, a.NodeName(), "api")
+	}
+}
+
+func TestLeaderStops(t *testing.T) {
+	c := rolebustest.NewCluster(t)
+	survives(t, c, (*rolebustest.Server).Stop)
+}
+
+func TestLeaderIsKilled(t *testing.T) {
+	c := rolebustest.NewCluster(t)
+	survives(t, c, (*rolebustest.Server).Kill)
+}
+
+// survives has the leader of the bucket fail, and checks that buses work without it, and that it may come back.
+func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Server)) {
+	t.Helper()
+	a, b := c.Bus(rolebus.WithRoles("api")), c.Bus()
+	rolebustest.WaitRoles(t, b, a.NodeName(), "api")
+	leader := c.LeaderOf(bucketStream)
+
+	logged(t, "works without the leader", func() {
+		fail(leader)
+		require.False(t, leader.Running())
+		addRoles(t, a, "db")
+	})
+	rolebustest.WaitRoles(t, b, a.NodeName(), "api", "db")
+	require.NotSame(t, leader, c.LeaderOf(bucketStream))
+
+	logged(t, "ready with it", func() {
+		leader.Start()
+		c.WaitReady()
+	})
+	// Ready means that another one may go.
+	c.LeaderOf(bucketStream).Stop()
+	addRoles(t, b, "web")
+	rolebustest.WaitRoles(t, a, b.NodeName(), "web")
+}
+
+func TestLeaderIsIsolated(t *testing.T) {
+	c := rolebustest.NewCluster(t)
+	first := c.Bus(rolebus.WithRoles("api"))
+	leader := c.LeaderOf(bucketStream)
+	servers := c.Servers()
+	other := servers[(slices.Index(servers, leader)+1)%len(servers)]
+	inside, outside := leader.Bus(), other.Bus()
+	rolebustest.WaitRoles(t, inside, outside.NodeName())
+
+	leader.Isolate()
+	require.True(t, leader.Running())
+	logged(t, "new leader", func() { require.NotSame(t, leader, c.LeaderOf(bucketStream)) })
+	addRoles(t, outside, "db")
+	require.Empty(t, inside.Roles(outside.NodeName()), "the news crossed the split")
+	logged(t, "two are ready", c.WaitReady)
+
+	logged(t, "ready again", func() {
+		leader.Rejoin()
+		c.WaitReady()
+	})
+	rolebustest.WaitRoles(t, inside, outside.NodeName(), "db")
+	rolebustest.WaitRoles(t, inside, first.NodeName(), "api")
+}
+
+func addRoles(t *testing.T, b *rolebus.Bus, roles ...rolebus.Role) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, b.AddRoles(ctx, roles...))
+}

@@ -1,0 +1,23 @@
+// Package rolebustest gives the tests of programs that use rolebus what they need: a real nats-server in the test's
+// process ([NewServer]), a cluster of three ([NewCluster]), buses that are closed with the test, and faults.
+//
+//	func TestFailover(t *testing.T) {
+//		srv := rolebustest.NewServer(t)
+//		link := srv.Link()
+//		link.Bus(rolebus.WithNode("api-1"), rolebus.WithRoles("api"))
+//		web := srv.Bus()
+//		rolebustest.WaitRoles(t, web, "api-1", "api")
+//		link.Cut() // api-1 dies
+//		rolebustest.WaitRoles(t, web, "api-1")
+//	}
+//
+// The faults are: a process that dies ([Link.Cut]) or hangs ([Link.Stall]); a server that stops and starts again
+// ([Server.Stop], [Server.Start]), in a cluster also one that is killed ([Server.Kill]) or split off from the others
+// ([Server.Isolate]).
+//
+// Everything takes the test's testing.TB, fails that test with a reason if it cannot do its part, and is closed when the
+// test ends, in the order opposite to that in which it was made. What may fail the test must be called from the test's own
+// goroutine, as tb.Fatal must.
+//
+// [Eventually], [Within] and [WaitRoles] wait until something is so; nothing here sleeps for a fixed time instead.
+package rolebustest
