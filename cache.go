@@ -37,8 +37,8 @@ type end struct {
 
 // doubt is the time that a node's owner has to write its record again before the node is dropped.
 type doubt struct {
-	id         life // the newest that the bucket said, or the known state
-	generation uint64
+	id         life   // the newest that the bucket said, or the known state
+	generation uint64 // of what the bucket says instead, 0 if nothing
 	until      time.Time
 }
 
@@ -204,7 +204,9 @@ func (d *draft) apply(c change) {
 		if d.fetch == nil {
 			d.fetch = map[string]life{}
 		}
-		d.fetch[c.node] = c.id
+		if d.fetch[c.node].before(c.id) {
+			d.fetch[c.node] = c.id
+		}
 	}
 }
 
@@ -308,13 +310,13 @@ func (d *draft) compare() {
 		found, ok := d.doubt(n.name)
 		switch {
 		case !ok:
-			d.cast(n, change{generation: n.generation})
+			d.cast(n, change{})
 		case d.believe && !d.now.Before(found.until):
 			d.bury(n.name, end{id: found.id, generation: found.generation, reason: ReasonExpired, at: d.now})
 		}
 	}
 	for name, e := range d.old.ends {
-		if d.now.Sub(e.at) > endMemory {
+		if d.now.Sub(e.at) > endMemory && d.end(name) == e {
 			delete(d.ownEnds(), name)
 		}
 	}

@@ -249,10 +249,10 @@ func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, g
 	}
 	c := change{
 		kind: kindState, node: node, id: life{record.Incarnation, record.Version}, generation: generation,
-		roles: roleSet(record.Roles), meta: record.Meta,
 	}
 	switch record.Gone {
 	case "":
+		c.roles, c.meta = roleSet(record.Roles), record.Meta
 	case kindLeft.String():
 		c.kind = kindLeft
 	case kindExpired.String():

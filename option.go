@@ -183,13 +183,17 @@ func check(ok bool, format string, args ...any) error {
 	return fmt.Errorf(format, args...)
 }
 
-// checkURLs says what is wrong with a NATS URL, or several with commas between them.
+// checkURLs says what is wrong with a NATS URL, or several with commas between them. A URL may hold a password, also
+// where a slip made it part of something else: the complaints name no more than the scheme and the host.
 func checkURLs(urls string) error {
 	var errs []error
-	for part := range strings.SplitSeq(urls, ",") {
-		part = strings.TrimSpace(part)
-		if part == "" {
-			errs = append(errs, fmt.Errorf("NATS URL %q: empty", urls))
+	parts := strings.Split(urls, ",")
+	for i, part := range parts {
+		complain := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("NATS URL %d of %d: "+format, append([]any{i + 1, len(parts)}, args...)...))
+		}
+		if part = strings.TrimSpace(part); part == "" {
+			complain("it is empty")
 			continue
 		}
 		if !strings.Contains(part, "://") {
@@ -198,16 +202,11 @@ func checkURLs(urls string) error {
 		u, err := url.Parse(part)
 		switch {
 		case err != nil:
-			// The URL may hold a password: name the fault, not the URL.
-			var fault *url.Error
-			if errors.As(err, &fault) {
-				err = fault.Err
-			}
-			errs = append(errs, fmt.Errorf("NATS URL: %w", err))
+			complain("it is not a URL; in a user or a password, anything but letters and digits is written as %%XX")
 		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
-			errs = append(errs, fmt.Errorf("NATS URL %q: unknown scheme %q; known are nats, tls, ws, wss", u.Redacted(), u.Scheme))
+			complain("unknown scheme %q for host %q; known are nats, tls, ws, wss", u.Scheme, u.Host)
 		case u.Host == "":
-			errs = append(errs, fmt.Errorf("NATS URL %q: no host", u.Redacted()))
+			complain("it names no host")
 		}
 	}
 	return errors.Join(errs...)

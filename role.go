@@ -27,7 +27,7 @@ type Role string
 // has no JSON form.
 func RoleOf(v any) (Role, error) {
 	if role, ok := v.(Role); ok {
-		return role, role.check()
+		return role.checked()
 	}
 	if text, ok := v.(string); ok {
 		return textRole(text)
@@ -36,9 +36,6 @@ func RoleOf(v any) (Role, error) {
 	if err != nil {
 		return "", fmt.Errorf("role of %T: %w", v, err)
 	}
-	if hidesBadText(raw) {
-		return "", fmt.Errorf("role of %T: %w: it holds text that is not UTF-8", v, ErrBadName)
-	}
 	// Once more through plain values: equal objects get equal text, whatever type they came from.
 	var value any
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -46,14 +43,17 @@ func RoleOf(v any) (Role, error) {
 	if err := dec.Decode(&value); err != nil {
 		return "", fmt.Errorf("role of %T: %w", v, err)
 	}
+	plain, err := marshalJSON(value)
+	if err != nil {
+		return "", fmt.Errorf("role of %T: %w", v, err)
+	}
+	if replaced(raw, plain) {
+		return "", fmt.Errorf("role of %T: %w: it holds text that is not UTF-8", v, ErrBadName)
+	}
 	if text, ok := value.(string); ok {
 		return textRole(text)
 	}
-	if raw, err = marshalJSON(value); err != nil {
-		return "", fmt.Errorf("role of %T: %w", v, err)
-	}
-	role := Role(raw)
-	return role, role.check()
+	return Role(plain).checked()
 }
 
 func textRole(text string) (Role, error) {
@@ -67,8 +67,7 @@ func textRole(text string) (Role, error) {
 	if err != nil {
 		return "", fmt.Errorf("role of %q: %w", clip(text), err)
 	}
-	role := Role(raw)
-	return role, role.check()
+	return Role(raw).checked()
 }
 
 func marshalJSON(v any) ([]byte, error) {
@@ -81,19 +80,19 @@ func marshalJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
-// hidesBadText says whether encoding/json replaced bytes that are not UTF-8: it then writes the escape \ufffd, while
-// a genuine U+FFFD stands as itself. Unseen, different values would become one role.
-func hidesBadText(raw []byte) bool {
-	for i := 0; i+1 < len(raw); i++ {
-		if raw[i] != '\\' {
-			continue
-		}
-		if bytes.HasPrefix(raw[i:], []byte(`\ufffd`)) {
-			return true
-		}
-		i++
+// replaced says whether encoding/json put U+FFFD for what is no text: bytes that are not UTF-8, half a surrogate pair.
+// Unseen, different values would become one role. A genuine U+FFFD stands as itself on both sides.
+func replaced(raw, plain []byte) bool {
+	mark := []byte("\uFFFD")
+	return !utf8.Valid(raw) || bytes.Count(plain, mark) != bytes.Count(raw, mark)
+}
+
+// checked returns the role, or why it cannot be one.
+func (r Role) checked() (Role, error) {
+	if err := r.check(); err != nil {
+		return "", err
 	}
-	return false
+	return r, nil
 }
 
 func (r Role) check() error {
