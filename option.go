@@ -201,6 +201,8 @@ func checkURLs(urls string) error {
 		}
 		u, err := url.Parse(part)
 		switch {
+		case err != nil && !strings.Contains(part, "@"):
+			complain("%w", err)
 		case err != nil:
 			complain("it is not a URL; in a user or a password, anything but letters and digits is written as %%XX")
 		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
