@@ -1,0 +1,94 @@
+package rolebus
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTrust(t *testing.T) {
+	const (
+		patience = 10 * time.Second
+		grace    = 20 * time.Second
+		s        = time.Second
+	)
+	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	// Each step happens at a time, and says what the trust answers then.
+	type step struct {
+		at   time.Duration
+		do   string // succeed, fail, shake; nothing: only ask
+		news bool   // succeed: contact was lost before; fail: it is lost now
+	}
+	type answer struct {
+		at       time.Duration
+		believes bool
+		stale    time.Duration // since when; -1: not
+	}
+	for _, tc := range []struct {
+		name  string
+		steps []step
+		want  []answer
+	}{
+		{"from the beginning", nil, []answer{
+			{0, true, -1}, {patience, true, -1}, {patience + 1, false, 0}, {100 * s, false, 0},
+		}},
+		{"while all goes well", []step{{at: 5 * s, do: "succeed"}, {at: 15 * s, do: "succeed"}}, []answer{
+			{15 * s, true, -1}, {25 * s, true, -1}, {25*s + 1, false, 15 * s},
+		}},
+		{"after a failure, at once", []step{{at: 3 * s, do: "succeed"}, {at: 5 * s, do: "fail", news: true}}, []answer{
+			{5 * s, false, 3 * s}, {100 * s, false, 3 * s},
+		}},
+		{"a failure is new once", []step{
+			{at: s, do: "fail", news: true}, {at: 2 * s, do: "fail"}, {at: 3 * s, do: "succeed", news: true}, {at: 4 * s, do: "fail", news: true},
+		}, []answer{{4 * s, false, 3 * s}}},
+		{"after a success that follows a failure, when the grace is over", []step{
+			{at: 5 * s, do: "fail", news: true}, {at: 6 * s, do: "succeed", news: true}, {at: 16 * s, do: "succeed"}, {at: 26 * s, do: "succeed"},
+		}, []answer{{26*s - 1, false, -1}, {26 * s, true, -1}, {36 * s, true, -1}, {36*s + 1, false, 26 * s}}},
+		{"the grace begins with the first success", []step{
+			{at: 5 * s, do: "fail", news: true}, {at: 6 * s, do: "succeed", news: true}, {at: 20 * s, do: "succeed", news: true},
+		}, []answer{{26 * s, false, -1}, {30 * s, false, -1}, {30*s + 1, false, 20 * s}}},
+		{"a success that comes just in time loses nothing", []step{{at: patience, do: "succeed"}}, []answer{{patience, true, -1}}},
+		{"a success that comes too late is a loss all the same", []step{{at: patience + 1, do: "succeed", news: true}}, []answer{
+			{patience + 1, false, -1}, {2 * patience, false, -1},
+		}},
+		{"a failure after being late is new", []step{{at: 11 * s, do: "fail", news: true}, {at: 12 * s, do: "succeed", news: true}}, []answer{
+			{12 * s, false, -1},
+		}},
+		{"a loss within the grace begins it anew", []step{
+			{at: s, do: "fail", news: true}, {at: 2 * s, do: "succeed", news: true},
+			{at: 9 * s, do: "fail", news: true}, {at: 10 * s, do: "succeed", news: true},
+			{at: 20 * s, do: "succeed"}, {at: 29 * s, do: "succeed"},
+		}, []answer{{22 * s, false, -1}, {30*s - 1, false, -1}, {30 * s, true, -1}}},
+		{"after a wrong burial, when the grace is over", []step{
+			{at: 5 * s, do: "shake"}, {at: 6 * s, do: "succeed"}, {at: 16 * s, do: "succeed"}, {at: 25 * s, do: "succeed"},
+		}, []answer{{25*s - 1, false, -1}, {25 * s, true, -1}}},
+		{"a wrong burial is no loss of contact", []step{{at: 5 * s, do: "shake"}}, []answer{{5 * s, false, -1}, {10 * s, false, -1}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			trust := newTrust(start, patience, grace)
+			for _, step := range tc.steps {
+				now := start.Add(step.at)
+				switch step.do {
+				case "succeed":
+					require.Equal(t, step.news, trust.succeed(now), "succeed at %v", step.at)
+				case "fail":
+					require.Equal(t, step.news, trust.fail(), "fail at %v", step.at)
+				case "shake":
+					trust.shake(now)
+				default:
+					t.Fatalf("unknown step %q", step.do)
+				}
+			}
+			for _, want := range tc.want {
+				now := start.Add(want.at)
+				require.Equal(t, want.believes, trust.believes(now), "believes at %v", want.at)
+				var since time.Time
+				if want.stale >= 0 {
+					since = start.Add(want.stale)
+				}
+				require.Equal(t, since, trust.staleSince(now), "stale at %v", want.at)
+			}
+		})
+	}
+}
