@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Bus is one process's place in the fleet. It is also its default scope: b.AddRoles, b.Nodes and the like are those of
@@ -35,74 +33,6 @@ type Bus struct {
 	scopes   map[string]*Scope // every handle that was asked for
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed
-}
-
-// Connect connects to NATS and takes this process's place in the fleet. The URL is that of a server, or several with
-// commas between them; schemes are nats, tls, ws and wss. It returns when the default scope and those of [WithScopes]
-// are joined and their snapshots hold who is there. A server that is not up yet is tried again until ctx is over.
-//
-// Connect owns the connection: it reconnects for ever, and [Bus.Close] closes it. All complaints about the URL and the
-// options come in one error, before anything starts. Later errors match [ErrServerTooOld], [ErrBucketMismatch],
-// [ErrTooLarge], or are those of NATS; a refused permission is told with its subject.
-func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
-	o, err := newOptions(opts)
-	if err = errors.Join(checkURLs(url), err); err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	nc, waited, err := dial(ctx, url, o)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	b, err := start(ctx, nc, o, true, waited)
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return b, nil
-}
-
-// New takes this process's place in the fleet over a connection that the caller owns, as [Connect] does. It sets none
-// of the connection's handlers and does not close it. If the connection is closed, the Bus stops with its error.
-func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
-	o, err := newOptions(opts)
-	err = errors.Join(err,
-		check(nc != nil, "the connection is nil"),
-		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"))
-	if err != nil {
-		return nil, fmt.Errorf("new bus: %w", err)
-	}
-	waited, err := connected(ctx, nc)
-	if err != nil {
-		return nil, fmt.Errorf("new bus: %w", err)
-	}
-	b, err := start(ctx, nc, o, false, waited)
-	if err != nil {
-		return nil, fmt.Errorf("new bus: %w", err)
-	}
-	return b, nil
-}
-
-// start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
-func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (*Bus, error) {
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(o.timeout))
-	if err != nil {
-		return nil, err
-	}
-	noise := newNoise(o.log)
-	b := newBus(o, noise, &kv{
-		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: noise, limit: -1,
-	})
-	b.nc, b.owned = nc, owned
-	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
-		b.cancel(ErrClosed)
-		return nil, err
-	}
-	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	b.wg.Go(func() { b.watchConnection(status) })
-	if err := b.open(ctx, waited); err != nil {
-		return nil, err
-	}
-	return b, nil
 }
 
 func newBus(o *options, n *noise, st store) *Bus {
@@ -134,35 +64,6 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 		}
 	}
 	return nil
-}
-
-// insist tries again while the servers are not ready.
-func (b *Bus) insist(ctx context.Context, try func() error) error {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := try()
-		if err == nil || !passing(err) || ctx.Err() != nil {
-			return err
-		}
-		b.opts.log.Info("NATS is not ready, trying again", "bucket", b.opts.bucket, "error", err)
-		if !sleep(ctx, jitter(wait)) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
-}
-
-// passing says whether an error may go away by itself: servers that start, a cluster without a leader.
-func passing(err error) bool {
-	var api *jetstream.APIError
-	switch {
-	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):
-		return false
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return false
-	case errors.As(err, &api):
-		return api.Code == 503
-	}
-	return errors.Is(err, errNoBucket) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
-		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
 }
 
 // NodeName returns this process's name in the fleet, also for an observer, whom others do not see.
@@ -364,64 +265,4 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 			}
 		}
 	}
-}
-
-// dispatch runs the user's handler for one stay in a scope, on a goroutine that nothing else waits for.
-type dispatch struct {
-	scope string
-	ended chan struct{}
-}
-
-// serve starts the handler for a stay.
-func (b *Bus) serve(m *member) {
-	if b.opts.handler == nil {
-		return
-	}
-	d := &dispatch{scope: m.scope.name, ended: make(chan struct{})}
-	b.mu.Lock()
-	b.handlers = append(slices.DeleteFunc(b.handlers, (*dispatch).over), d)
-	b.mu.Unlock()
-	go func() { // joined by awaitHandlers
-		defer close(d.ended)
-		for ev := range m.scope.Watch(m.ctx) {
-			b.call(ev)
-		}
-	}()
-}
-
-func (d *dispatch) over() bool {
-	select {
-	case <-d.ended:
-		return true
-	default:
-		return false
-	}
-}
-
-// call hands an event to the handler, and survives its panic.
-func (b *Bus) call(ev Event) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			b.opts.log.Error("a handler panicked", "event", ev.Kind.String(), "scope", ev.Scope, "node", ev.Node.Name(),
-				"panic", fault, "stack", string(debug.Stack()))
-		}
-	}()
-	b.opts.handler.handle(ev)
-}
-
-// awaitHandlers waits for the handlers to return from their last event, not for ever: they are the user's code.
-func (b *Bus) awaitHandlers() error {
-	b.mu.Lock()
-	handlers := b.handlers
-	b.mu.Unlock()
-	timeout := time.After(b.opts.timeout)
-	var errs []error
-	for _, d := range handlers {
-		select {
-		case <-d.ended:
-		case <-timeout:
-			errs = append(errs, fmt.Errorf("close: the handler in scope %q is still running", d.scope))
-		}
-	}
-	return errors.Join(errs...)
 }

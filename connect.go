@@ -9,7 +9,105 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
+
+// Connect connects to NATS and takes this process's place in the fleet. The URL is that of a server, or several with
+// commas between them; schemes are nats, tls, ws and wss. It returns when the default scope and those of [WithScopes]
+// are joined and their snapshots hold who is there. A server that is not up yet is tried again until ctx is over.
+//
+// Connect owns the connection: it reconnects for ever, and [Bus.Close] closes it. All complaints about the URL and the
+// options come in one error, before anything starts. Later errors match [ErrServerTooOld], [ErrBucketMismatch],
+// [ErrTooLarge], or are those of NATS; a refused permission is told with its subject.
+func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
+	o, err := newOptions(opts)
+	if err = errors.Join(checkURLs(url), err); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	nc, waited, err := dial(ctx, url, o)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	b, err := start(ctx, nc, o, true, waited)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return b, nil
+}
+
+// New takes this process's place in the fleet over a connection that the caller owns, as [Connect] does. It sets none
+// of the connection's handlers and does not close it. If the connection is closed, the Bus stops with its error.
+func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
+	o, err := newOptions(opts)
+	err = errors.Join(err,
+		check(nc != nil, "the connection is nil"),
+		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"))
+	if err != nil {
+		return nil, fmt.Errorf("new bus: %w", err)
+	}
+	waited, err := connected(ctx, nc)
+	if err != nil {
+		return nil, fmt.Errorf("new bus: %w", err)
+	}
+	b, err := start(ctx, nc, o, false, waited)
+	if err != nil {
+		return nil, fmt.Errorf("new bus: %w", err)
+	}
+	return b, nil
+}
+
+// start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
+func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (*Bus, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(o.timeout))
+	if err != nil {
+		return nil, err
+	}
+	noise := newNoise(o.log)
+	b := newBus(o, noise, &kv{
+		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: noise, limit: -1,
+	})
+	b.nc, b.owned = nc, owned
+	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
+		b.cancel(ErrClosed)
+		return nil, err
+	}
+	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	b.wg.Go(func() { b.watchConnection(status) })
+	if err := b.open(ctx, waited); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// insist tries again while the servers are not ready.
+func (b *Bus) insist(ctx context.Context, try func() error) error {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := try()
+		if err == nil || !passing(err) || ctx.Err() != nil {
+			return err
+		}
+		b.opts.log.Info("NATS is not ready, trying again", "bucket", b.opts.bucket, "error", err)
+		if !sleep(ctx, jitter(wait)) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// passing says whether an error may go away by itself: servers that start, a cluster without a leader.
+func passing(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):
+		return false
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return false
+	case errors.As(err, &api):
+		return api.Code == 503
+	}
+	return errors.Is(err, errNoBucket) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
+}
 
 // dial connects to NATS, trying again while no server answers. It says whether it had to wait.
 func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bool, err error) {

@@ -65,34 +65,6 @@ type Event struct {
 	Generation uint64 // of the record, or of the tombstone, that says so; 0 if nothing in the bucket does
 }
 
-// Handler has functions that are called with a scope's events, each of which may be nil. The events of one scope come
-// one after another and in the order of [Scope.Watch]; those of different scopes come at the same time. A function may
-// take as long as it likes: it misses steps meanwhile, never the end, and holds up nothing else. If it panics, the panic
-// is logged and the next event follows.
-type Handler struct {
-	OnRoleAdded   func(Event)
-	OnRoleRemoved func(Event)
-	OnNodeJoined  func(Event)
-	OnNodeLeft    func(Event)
-}
-
-func (h Handler) handle(ev Event) {
-	var call func(Event)
-	switch ev.Kind {
-	case RoleAdded:
-		call = h.OnRoleAdded
-	case RoleRemoved:
-		call = h.OnRoleRemoved
-	case NodeJoined:
-		call = h.OnNodeJoined
-	case NodeLeft:
-		call = h.OnNodeLeft
-	}
-	if call != nil {
-		call(ev)
-	}
-}
-
 // Watch returns what is in the scope now, as joins, and then what changes. Each step is the difference between two
 // snapshots, so a reader that is slow skips steps, never the end state, and holds nobody up. Within a step the events
 // are sorted by node name; of one node come first the roles that it lost, then that it left, that it joined, and the
