@@ -38,7 +38,7 @@ type keeper struct {
 	meta  map[string]string
 	ttl   time.Duration
 	want  *intent
-	nudge chan struct{} // something happened to the record, or the connection is back: look now
+	nudge chan struct{} // the record may not be what was written: look at it, do not trust its generation
 	moved func()        // contact was lost or regained
 	log   *slog.Logger
 	lives func(n uint64) // told of the incarnation before it is used
@@ -219,12 +219,9 @@ func (k *keeper) arm(ctx context.Context, record uint64) error {
 		return err
 	}
 	bound := k.id.version + leaseAhead
+	k.bound = max(k.bound, bound) // also if this fails: it may have been stored
 	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}
-	if err := k.store.arm(ctx, k.scope, c, record); err != nil {
-		return err
-	}
-	k.bound = max(k.bound, bound)
-	return nil
+	return k.store.arm(ctx, k.scope, c, record)
 }
 
 // look compares the record itself with what was written. The condition of a heartbeat is not enough: a bucket that goes
@@ -280,6 +277,11 @@ func (k *keeper) recover(ctx context.Context) error {
 func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	roles, rev, _ := k.want.current()
 	k.id.version = max(k.id.version, k.bound) + 1
+	if k.id.version > maxNumber/2 {
+		// Only somebody else's tombstone can have brought it so far. Another life has room again.
+		k.id, k.bound = life{k.id.incarnation + 1, 1}, 0
+		k.lives(k.id.incarnation)
+	}
 	if err := k.arm(ctx, replaces); err != nil {
 		return err
 	}

@@ -295,6 +295,23 @@ func TestLostAnnouncementsAreCaughtUp(t *testing.T) {
 	})
 }
 
+func TestAForgedTombstoneCannotUseUpTheVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		was := b.Nodes("x")[0].id
+		f.mu.Lock()
+		f.store("default", change{kind: kindLeft, node: "a", id: life{was.incarnation, maxNumber}}, "")
+		f.mu.Unlock()
+		time.Sleep(fakeTTL / 3)
+		synctest.Wait()
+		require.Equal(t, []string{"a"}, names(b.Nodes("x")))
+		require.Greater(t, b.Nodes("x")[0].Incarnation(), was.incarnation)
+		require.NoError(t, a.AddRoles(t.Context(), "y"))
+		require.NoError(t, a.Err())
+	})
+}
+
 func TestARewriteThatFailsIsTriedAgain(t *testing.T) {
 	// Between the lease and the record the way is cut: the lease stands on the tombstone, and would go on to.
 	synctest.Test(t, func(t *testing.T) {

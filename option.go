@@ -184,7 +184,8 @@ func check(ok bool, format string, args ...any) error {
 }
 
 // checkURLs says what is wrong with a NATS URL, or several with commas between them. A URL may hold a password, also
-// where a slip made it part of something else: the complaints name no more than the scheme and the host.
+// where a slip, such as a comma within it, made it part of something else: the complaints name no more than the scheme
+// and the host.
 func checkURLs(urls string) error {
 	var errs []error
 	parts := strings.Split(urls, ",")
@@ -201,7 +202,7 @@ func checkURLs(urls string) error {
 		}
 		u, err := url.Parse(part)
 		switch {
-		case err != nil && !strings.Contains(part, "@"):
+		case err != nil && !strings.Contains(urls, "@"):
 			complain("%w", err)
 		case err != nil:
 			complain("it is not a URL; in a user or a password, anything but letters and digits is written as %%XX")

@@ -179,6 +179,7 @@ func TestErrorsHideCredentials(t *testing.T) {
 		"nats://me:s3cret%zz@h",
 		"nats://me:s3cret @h",
 		"nats://me:s3cret[@h",
+		"nats://me:s3,cret@h", // a comma that should be %2C parts the list
 		"http://s3cret@h", // a token
 		"nats://s3cret@",
 	} {

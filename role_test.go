@@ -57,6 +57,7 @@ func TestRoleOf(t *testing.T) {
 		{"nested keys are sorted", []any{pluginPoint{X: 3, Y: 4}}, `[{"x":3,"y":4}]`},
 		{"raw JSON is made compact", json.RawMessage(` { "b" : [ 1 , 2 ] , "a" : "<&>" } `), `{"a":"<&>","b":[1,2]}`},
 		{"raw text", json.RawMessage(`"a\u0062"`), "ab"},
+		{"raw surrogate pair", json.RawMessage(`["\ud83d\ude00"]`), "[\"\U0001F600\"]"},
 		{"a genuine replacement character inside", []string{"\ufffd"}, "[\"\ufffd\"]"},
 		{"an escape that is only text", []string{`\ufffd`}, `["\\ufffd"]`},
 	}
@@ -119,6 +120,9 @@ func TestRoleOfRefusesWhatCannotBeARole(t *testing.T) {
 		{"key that is not UTF-8", map[string]int{"\xff": 1}},
 		{"raw JSON that is not UTF-8", json.RawMessage("[\"\xff\"]")},
 		{"raw JSON with half a surrogate pair", json.RawMessage(`["\ud800"]`)},
+		{"raw JSON with two first halves", json.RawMessage(`["\ud83d\ud83d"]`)},
+		{"raw JSON with half a pair beside a genuine replacement character", json.RawMessage("[\"\ufffd\\ud800\"]")},
+		{"raw key with half a pair", json.RawMessage(`{"\ud800":1}`)},
 		{"raw text with half a surrogate pair", json.RawMessage(`"\udfff"`)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
