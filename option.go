@@ -184,8 +184,7 @@ func check(ok bool, format string, args ...any) error {
 }
 
 // checkURLs says what is wrong with a NATS URL, or several with commas between them. A URL may hold a password, also
-// where a slip, such as a comma within it, made it part of something else: the complaints name no more than the scheme
-// and the host.
+// where a slip, such as a comma within it, made it part of something else: the complaints name no more than the scheme.
 func checkURLs(urls string) error {
 	var errs []error
 	parts := strings.Split(urls, ",")
@@ -207,7 +206,7 @@ func checkURLs(urls string) error {
 		case err != nil:
 			complain("it is not a URL; in a user or a password, anything but letters and digits is written as %%XX")
 		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
-			complain("unknown scheme %q for host %q; known are nats, tls, ws, wss", u.Scheme, u.Host)
+			complain("unknown scheme %q; known are nats, tls, ws, wss", u.Scheme)
 		case u.Host == "":
 			complain("it names no host")
 		}
