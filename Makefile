@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := check
+FUZZTIME ?= 1m
+BENCH ?= .
+
+.PHONY: check format vet lint test race fuzz bench cover quickstart help
+
+check: ## formatting, vet, staticcheck, tests with -race (the default)
+	@.ci/run format vet lint test
+
+format: ## write all Go files in gofmt's form
+	gofmt -w .
+
+vet: ## go vet
+	@.ci/run vet
+
+lint: ## staticcheck, in the version that .ci/run pins
+	@.ci/run lint
+
+test: ## tests, quickly
+	go test ./...
+
+race: ## tests with the race detector
+	@.ci/run test
+
+fuzz: ## every fuzz target for FUZZTIME each (1m)
+	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
+
+bench: ## the benchmarks that match BENCH (all)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+cover: ## coverage of the root package, by all tests; the lines are in cover.out
+	go test -coverpkg=. -coverprofile=cover.out ./...
+	go tool cover -func=cover.out | tail -n 1
+
+quickstart: ## see it work
+	go run ./examples/quickstart
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
