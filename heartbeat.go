@@ -71,6 +71,12 @@ func (k *keeper) get(ctx context.Context) (change, uint64, error) {
 	return k.store.get(ctx, k.scope, k.node)
 }
 
+func (k *keeper) ensure(ctx context.Context) error {
+	ctx, cancel := k.within(ctx)
+	defer cancel()
+	return k.store.ensure(ctx)
+}
+
 // join takes the node's place in the scope: a new life, with a record and a lease.
 func (k *keeper) join(ctx context.Context) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
@@ -79,7 +85,7 @@ func (k *keeper) join(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, errNoBucket):
-			err = k.store.ensure(ctx)
+			err = k.ensure(ctx)
 		}
 		if err != nil && !errors.Is(err, errConflict) {
 			return err
@@ -242,10 +248,7 @@ func (k *keeper) look(ctx context.Context) error {
 func (k *keeper) recover(ctx context.Context) error {
 	found, generation, err := k.get(ctx)
 	if errors.Is(err, errNoBucket) {
-		if err := k.store.ensure(ctx); err != nil {
-			return err
-		}
-		found, generation, err = change{}, 0, nil
+		found, generation, err = change{}, 0, k.ensure(ctx)
 	}
 	if err != nil {
 		return err

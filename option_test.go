@@ -180,7 +180,7 @@ func TestErrorsHideCredentials(t *testing.T) {
 		"nats://me:s3cret @h",
 		"nats://me:s3cret[@h",
 		"nats://me:s3,cret@h", // a comma that should be %2C parts the list
-		"http://s3cret@h", // a token
+		"http://s3cret@h",     // a token
 		"nats://s3cret@",
 	} {
 		t.Run(urls, func(t *testing.T) {
