@@ -31,12 +31,13 @@ type Bus struct {
 
 	mu       sync.Mutex
 	scopes   map[string]*Scope // every handle that was asked for
+	stays    map[*member]bool  // those that have begun and not ended
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed
 }
 
 func newBus(o *options, n *noise, st store) *Bus {
-	b := &Bus{opts: o, store: st, noise: n, done: make(chan struct{}), scopes: map[string]*Scope{}}
+	b := &Bus{opts: o, store: st, noise: n, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{}}
 	b.clock = &clock{ask: st.now}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.Scope = b.In(o.defaultScope)
@@ -229,38 +230,52 @@ func (b *Bus) run() {
 }
 
 // lastSnapshot is what a closed Bus goes on answering from.
-func lastSnapshot(snap *Snapshot) *Snapshot { return snap.withStale(time.Now()) }
+func lastSnapshot(snap *Snapshot) *Snapshot {
+	if !snap.stale.IsZero() {
+		return snap
+	}
+	return snap.withStale(time.Now())
+}
+
+// track lets a stay hear of the connection, until forget.
+func (b *Bus) track(m *member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stays[m] = true
+}
+
+func (b *Bus) forget(m *member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.stays, m)
+}
 
 // watchConnection tells the scopes when the connection is lost and when it is back.
 func (b *Bus) watchConnection(status chan nats.Status) {
 	defer b.nc.RemoveStatusListener(status)
-	up := true
 	for {
+		var up bool
 		select {
 		case <-b.ctx.Done():
 			return
-		case <-status:
+		case now := <-status:
+			up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
 		}
-		was := up
-		up = b.nc.IsConnected()
 		if b.nc.IsClosed() {
 			b.cancel(nats.ErrConnectionClosed)
 			return
-		}
-		if up && was {
-			continue
 		}
 		b.opts.log.Info("connection", "up", up, "node", b.opts.node)
 		if up {
 			b.clock.reset()
 		}
-		for _, s := range b.joined() {
-			m := s.member.Load()
-			switch {
-			case m == nil:
-			case up:
+		b.mu.Lock()
+		stays := slices.Collect(maps.Keys(b.stays))
+		b.mu.Unlock()
+		for _, m := range stays {
+			if up {
 				m.connected()
-			default:
+			} else {
 				m.disconnected()
 			}
 		}

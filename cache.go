@@ -22,6 +22,7 @@ type Snapshot struct {
 	doubts map[string]doubt // nodes whose record is not in the bucket, though nobody buried it
 
 	serial     uint64        // counts the snapshots of this scope
+	stay       uint64        // counts the joins: snapshots of two stays are not compared
 	stale      time.Time     // when contact with the bucket was lost; zero while it lasts
 	over       bool          // the scope was left: nothing follows
 	superseded chan struct{} // closed when a newer snapshot has taken this one's place

@@ -77,6 +77,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 	defer timer.Stop()
 	retry := firstRetry
 	for round := 1; ; {
+		fired := false
 		select {
 		case <-ctx.Done():
 			return
@@ -84,6 +85,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 			k.ask(asked{newer: true})
 		case <-k.wake:
 		case <-timer.C:
+			fired = true
 			k.ask(asked{check: true, newer: round%newerEvery == 0, whole: round%wholeEvery == 0})
 			round++
 		}
@@ -102,7 +104,9 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 			continue
 		}
 		retry = firstRetry
-		timer.Reset(jitter(k.interval))
+		if fired { // else what is asked for often would put the sync off for ever
+			timer.Reset(jitter(k.interval))
+		}
 	}
 }
 
@@ -160,13 +164,13 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 	case newest == heard && !newer, newest < from:
 		return r, nil
 	}
+	last := uint64(0)
 	if newest > 0 {
-		if r.changes, k.cursor, err = k.store.read(ctx, k.scope, from, newest); err != nil {
+		if r.changes, last, err = k.store.read(ctx, k.scope, from, newest); err != nil {
 			return r, err
 		}
-	} else {
-		k.cursor = 0
 	}
+	k.cursor = last
 	if r.whole {
 		k.heard.CompareAndSwap(heard, k.cursor) // not if more was heard meanwhile
 	}

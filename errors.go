@@ -32,5 +32,6 @@ var (
 // What a store says of an operation, whatever the server called it.
 var (
 	errConflict = errors.New("the record is not what it was") // a compare-and-set was refused
-	errNoBucket = errors.New("the bucket is gone")
+	errNoBucket = errors.New("the bucket does not answer")    // it is gone, or has no leader
+	errDeleted  = errors.New("it does not exist")             // beside errNoBucket: the server says so
 )

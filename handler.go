@@ -1,11 +1,11 @@
 package rolebus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"time"
 )
 
 // Handler has functions that are called with a scope's events, each of which may be nil. The events of one scope come
@@ -48,11 +48,21 @@ func (b *Bus) serve(m *member) {
 		return
 	}
 	d := &dispatch{scope: m.scope.name, ended: make(chan struct{})}
+	var last *dispatch // of an earlier stay in the same scope, still at its last event
 	b.mu.Lock()
-	b.handlers = append(slices.DeleteFunc(b.handlers, (*dispatch).over), d)
+	b.handlers = slices.DeleteFunc(b.handlers, (*dispatch).over)
+	for _, earlier := range b.handlers {
+		if earlier.scope == d.scope {
+			last = earlier
+		}
+	}
+	b.handlers = append(b.handlers, d)
 	b.mu.Unlock()
 	go func() { // joined by awaitHandlers
 		defer close(d.ended)
+		if last != nil {
+			<-last.ended
+		}
 		for ev := range m.scope.Watch(m.ctx) {
 			b.call(ev)
 		}
@@ -84,12 +94,13 @@ func (b *Bus) awaitHandlers() error {
 	b.mu.Lock()
 	handlers := b.handlers
 	b.mu.Unlock()
-	timeout := time.After(b.opts.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), b.opts.timeout)
+	defer cancel()
 	var errs []error
 	for _, d := range handlers {
 		select {
 		case <-d.ended:
-		case <-timeout:
+		case <-ctx.Done():
 			errs = append(errs, fmt.Errorf("close: the handler in scope %q is still running", d.scope))
 		}
 	}

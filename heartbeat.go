@@ -316,7 +316,13 @@ func (k *keeper) goodbye(ctx context.Context) error {
 	for wait := firstRetry; ; wait *= 2 {
 		err := k.store.bury(ctx, k.scope, c, generation)
 		if errors.Is(err, errNoBucket) {
-			return nil // and the record with it
+			if _, gone := k.store.now(ctx); errors.Is(gone, errDeleted) {
+				return nil // and the record with it
+			}
+			if !sleep(ctx, wait) {
+				return err
+			}
+			continue // there is no leader: it may be back in time
 		}
 		if !errors.Is(err, errConflict) {
 			return err

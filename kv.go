@@ -193,6 +193,12 @@ func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (
 	if err != nil {
 		return 0, err
 	}
+	if k.size(hdr, body) > k.largest() {
+		c.kind = kindNotice // the record fits, see check; what changed does not fit beside it
+		if hdr, err = encodeHeaders(c); err != nil {
+			return 0, err
+		}
+	}
 	subject := k.subj.record(scope, c.node)
 	expect(hdr, replaces, "")
 	ack, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
@@ -250,19 +256,29 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, err
 }
 
 func (k *kv) check(scope string, c change) error {
+	c.kind = kindNotice // what must fit is the record; an announcement can do without the change
 	hdr, body, err := encode(scope, c)
 	if err != nil {
 		return err
 	}
-	limit := k.nc.MaxPayload()
-	if k.limit >= 0 && k.limit < limit {
-		limit = k.limit
-	}
-	const serverHeaders = 1024 // what the client and the server add
-	if size := int64(len(body) + headerSize(hdr) + serverHeaders); size > limit {
-		return fmt.Errorf("%w: the record takes %d bytes, the server takes %d", ErrTooLarge, size, limit)
+	if size, largest := k.size(hdr, body), k.largest(); size > largest {
+		return fmt.Errorf("%w: the record takes %d bytes, the server takes %d", ErrTooLarge, size, largest)
 	}
 	return nil
+}
+
+// size is that of a message as the server counts it.
+func (k *kv) size(hdr nats.Header, body []byte) int64 {
+	const others = 512 // headers that are added later, by us or by the server
+	return int64(len(body) + headerSize(hdr) + others)
+}
+
+// largest is the size that the server takes.
+func (k *kv) largest() int64 {
+	if limit := k.nc.MaxPayload(); k.limit < 0 || limit < k.limit {
+		return limit
+	}
+	return k.limit
 }
 
 func headerSize(hdr nats.Header) int {
@@ -311,8 +327,9 @@ func (k *kv) explain(op, subject string, err error) error {
 	switch {
 	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
-	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrNoStreamResponse),
-		errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%s: %w: %w: %w", op, errNoBucket, errDeleted, err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
 	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)

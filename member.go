@@ -69,7 +69,8 @@ func newMember(s *Scope, roles []Role) *member {
 func (m *member) start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.end(context.WithoutCancel(ctx), leftSnapshot))
+			// If the goodbye does not get through, the lease ends what was written.
+			_ = m.end(context.WithoutCancel(ctx), emptySnapshot)
 		}
 	}()
 	if m.keeper != nil {
@@ -78,9 +79,7 @@ func (m *member) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if snap := m.scope.snap.Load(); snap.over {
-		m.scope.publish(emptySnapshot(snap))
-	}
+	m.scope.publish(emptySnapshot(m.scope.snap.Load()))
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
@@ -137,6 +136,7 @@ func (m *member) droppedNews() <-chan struct{} {
 func (m *member) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var armed time.Time
 	for {
 		select {
 		case <-m.ctx.Done():
@@ -151,9 +151,11 @@ func (m *member) loop() {
 				m.catcher.ask(asked{whole: true}) // once contact is back, a reading says so
 			}
 		case <-timer.C:
+			armed = time.Time{}
 			m.catcher.ask(asked{whole: true})
 		}
-		if due := m.scope.snap.Load().due(); !due.IsZero() {
+		if due := m.scope.snap.Load().due(); !due.IsZero() && due != armed {
+			armed = due
 			timer.Reset(max(time.Until(due), m.bus.opts.ttl/6))
 		}
 	}
@@ -308,7 +310,7 @@ func notConfirmed(ctx context.Context, cause error) error {
 // emptySnapshot is what a stay begins with.
 func emptySnapshot(snap *Snapshot) *Snapshot {
 	next := newSnapshot(snap.scope, snap.self)
-	next.serial = snap.serial + 1
+	next.serial, next.stay = snap.serial+1, snap.stay+1
 	return next
 }
 
@@ -337,6 +339,7 @@ func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error 
 		m.feed.stop()
 	}
 	m.wg.Wait()
+	m.bus.forget(m)
 	m.scope.publish(last(m.scope.snap.Load()))
 	return err
 }

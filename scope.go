@@ -53,7 +53,7 @@ func (s *Scope) Generation() uint64 { return s.snap.Load().Generation() }
 // joined it joins first, with these roles.
 //
 // If ctx is over first the error matches [ErrNotConfirmed], and the change is still wanted: it is written as soon as
-// NATS can be reached. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8,
+// NATS can be reached. If that happens while it joins, the scope is not joined and nothing is wanted. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8,
 // [ErrTooLarge] if the record would be larger than the server takes, [ErrReadOnly] for an observer, [ErrClosed].
 func (s *Scope) AddRoles(ctx context.Context, roles ...Role) error {
 	return s.write(ctx, "add roles", roles, true, func(have []Role) []Role { return merge(have, roles, nil) })
@@ -67,7 +67,7 @@ func (s *Scope) RemoveRoles(ctx context.Context, roles ...Role) error {
 }
 
 // SetRoles makes these the node's roles, adding and removing what differs in one announcement. Without roles the node
-// stays in the scope and has none. It joins, waits and fails as [Scope.AddRoles] does.
+// stays in the scope, if it is in it, and has none. It joins, waits and fails as [Scope.AddRoles] does.
 func (s *Scope) SetRoles(ctx context.Context, roles ...Role) error {
 	return s.write(ctx, "set roles", roles, len(roles) > 0, func([]Role) []Role { return roleSet(roles) })
 }
@@ -125,6 +125,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(s.bus.ctx, func() { cancel(ErrClosed) })()
 	m := newMember(s, roleSet(roles))
+	s.bus.track(m)
 	if err := m.start(ctx); err != nil {
 		if s.bus.ctx.Err() != nil {
 			return nil, s.bus.endedOr(ctx)
@@ -154,8 +155,9 @@ func (s *Scope) hold(ctx context.Context) (release func(), err error) {
 
 // publish makes next the scope's snapshot.
 func (s *Scope) publish(next *Snapshot) {
-	old := s.snap.Swap(next)
-	close(old.superseded) // after the swap: whoever wakes must find next
+	if old := s.snap.Swap(next); old != next {
+		close(old.superseded) // after the swap: whoever wakes must find next
+	}
 }
 
 func (s *Scope) opErr(op string, err error) error {

@@ -80,6 +80,13 @@ func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 			cur = s.next(ctx, cur)
 		}
 		for cur != nil && !cur.over && s.bus.ctx.Err() == nil {
+			if cur.stay != prev.stay {
+				if len(prev.members) > 0 {
+					return // the scope was left, and joined again before we looked
+				}
+				prev = newSnapshot(s.name, s.bus.self())
+				prev.stay = cur.stay
+			}
 			for ev := range difference(prev, cur) {
 				if ctx.Err() != nil || !yield(ev) {
 					return

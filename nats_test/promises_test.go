@@ -407,7 +407,8 @@ func TestPromise11NothingLeaks(t *testing.T) {
 			require.NoError(t, b.Leave(t.Context(), "s"))
 		}
 		require.NoError(t, b.Close())
-		require.Equal(t, subs, nc.NumSubscriptions())
+		// nats.go ends the subscription of a fetch a moment after the fetch.
+		eventually(t, "the subscriptions to go", func() bool { return nc.NumSubscriptions() == subs })
 	}
 	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("rolebus.lease.>"))
 	require.NoError(t, err)
