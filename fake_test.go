@@ -325,11 +325,14 @@ func (b *fakeBus) crash() {
 // partition cuts the process off, as its client would notice, and heals it again.
 func (b *fakeBus) partition(cut bool) {
 	b.link.setCut(cut)
-	for _, s := range b.joined() {
+	b.mu.Lock()
+	stays := slices.Collect(maps.Keys(b.stays))
+	b.mu.Unlock()
+	for _, m := range stays {
 		if cut {
-			s.member.Load().disconnected()
+			m.disconnected()
 		} else {
-			s.member.Load().connected()
+			m.connected()
 		}
 	}
 }
