@@ -132,7 +132,7 @@ func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Str
 	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", "$JS.API.STREAM.UPDATE."+k.subj.stream(), err))
 }
 
-// difference is a setting of the bucket that is not what it must be.
+// settingDiff is a setting of the bucket that is not what it must be.
 type settingDiff struct {
 	name, have, want string
 	flag             string // of "nats stream edit"; empty if that cannot change it

@@ -20,8 +20,8 @@ type member struct {
 	feed    *feed
 	trust   *trust
 	catcher *catcher
-	keeper  *keeper // nil for an observer
-	own     atomic.Uint64
+	keeper  *keeper       // nil for an observer
+	own     atomic.Uint64 // this node's incarnation in the scope, 0 before it has one
 
 	readings chan reading
 	moved    chan struct{} // contact was lost or regained
