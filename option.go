@@ -66,7 +66,8 @@ func WithDefaultScope(name string) Option { return func(o *options) { o.defaultS
 func WithBucket(name string) Option { return func(o *options) { o.bucket = name } }
 
 // WithTTL sets the lease: a process that is silent for so long is reported gone. It heartbeats three times as often.
-// Default: 15 s; least: 1 s. Processes of one fleet may have different ones.
+// Default: 15 s; least: 1 s. Give all processes of a fleet about the same: how long a process waits for others to write
+// their records again, after an outage or when the bucket lost them, is counted in its own TTL.
 func WithTTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
 
 // WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s.
@@ -117,8 +118,8 @@ func WithNATS(opts ...nats.Option) Option {
 	return func(o *options) { o.nats = append(o.nats, opts...) }
 }
 
-// WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and it needs no
-// permission to write. Its writing calls return [ErrReadOnly].
+// WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and where the bucket
+// exists with the right settings it needs no permission to write. Its writing calls return [ErrReadOnly].
 func WithObserver() Option { return func(o *options) { o.observer = true } }
 
 // grace is what a node in doubt has to write its record again: its lease and one heartbeat.
