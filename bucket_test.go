@@ -123,6 +123,11 @@ func TestBucketDifferences(t *testing.T) {
 			require.Equal(t, [][]string{tc.want}, told)
 			left, _ := k.differences(want)
 			require.Equal(t, tc.left, len(left) > 0, "what is wanted differs no more: %v", left)
+			if !tc.left {
+				mended := k.config()
+				mended.Subjects = want.Subjects
+				require.Equal(t, mended, want)
+			}
 		})
 	}
 }

@@ -217,7 +217,7 @@ func (d *draft) applyTombstone(known *Node, c change) {
 		return // about this very process, which knows better
 	case known != nil && c.id.before(known.id):
 		d.contradict(known, c)
-	case known != nil && c.kind == kindExpired && !d.believe:
+	case known != nil && c.kind == kindExpired && (!d.believe || c.late > maxLate):
 		d.cast(known, c)
 	case d.end(c.node).id.before(c.id):
 		d.bury(c.node, end{id: c.id, generation: c.generation, reason: c.kind.reason(), at: d.now})

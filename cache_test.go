@@ -553,6 +553,27 @@ func TestObserversConvergeAndNeverGoBack(t *testing.T) {
 	}
 }
 
+// A tombstone that was announced stands for ever in whoever heard it, also if the bucket forgets it before the owner
+// looks: then the record is as the owner wrote it, and only the owner can say that it lives.
+func TestNodeIsSeenAgainThoughTheBucketForgotItsTombstone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		f.bus(t, "a", WithRoles("x"))
+		b := f.bus(t, "b")
+		synctest.Wait()
+
+		f.mu.Lock()
+		key := [2]string{"default", "a"}
+		record, sequence, lease := f.records[key], f.seq, f.leases[key].c
+		f.store("default", lease, wire.lease("default", "a"))
+		f.records[key], f.seq = record, sequence
+		f.mu.Unlock()
+
+		time.Sleep(2 * fakeTTL)
+		require.Equal(t, []string{"a"}, names(b.Nodes("x")))
+	})
+}
+
 // world is a fleet, and the bucket that it writes to by the rules of the keeper.
 type world struct {
 	rng       *rand.Rand

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +43,7 @@ type keeper struct {
 	moved func()        // contact was lost or regained
 	log   *slog.Logger
 	lives func(n uint64) // told of the incarnation before it is used
+	told  atomic.Uint64  // the highest version that a tombstone of this life named, wherever it was seen
 
 	id         life
 	generation uint64
@@ -103,6 +105,7 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	}
 	k.id = life{incarnation: max(uint64(time.Now().UnixMilli()), found.id.incarnation+1)}
 	k.bound = 0
+	k.told.Store(0)
 	k.lives(k.id.incarnation)
 	if err := k.rewrite(ctx, generation); err != nil {
 		return err
@@ -237,6 +240,11 @@ func (k *keeper) look(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errNoBucket) {
 		return err
 	}
+	if told := k.told.Load(); told >= k.id.version {
+		// Whoever heard of it takes this life for over, also if the bucket has forgotten it since.
+		k.bound = max(k.bound, told)
+		return k.recover(ctx)
+	}
 	if err != nil || found.kind != kindState || found.id != k.id {
 		return k.recover(ctx)
 	}
@@ -283,6 +291,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	if k.id.version > maxNumber/2 {
 		// Only somebody else's tombstone can have brought it so far. Another life has room again.
 		k.id, k.bound = life{k.id.incarnation + 1, 1}, 0
+		k.told.Store(0)
 		k.lives(k.id.incarnation)
 	}
 	if err := k.arm(ctx, replaces); err != nil {

@@ -184,7 +184,7 @@ func (m *member) apply(n news, read bool) {
 	n.now, n.grace, n.own = now, m.bus.opts.grace(), m.own.Load()
 	snap := m.scope.snap.Load()
 	if snap.outage(n.changes) {
-		m.trust.shake(now)
+		m.trust.suspect(now)
 	}
 	n.believe = m.trust.believes(now)
 	next, fetch := snap.apply(n)
@@ -210,7 +210,11 @@ func (m *member) disputed(n news, now *Snapshot) bool {
 		if c.node != m.keeper.node {
 			continue
 		}
-		if c.id.incarnation > n.own || c.id.incarnation == n.own && c.kind.isTombstone() {
+		if c.id.incarnation == n.own && c.kind.isTombstone() {
+			m.keeper.told.Store(max(m.keeper.told.Load(), c.id.version))
+			return true
+		}
+		if c.id.incarnation > n.own {
 			return true
 		}
 		mine := now.named[m.keeper.node]

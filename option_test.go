@@ -36,6 +36,12 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestOptionsAreTaken(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	plain, err := newOptions([]Option{WithReplicas(1), WithStorage(jetstream.FileStorage), WithLogger(log)})
+	require.NoError(t, err)
+	require.Same(t, log, plain.log)
+	require.Equal(t, settings{replicas: 1, storage: jetstream.FileStorage, storageSet: true}, plain.settings)
+
 	meta := map[string]string{"zone": "eu"}
 	joined := 0
 	o, err := newOptions([]Option{
@@ -44,7 +50,7 @@ func TestOptionsAreTaken(t *testing.T) {
 		WithTTL(time.Second), WithSyncInterval(time.Millisecond), WithRequestTimeout(time.Minute),
 		WithReplicas(5), WithStorage(jetstream.MemoryStorage),
 		WithHandler(Handler{}), WithHandler(Handler{OnNodeJoined: func(Event) { joined++ }}),
-		WithLogger(slog.New(slog.DiscardHandler)), WithLogger(nil),
+		WithLogger(nil),
 		WithNATS(nats.Name("a")), WithNATS(nats.Name("b"), nats.Name("c")),
 	})
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ type trust struct {
 	good    time.Time // the last success
 	failing bool      // an attempt failed since
 	shaken  time.Time // when contact was last regained after a loss; zero if it never was lost
+	outage  time.Time // when a late switch last told of an outage
 }
 
 func newTrust(now time.Time, patience, grace time.Duration) *trust {
@@ -48,6 +49,18 @@ func (t *trust) shake(now time.Time) {
 	defer t.mu.Unlock()
 	t.shaken = now
 }
+
+// suspect takes note of a switch that fired late: there was an outage, and what fell due right after it may be as wrong.
+// A node that makes up late switches of its own cannot keep others listed by it: this counts once in a while only.
+func (t *trust) suspect(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.outage.IsZero() || now.Sub(t.outage) > outagesApart*t.grace {
+		t.shaken, t.outage = now, now
+	}
+}
+
+const outagesApart = 10 // in graces
 
 // believes says whether a tombstone of kind expired counts.
 func (t *trust) believes(now time.Time) bool {

@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -91,4 +92,28 @@ func TestTrust(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Everybody says himself when his lease was due. So what one node says may shake the trust in its own tombstone only.
+func TestLateTombstonesOfOneNodeShieldNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		liar, ctx := f.link(), t.Context()
+		a.crash()
+		for n := range uint64(20 * fakeTTL / time.Second) {
+			_, replaces, err := liar.get(ctx, "default", "liar")
+			require.NoError(t, err)
+			_, err = liar.put(ctx, "default", stateOf("liar", 1+n, 1, 0), replaces)
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+			late := expiredOf("liar", 1+n, 1, 0)
+			late.due = time.Now().Add(-time.Hour)
+			f.mu.Lock()
+			f.store("default", late, "")
+			f.mu.Unlock()
+			synctest.Wait()
+		}
+		require.Empty(t, names(b.Nodes("x")), "a is gone for 20 TTLs")
+	})
 }
