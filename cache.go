@@ -19,7 +19,7 @@ type Snapshot struct {
 	holders map[Role][]*Node // those with this role
 
 	ends   map[string]end   // the last end heard of, by node name
-	doubts map[string]doubt // nodes whose record is not in the bucket, though nobody buried it
+	doubts map[string]doubt // nodes that the bucket lacks or calls expired, which is not believed yet
 
 	serial     uint64        // counts the snapshots of this scope
 	stay       uint64        // counts the joins: snapshots of two stays are not compared

@@ -203,7 +203,8 @@ func (m *member) apply(n news, read bool) {
 	}
 }
 
-// disputed says whether the news speak of this node's own record as something else than what it wrote.
+// disputed says whether the news speak of this node's own record as something else than what it wrote. The keeper is
+// told of a tombstone's version, because others heard it, too, and the bucket may forget it before the keeper looks.
 func (m *member) disputed(n news, now *Snapshot) bool {
 	held := !n.whole
 	for _, c := range n.changes {
