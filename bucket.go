@@ -101,7 +101,7 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
 	}
-	if refusal := k.refused("$JS.API.STREAM.CREATE." + k.subj.stream()); err != nil && refusal != nil {
+	if refusal := refused(k.nc, "$JS.API.STREAM.CREATE."+k.subj.stream()); err != nil && refusal != nil {
 		err = fmt.Errorf("the bucket is missing, and making it is refused: %w: %w", refusal, err)
 	}
 	if err == nil && !stream.CachedInfo().Config.AllowMsgSchedules {

@@ -21,6 +21,7 @@ type Bus struct {
 	nc    *nats.Conn
 	owned bool // the connection is ours to close
 	store store
+	peers peers // nil: nobody can be asked
 	clock *clock
 	noise *noise
 
@@ -33,6 +34,7 @@ type Bus struct {
 	scopes   map[string]*Scope // every handle that was asked for
 	stays    map[*member]bool  // those that have begun and not ended
 	handlers []*dispatch       // one per stay, if there is a handler
+	unattest func()            // ends the witness for the server that this process was connected to last
 	closeErr error             // set before done is closed
 }
 
@@ -47,6 +49,10 @@ func newBus(o *options, n *noise, st store) *Bus {
 // open joins the scopes that were asked for; after an error the Bus is closed.
 func (b *Bus) open(ctx context.Context, waited bool) error {
 	go b.run() // joined by Close, which waits for done
+	if err := b.listen(); err != nil {
+		_ = b.Close()
+		return err
+	}
 	for _, name := range b.opts.scopes {
 		var roles []Role
 		if name == b.opts.defaultScope {
@@ -237,6 +243,50 @@ func lastSnapshot(snap *Snapshot) *Snapshot {
 	return snap.withStale(time.Now())
 }
 
+// listen starts to hear what concerns every scope: who asks for a witness, and whose connection was closed.
+func (b *Bus) listen() error {
+	if b.peers == nil {
+		return nil
+	}
+	b.attest()
+	if b.opts.probe == 0 {
+		return nil
+	}
+	run, err := b.peers.deaths(func(node, server string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for m := range b.stays {
+			m.prober.hear(hint{node: node, server: server, closed: true})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	b.wg.Go(func() { run(b.ctx) })
+	return nil
+}
+
+// attest makes this process a witness for the server that it is connected to now, and no more for the one before.
+func (b *Bus) attest() {
+	if b.peers == nil || b.opts.observer || b.peers.server() == "" {
+		return
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	run, err := b.peers.attest()
+	if err != nil {
+		b.opts.log.Info("no witness for the server", "node", b.opts.node, "error", err)
+		cancel()
+		return
+	}
+	b.wg.Go(func() { run(ctx) })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unattest != nil {
+		b.unattest()
+	}
+	b.unattest = cancel
+}
+
 // track lets a stay hear of the connection, until forget.
 func (b *Bus) track(m *member) {
 	b.mu.Lock()
@@ -268,6 +318,7 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 		b.opts.log.Info("connection", "up", up, "node", b.opts.node)
 		if up {
 			b.clock.reset()
+			b.attest()
 		}
 		b.mu.Lock()
 		stays := slices.Collect(maps.Keys(b.stays))

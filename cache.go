@@ -13,10 +13,12 @@ import (
 type Snapshot struct {
 	scope   string
 	self    string           // this process's node, "" for an observer
-	members []*Node          // every node known to live, sorted by name
+	members []*Node          // every node that is listed, sorted by name
 	named   map[string]*Node // the same, by name
 	nodes   []*Node          // those with at least one role
 	holders map[Role][]*Node // those with this role
+
+	suspects []*Node // live by their lease, but this process cannot reach them; not listed, sorted by name
 
 	ends   map[string]end   // the last end heard of, by node name
 	doubts map[string]doubt // nodes that the bucket lacks or calls expired, which is not believed yet
@@ -46,15 +48,24 @@ type doubt struct {
 // endMemory is how long an end is remembered: as long as the bucket keeps a tombstone.
 const endMemory = time.Hour
 
+// verdict is what this process found out about a node by asking the node itself.
+type verdict struct {
+	node        string
+	incarnation uint64
+	reachable   bool
+	began       uint64 // the snapshot's serial when it asked
+}
+
 // news is what a scope's loop has heard since the last snapshot.
 type news struct {
-	changes []change
-	whole   bool   // changes hold every record of the scope, as read from the bucket
-	began   uint64 // whole: the snapshot's serial when the reading began
-	own     uint64 // this process's own incarnation, 0 before it has one
-	now     time.Time
-	grace   time.Duration // what a doubted node has left
-	believe bool          // whether a tombstone of kind expired counts, see trust
+	changes  []change
+	verdicts []verdict
+	whole    bool   // changes hold every record of the scope, as read from the bucket
+	began    uint64 // whole: the snapshot's serial when the reading began
+	own      uint64 // this process's own incarnation, 0 before it has one
+	now      time.Time
+	grace    time.Duration // what a doubted node has left
+	believe  bool          // whether a tombstone of kind expired, or a suspicion, counts; see trust
 }
 
 func newSnapshot(scope, self string) *Snapshot {
@@ -95,6 +106,47 @@ func (snap *Snapshot) Stale() time.Duration {
 	return time.Since(snap.stale)
 }
 
+// Suspects returns the nodes that this process leaves out of every other answer, because it cannot reach them although
+// their lease still runs: see [WithProbeInterval]. Sorted by name.
+func (snap *Snapshot) Suspects() []*Node { return snap.suspects }
+
+// live returns the node of this name, listed or suspected; nil if there is none.
+func (snap *Snapshot) live(name string) *Node {
+	if n := snap.named[name]; n != nil {
+		return n
+	}
+	return find(snap.suspects, name)
+}
+
+// successor returns the node that follows on a name in the ring of those listed; nil if there is nobody else.
+func (snap *Snapshot) successor(name string) *Node {
+	if n := following(snap.members, name); n != nil && n.name != name {
+		return n
+	}
+	return nil
+}
+
+// following returns the node that comes after a name in a sorted list, after the last the first; nil if there is none.
+func following(list []*Node, name string) *Node {
+	if len(list) == 0 {
+		return nil
+	}
+	at, found := slices.BinarySearchFunc(list, name, byName)
+	if found {
+		at++
+	}
+	return list[at%len(list)]
+}
+
+func byName(n *Node, name string) int { return strings.Compare(n.name, name) }
+
+func find(list []*Node, name string) *Node {
+	if at, ok := slices.BinarySearchFunc(list, name, byName); ok {
+		return list[at]
+	}
+	return nil
+}
+
 // maxLate is how late a switch may fire and still be believed. A server that was up fires it within a quarter of a
 // second (nats-server looks no more often). A later one fell due while the stream was down, had no leader, or comes out
 // of a backup: then the owner may have been unable to renew it.
@@ -104,7 +156,7 @@ const maxLate = time.Second
 func (snap *Snapshot) outage(changes []change) bool {
 	return slices.ContainsFunc(changes, func(c change) bool {
 		_, doubted := snap.doubts[c.node]
-		return c.kind == kindExpired && c.late > maxLate && snap.named[c.node] != nil && !doubted
+		return c.kind == kindExpired && c.late > maxLate && snap.live(c.node) != nil && !doubted
 	})
 }
 
@@ -112,7 +164,8 @@ func (snap *Snapshot) outage(changes []change) bool {
 // must be fetched, because a change came without what went before it.
 //
 // It keeps these: a node's state only moves forward in its own order (life); a tombstone beats the states up to the one
-// that it names, for ever; what the bucket merely does not say takes nobody out before its doubt has run out.
+// that it names, for ever; what the bucket merely does not say takes nobody out before its doubt has run out; a suspicion
+// hides a node and forgets nothing of it.
 func (snap *Snapshot) apply(n news) (*Snapshot, map[string]life) {
 	d := draft{old: snap, news: n, confirmed: map[string]bool{}}
 	for _, c := range n.changes {
@@ -120,6 +173,9 @@ func (snap *Snapshot) apply(n news) (*Snapshot, map[string]life) {
 	}
 	if n.whole {
 		d.compare()
+	}
+	for _, v := range n.verdicts {
+		d.judge(v)
 	}
 	return d.finish(), d.fetch
 }
@@ -146,7 +202,8 @@ func (snap *Snapshot) due() time.Time {
 type draft struct {
 	old *Snapshot
 	news
-	nodes     map[string]*Node // changed nodes; nil for one that went
+	nodes     map[string]*Node // changed nodes; nil for one that is not listed any more
+	hidden    map[string]*Node // of those not listed, the suspects
 	ends      map[string]end   // a copy, once changed
 	doubts    map[string]doubt // a copy, once changed
 	confirmed map[string]bool  // whole: nodes whose known state the bucket holds
@@ -155,9 +212,20 @@ type draft struct {
 
 func (d *draft) known(name string) *Node {
 	if n, ok := d.nodes[name]; ok {
+		if n == nil {
+			n = d.hidden[name]
+		}
 		return n
 	}
-	return d.old.named[name]
+	return d.old.live(name)
+}
+
+// suspected says whether a known node is hidden.
+func (d *draft) suspected(name string) bool {
+	if n, ok := d.nodes[name]; ok {
+		return n == nil && d.hidden[name] != nil
+	}
+	return find(d.old.suspects, name) != nil
 }
 
 func (d *draft) end(name string) end {
@@ -231,7 +299,12 @@ func (d *draft) confirm(known *Node, c change) {
 	if known.generation != c.generation {
 		moved := *known
 		moved.generation = c.generation
-		d.set(&moved)
+		if d.suspected(known.name) {
+			moved.heard = d.old.serial + 1
+			d.hide(&moved) // the bucket was written anew, by whomever: it is no sign of life
+		} else {
+			d.set(&moved)
+		}
 	}
 }
 
@@ -294,17 +367,66 @@ func (d *draft) bury(name string, e end) {
 	}
 }
 
+// change lists a node as it is now, or with nil lists it no more.
 func (d *draft) change(name string, n *Node) {
 	if d.nodes == nil {
 		d.nodes = map[string]*Node{}
 	}
 	d.nodes[name] = n
+	delete(d.hidden, name)
+}
+
+// hide keeps a node, but does not list it.
+func (d *draft) hide(n *Node) {
+	d.change(n.name, nil)
+	if d.hidden == nil {
+		d.hidden = map[string]*Node{}
+	}
+	d.hidden[n.name] = n
+}
+
+// judge hides a node that could not be reached, or lists one again that could. A node that was heard of since it was
+// asked is not hidden: it may be back.
+func (d *draft) judge(v verdict) {
+	known := d.known(v.node)
+	if known == nil || known.id.incarnation != v.incarnation || v.node == d.old.self {
+		return
+	}
+	switch hidden := d.suspected(v.node); {
+	case v.reachable && hidden:
+		d.change(v.node, known)
+	case !v.reachable && !hidden && d.believe && known.heard <= v.began && d.maySuspect():
+		d.hide(known)
+	}
+}
+
+// maySuspect says whether there is room for one more suspect. Who cannot reach most of the others is more likely to be
+// cut off itself: more than half of them are never hidden.
+func (d *draft) maySuspect() bool {
+	listed, hidden := len(d.old.members), len(d.old.suspects)
+	for name, n := range d.nodes {
+		if d.old.named[name] != nil {
+			listed--
+		} else if find(d.old.suspects, name) != nil {
+			hidden--
+		}
+		if n != nil {
+			listed++
+		} else if d.hidden[name] != nil {
+			hidden++
+		}
+	}
+	others := listed + hidden
+	if d.old.self != "" {
+		others--
+	}
+	return hidden < (others+1)/2
 }
 
 // compare holds the nodes that are known against a whole reading of the bucket: what the bucket lacks is doubted, and
 // dropped once its doubt has run out.
 func (d *draft) compare() {
-	for _, n := range d.old.members {
+	for _, n := range slices.Concat(d.old.members, d.old.suspects) {
 		if d.known(n.name) == nil || d.confirmed[n.name] || n.heard > d.began || n.name == d.old.self {
 			continue
 		}
@@ -359,6 +481,13 @@ func (d *draft) finish() *Snapshot {
 	}
 	next.members = replace(d.old.members, d.nodes, func(*Node) bool { return true })
 	next.nodes = replace(d.old.nodes, d.nodes, func(n *Node) bool { return len(n.roles) > 0 })
+	if len(d.old.suspects)+len(d.hidden) > 0 {
+		suspects := map[string]*Node{}
+		for name := range d.nodes {
+			suspects[name] = d.hidden[name]
+		}
+		next.suspects = replace(d.old.suspects, suspects, func(*Node) bool { return true })
+	}
 	next.holders = make(map[Role][]*Node, len(d.old.holders)+len(touched))
 	maps.Copy(next.holders, d.old.holders)
 	for role := range touched {

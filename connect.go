@@ -68,6 +68,7 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, settings: o.settings, noise: noise, limit: -1,
 	})
 	b.nc, b.owned = nc, owned
+	b.peers = &link{nc: nc, subj: subjects{o.bucket}, noise: noise}
 	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)
 		return nil, err
@@ -112,7 +113,7 @@ func passing(err error) bool {
 // dial connects to NATS, trying again while no server answers. It says whether it had to wait.
 func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bool, err error) {
 	opts := append([]nats.Option{
-		nats.Name("rolebus " + o.node),
+		nats.Name(connectionName(o.node)),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),

@@ -13,6 +13,8 @@ var (
 	ErrNotJoined = errors.New("scope is not joined")
 	// ErrSuperseded says that a newer process took this node's name, so that this one has stopped.
 	ErrSuperseded = errors.New("a newer process took this node's name")
+	// ErrLeaseLost says that this node is not certain to be listed any more: see [Scope.Context].
+	ErrLeaseLost = errors.New("lease lost")
 	// ErrNotConfirmed says that the bucket did not confirm a change in time. The change is still wanted: it is
 	// written as soon as NATS can be reached. The way to take it back is the opposite call.
 	ErrNotConfirmed = errors.New("not confirmed by the bucket")

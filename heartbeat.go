@@ -34,6 +34,7 @@ type keeper struct {
 	store store
 	clock *clock
 	trust *trust
+	lease *lease
 	scope string
 	node  string
 	meta  map[string]string
@@ -50,6 +51,7 @@ type keeper struct {
 	roles      []Role        // as the record has them
 	bound      uint64        // the highest version that a lease of this life may bury
 	written    bool          // a record of this life may be in the bucket
+	armed      time.Time     // the lease in the bucket cannot end before, by this process's own clock
 	patience   time.Duration // what one request may take, 0 for the store's own limit
 }
 
@@ -223,6 +225,7 @@ func (k *keeper) beat(ctx context.Context) error {
 func (k *keeper) arm(ctx context.Context, record uint64) error {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
+	began := time.Now() // before the clock is read: the switch cannot fire within a TTL of it
 	now, err := k.clock.now(ctx)
 	if err != nil {
 		return err
@@ -230,7 +233,11 @@ func (k *keeper) arm(ctx context.Context, record uint64) error {
 	bound := k.id.version + leaseAhead
 	k.bound = max(k.bound, bound) // also if this fails: it may have been stored
 	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}
-	return k.store.arm(ctx, k.scope, c, record)
+	if err := k.store.arm(ctx, k.scope, c, record); err != nil {
+		return err
+	}
+	k.armed = began.Add(k.ttl - k.ttl/leaseReserve)
+	return nil
 }
 
 // look compares the record itself with what was written. The condition of a heartbeat is not enough: a bucket that goes
@@ -262,7 +269,12 @@ func (k *keeper) recover(ctx context.Context) error {
 		return err
 	}
 	if found.id.incarnation > k.id.incarnation {
-		return fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found.id.incarnation, k.id.incarnation)
+		err := fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found.id.incarnation, k.id.incarnation)
+		k.lease.end(err)
+		return err
+	}
+	if found.kind != kindState || found.id != k.id {
+		k.lease.lose(time.Time{}, fmt.Errorf("%w: the record is not what this node wrote", ErrLeaseLost))
 	}
 	if found.id.incarnation == k.id.incarnation {
 		if found.kind == kindExpired {
@@ -308,7 +320,9 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	return nil
 }
 
+// succeeded says that the record stands in the bucket, and the lease beside it.
 func (k *keeper) succeeded() {
+	k.lease.renew(k.armed)
 	if k.trust.succeed(time.Now()) {
 		k.log.Info("the bucket takes heartbeats again")
 		k.moved()

@@ -84,7 +84,7 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	if err = k.nc.FlushWithContext(ctx); err == nil && k.nc.LastError() != before {
-		err = k.refused(subject)
+		err = refused(k.nc, subject)
 	}
 	if err != nil {
 		f.stop()
@@ -304,9 +304,9 @@ func (k *kv) decode(msg *nats.Msg) (change, error) {
 	return c, err
 }
 
-// refused returns the server's refusal of a subject, if that is the last thing that it refused on this connection.
-func (k *kv) refused(subject string) error {
-	err := k.nc.LastError()
+// refused returns the server's refusal of a subject, if that is the last thing that it refused on a connection.
+func refused(nc *nats.Conn, subject string) error {
+	err := nc.LastError()
 	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
 		return err
 	}
@@ -335,7 +335,7 @@ func (k *kv) explain(op, subject string, err error) error {
 		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
 	}
 	// The server refuses a publish without an answer to it; the request then runs into its timeout.
-	if refusal := k.refused(subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
+	if refusal := refused(k.nc, subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
 		return fmt.Errorf("%s: %w: %w", op, refusal, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)

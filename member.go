@@ -21,9 +21,12 @@ type member struct {
 	trust   *trust
 	catcher *catcher
 	keeper  *keeper       // nil for an observer
+	lease   *lease        // of this node
+	prober  *prober       // nil if it suspects nobody
 	own     atomic.Uint64 // this node's incarnation in the scope, 0 before it has one
 
 	readings chan reading
+	verdicts chan verdict
 	moved    chan struct{} // contact was lost or regained
 
 	ctx     context.Context // over when the stay ends
@@ -38,8 +41,9 @@ func newMember(s *Scope, roles []Role) *member {
 	b := s.bus
 	m := &member{
 		scope: s, bus: b,
-		readings: make(chan reading), moved: make(chan struct{}, 1),
+		readings: make(chan reading), verdicts: make(chan verdict), moved: make(chan struct{}, 1),
 	}
+	m.lease = &lease{}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.kctx, m.stop = context.WithCancel(m.ctx)
 	patience := 2 * b.opts.ttl / 3
@@ -51,12 +55,15 @@ func newMember(s *Scope, roles []Role) *member {
 		store: b.store, scope: s.name, interval: b.opts.sync, moved: func() { poke(m.moved) },
 		serial: func() uint64 { return s.snap.Load().serial }, deliver: m.deliver, wake: make(chan struct{}, 1),
 	}
+	if b.opts.probe > 0 && b.peers != nil {
+		m.prober = newProber(m)
+	}
 	if b.opts.observer {
 		m.catcher.trust = m.trust
 		return m
 	}
 	m.keeper = &keeper{
-		store: b.store, clock: b.clock, trust: m.trust, scope: s.name, node: b.opts.node, meta: b.opts.meta,
+		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, meta: b.opts.meta,
 		ttl: b.opts.ttl, want: newIntent(roles), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, lives: m.own.Store,
 		log: b.opts.log.With("scope", s.name, "node", b.opts.node),
@@ -80,6 +87,9 @@ func (m *member) start(ctx context.Context) (err error) {
 		}
 	}
 	m.scope.publish(emptySnapshot(m.scope.snap.Load()))
+	if err := m.listen(); err != nil {
+		return err
+	}
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
@@ -109,6 +119,30 @@ func (m *member) start(ctx context.Context) (err error) {
 			return context.Cause(ctx) // a join that fails leaves nothing wanted
 		}
 		return err
+	}
+	return nil
+}
+
+// listen starts to hear other processes: those who ask for this node, and those who suspect somebody.
+func (m *member) listen() error {
+	if m.bus.peers == nil {
+		return nil
+	}
+	if m.keeper != nil {
+		run, err := m.bus.peers.answer(m.scope.name, m.keeper.node)
+		if err != nil {
+			return err
+		}
+		m.wg.Go(func() { run(m.ctx) })
+	}
+	if m.prober != nil {
+		run, err := m.bus.peers.hints(m.scope.name, m.prober.hear)
+		if err != nil {
+			return err
+		}
+		m.wg.Go(func() { run(m.ctx) })
+		m.wg.Go(func() { m.prober.run(m.ctx) })
+		m.wg.Go(func() { m.prober.check(m.ctx) })
 	}
 	return nil
 }
@@ -145,6 +179,13 @@ func (m *member) loop() {
 			m.apply(news{changes: m.gather(msg)}, false)
 		case r := <-m.readings:
 			m.apply(news{changes: r.changes, whole: r.whole, began: r.began}, true)
+		case v := <-m.verdicts:
+			// What was announced before it was asked comes first: a goodbye, say.
+			n := news{verdicts: []verdict{v}}
+			if len(m.feed.messages) > 0 {
+				n.changes = m.gather(<-m.feed.messages)
+			}
+			m.apply(n, false)
 		case <-m.moved:
 			m.apply(news{}, false)
 			if !m.scope.snap.Load().stale.IsZero() {
@@ -213,6 +254,7 @@ func (m *member) disputed(n news, now *Snapshot) bool {
 		}
 		if c.id.incarnation == n.own && c.kind.isTombstone() {
 			m.keeper.told.Store(max(m.keeper.told.Load(), c.id.version))
+			m.lease.lose(time.Time{}, fmt.Errorf("%w: this node was buried", ErrLeaseLost))
 			return true
 		}
 		if c.id.incarnation > n.own {
@@ -227,6 +269,13 @@ func (m *member) disputed(n news, now *Snapshot) bool {
 func (m *member) deliver(ctx context.Context, r reading) {
 	select {
 	case m.readings <- r:
+	case <-ctx.Done():
+	}
+}
+
+func (m *member) judge(ctx context.Context, v verdict) {
+	select {
+	case m.verdicts <- v:
 	case <-ctx.Done():
 	}
 }
@@ -330,6 +379,11 @@ func leftSnapshot(snap *Snapshot) *Snapshot {
 // the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get through: others will see the node go when its lease ends.
 func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error {
 	var err error
+	if cause := context.Cause(m.bus.ctx); cause != nil {
+		m.lease.end(cause)
+	} else {
+		m.lease.end(ErrNotJoined)
+	}
 	m.stop()
 	m.keeping.Wait()
 	if m.keeper != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // Scope is a handle on a named world of nodes and roles. A process sees what happens in the scopes that it has joined,
@@ -47,6 +48,41 @@ func (s *Scope) MyRoles() []Role { return s.snap.Load().MyRoles() }
 
 // Generation returns the KV revision of this node's own record, 0 if it has none. It moves when this node's roles move.
 func (s *Scope) Generation() uint64 { return s.snap.Load().Generation() }
+
+// LeaseLeft returns for how long this node is still certain to be listed in the scope: what is left of its lease, by this
+// process's own monotonic clock, less a tenth of the TTL for clocks that run apart. 0 if it is not certain: no heartbeat
+// got through in time, the record was buried or taken over, or the scope is not joined. A heartbeat makes it nearly a
+// whole [WithTTL] again.
+//
+// It is about the lease alone: a process that cannot reach this one may leave it out of its own snapshot for a while
+// ([ReasonUnreachable]). Nor does it exclude that a newer process of the same name is listed instead.
+func (s *Scope) LeaseLeft() time.Duration {
+	if m := s.member.Load(); m != nil {
+		return m.lease.left()
+	}
+	return 0
+}
+
+// Context returns a context for work that only a listed node may do. It is cancelled as soon as this node is not certain
+// any more to be listed in the scope, and context.Cause then tells why: an error that matches [ErrLeaseLost] if the lease
+// was not renewed in time or the record was buried, [ErrNotJoined] if the scope is not joined or was left, [ErrReadOnly]
+// for an observer, and what [Bus.Err] says if the Bus stops, such as [ErrSuperseded]. Once the node is certain again, a
+// new call returns a new context.
+//
+// A process that was frozen learns of it only when it runs again, and its other goroutines may run first: before
+// something that cannot be taken back, ask [Scope.LeaseLeft].
+func (s *Scope) Context() context.Context {
+	switch m := s.member.Load(); {
+	case s.bus.ctx.Err() != nil:
+		return over(context.Cause(s.bus.ctx))
+	case s.bus.opts.observer:
+		return over(ErrReadOnly)
+	case m == nil:
+		return over(ErrNotJoined)
+	default:
+		return m.lease.context()
+	}
+}
 
 // AddRoles gives this node roles, all in one announcement, and returns when the bucket and the caller's own snapshot
 // hold them. Roles that it has already are left alone; if it has them all, nothing is written. In a scope that is not

@@ -17,6 +17,25 @@ func (s subjects) records() string { return "$KV." + s.bucket + ".>" }
 func (s subjects) leases() string  { return s.bucket + ".lease.>" }
 func (s subjects) changes() string { return s.bucket + ".changes.>" }
 
+func (s subjects) probe(scope, node string) string {
+	return s.bucket + ".probe." + token(scope) + "." + token(node)
+}
+
+func (s subjects) suspect(scope, node string) string {
+	return s.bucket + ".suspect." + token(scope) + "." + token(node)
+}
+
+func (s subjects) scopeSuspects(scope string) string {
+	return s.bucket + ".suspect." + token(scope) + ".*"
+}
+
+// witness is answered by the processes that are connected to a server.
+func (s subjects) witness(server string) string { return s.bucket + ".witness." + token(server) }
+
+// disconnects is where an account hears of its connections that were closed, if its servers are set up so. It is the same
+// for all buckets.
+const disconnects = "rolebus.sys.disconnect"
+
 func (s subjects) record(scope, node string) string {
 	return "$KV." + s.bucket + "." + token(scope) + "." + token(node)
 }
@@ -41,6 +60,11 @@ func (s subjects) parseRecord(subject string) (scope, node string, err error) {
 // parseChange returns the scope and the node that an announcement's subject names.
 func (s subjects) parseChange(subject string) (scope, node string, err error) {
 	return parseNames(subject, s.bucket+".changes.")
+}
+
+// parseSuspect returns the scope and the node that a hint's subject names.
+func (s subjects) parseSuspect(subject string) (scope, node string, err error) {
+	return parseNames(subject, s.bucket+".suspect.")
 }
 
 func parseNames(subject, prefix string) (scope, node string, err error) {

@@ -11,7 +11,7 @@ type EventKind int
 
 // The kinds of events.
 const (
-	NodeJoined  EventKind = iota + 1 // a node is known that was not; a new life of a known name counts as new
+	NodeJoined  EventKind = iota + 1 // a node is listed that was not; a new life of a known name counts as new
 	NodeLeft                         // a node is gone; comes after RoleRemoved for each of its roles
 	RoleAdded                        // a node has a role that it had not; comes after NodeJoined
 	RoleRemoved                      // a node has no longer a role that it had
@@ -156,7 +156,9 @@ func step(cur *Snapshot, was, is *Node, yield func(Event) bool) bool {
 	}
 	if is == nil {
 		ev := Event{Scope: cur.scope, Node: was, Reason: ReasonExpired}
-		if e := cur.ends[was.name]; e.id.incarnation == was.id.incarnation {
+		if n := find(cur.suspects, was.name); n != nil && n.id.incarnation == was.id.incarnation {
+			ev.Reason = ReasonUnreachable
+		} else if e := cur.ends[was.name]; e.id.incarnation == was.id.incarnation {
 			ev.Reason, ev.Generation = e.reason, e.generation
 		}
 		ev.Kind = RoleRemoved

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,7 @@ const (
 // processConfig is what a child process is told.
 type processConfig struct {
 	URL, Node    string // of a node
+	TTL          time.Duration
 	Name, Dir    string // of a server
 	Port, Routes int    // of a server: where clients and the other servers connect
 	Peers        []int  // route ports of all
@@ -55,7 +57,7 @@ func runProcess(role string) (err error) {
 	switch role {
 	case processNode:
 		b, err := rolebus.Connect(context.Background(), cfg.URL,
-			rolebus.WithNode(cfg.Node), rolebus.WithTTL(ttl), rolebus.WithRoles("process"))
+			rolebus.WithNode(cfg.Node), rolebus.WithTTL(cmp.Or(cfg.TTL, ttl)), rolebus.WithRoles("process"))
 		if err != nil {
 			return err
 		}

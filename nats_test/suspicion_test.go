@@ -1,0 +1,230 @@
+package nats_test
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/rolebustest"
+)
+
+// longTTL is a lease that no test waits for: who is gone before is gone by suspicion.
+const longTTL = 10 * time.Minute
+
+func suspicious(name string) []rolebus.Option {
+	return []rolebus.Option{
+		rolebus.WithNode(name), rolebus.WithTTL(longTTL), rolebus.WithSyncInterval(time.Second), rolebus.WithRoles("x"),
+		rolebus.WithProbeInterval(100 * time.Millisecond),
+	}
+}
+
+func TestAProcessThatDiesOrHangsIsUnreachableAndComesBack(t *testing.T) {
+	for _, fault := range []string{"cut", "stall"} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			srv := rolebustest.NewServer(t)
+			fleet := []*rolebus.Bus{
+				srv.Bus(suspicious("a")...), srv.Bus(suspicious("b")...),
+				srv.Bus(append(suspicious("o")[:3], rolebus.WithObserver())...),
+			}
+			link := srv.Link()
+			lost := link.Bus(suspicious("c")...)
+			var seen []*events
+			for _, b := range fleet {
+				eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+				seen = append(seen, watch(t, b.Scope))
+			}
+			awaitProbes(t, srv, "c", 2) // who never answered may be a program that cannot
+			switch fault {
+			case "cut":
+				link.Cut()
+			case "stall":
+				link.Stall()
+			}
+			for _, b := range fleet {
+				eventually(t, "the lost one to go", func() bool { return len(b.Nodes("x")) == 2 })
+				require.Equal(t, []string{"c"}, names(b.Snapshot().Suspects()))
+				require.Equal(t, []string{"a", "b"}, names(b.AllNodes()))
+			}
+			link.Mend()
+			for i, b := range fleet {
+				eventually(t, "it to come back", func() bool { return len(b.Nodes("x")) == 3 })
+				require.Empty(t, b.Snapshot().Suspects())
+				eventually(t, "the events", func() bool { return len(seen[i].lines("c")) == 6 })
+				require.Equal(t, []string{
+					"NodeJoined", "RoleAdded x", "RoleRemoved x unreachable", "NodeLeft unreachable", "NodeJoined", "RoleAdded x",
+				}, seen[i].lines("c"))
+				require.Empty(t, seen[i].gone("a", "b"))
+			}
+			require.NoError(t, lost.Err())
+		})
+	}
+}
+
+func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	o := srv.Bus(suspicious("a")...)
+	seen := watch(t, o.Scope)
+	p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: longTTL})
+	eventually(t, "the process", func() bool { return len(o.Nodes("process")) == 1 })
+	// Not before it answered once: who never did may be a program that cannot.
+	awaitProbes(t, srv, "p", 2)
+	p.signal(t, syscall.SIGKILL)
+	eventually(t, "it to go", func() bool { return len(o.Nodes("process")) == 0 })
+	require.Equal(t, "NodeLeft unreachable", last(seen.lines("p")))
+
+	startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: longTTL})
+	eventually(t, "its successor", func() bool { return len(o.Nodes("process")) == 1 })
+	require.Empty(t, o.Snapshot().Suspects())
+}
+
+func TestWithoutProbesNobodyIsSuspected(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	off := srv.Bus(append(suspicious("a"), rolebus.WithProbeInterval(0))...)
+	on := srv.Bus(suspicious("b")...)
+	link := srv.Link()
+	link.Bus(suspicious("c")...)
+	for _, b := range []*rolebus.Bus{off, on} {
+		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+	}
+	awaitProbes(t, srv, "c", 2)
+	link.Cut()
+	eventually(t, "one of them to miss it", func() bool { return len(on.Nodes("x")) == 2 })
+	require.Equal(t, []string{"a", "b"}, names(on.Nodes("x")), "who does not probe still answers")
+	require.NoError(t, off.AddRoles(t.Context(), "y"))
+	eventually(t, "a change made later", func() bool { return len(on.Nodes("y")) == 1 })
+	require.Equal(t, []string{"a", "b", "c"}, names(off.Nodes("x")))
+}
+
+// A hint is never believed, only checked.
+func TestFalseHintsAreCheckedAndNothingElse(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	var fleet []*rolebus.Bus
+	var seen []*events
+	for _, name := range []string{"a", "b", "c"} {
+		fleet = append(fleet, srv.Bus(suspicious(name)...))
+	}
+	for _, b := range fleet {
+		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+		seen = append(seen, watch(t, b.Scope))
+	}
+	nc := srv.Conn()
+	hints := []string{
+		fmt.Sprintf(`{"format":1,"incarnation":%d,"server":%q}`, fleet[0].Nodes("x")[2].Incarnation(), nc.ConnectedServerId()),
+		fmt.Sprintf(`{"format":1,"server":%q}`, nc.ConnectedServerId()),
+		`{"format":1,"incarnation":1,"server":"NOBODY"}`, `{"format":1,"server":"a.b.>"}`, `{"format":2,"server":"A"}`, `garbage`, ``,
+	}
+	for range 200 {
+		for _, h := range hints {
+			require.NoError(t, nc.Publish("rolebus.suspect.default.c", []byte(h)))
+			require.NoError(t, nc.Publish("rolebus.suspect.default.nobody", []byte(h)))
+			require.NoError(t, nc.Publish("rolebus.sys.disconnect", []byte(
+				`{"server":{"id":"`+nc.ConnectedServerId()+`"},"client":{"name":"rolebus c"},"reason":"Client Closed"}`)))
+			require.NoError(t, nc.Publish("rolebus.sys.disconnect", []byte(h)))
+		}
+	}
+	require.NoError(t, nc.Flush())
+	awaitProbes(t, srv, "c", 3)
+	for i, b := range fleet {
+		require.Len(t, b.Nodes("x"), 3)
+		require.Empty(t, seen[i].gone("a", "b", "c"))
+	}
+}
+
+func TestARestartedServerMakesNobodySuspectAnybody(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	var fleet []*rolebus.Bus
+	var seen []*events
+	for i := range 6 {
+		fleet = append(fleet, srv.Bus(suspicious(fmt.Sprint("n", i))...))
+	}
+	for _, b := range fleet {
+		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 6 })
+		seen = append(seen, watch(t, b.Scope))
+	}
+	for range 3 {
+		srv.Restart()
+		for _, b := range fleet {
+			eventually(t, "contact", func() bool { return b.Snapshot().Stale() == 0 })
+		}
+	}
+	require.NoError(t, fleet[0].AddRoles(t.Context(), "after"))
+	for i, b := range fleet {
+		eventually(t, "the change", func() bool { return len(b.Nodes("after")) == 1 })
+		require.Len(t, b.Nodes("x"), 6)
+		require.Empty(t, seen[i].gone("n0", "n1", "n2", "n3", "n4", "n5"))
+	}
+}
+
+func TestARollingRestartMakesNobodySuspectAnybody(t *testing.T) {
+	cluster := rolebustest.NewCluster(t)
+	var fleet []*rolebus.Bus
+	var seen []*events
+	all := []string{}
+	for i := range 9 {
+		all = append(all, fmt.Sprint("n", i))
+		fleet = append(fleet, cluster.Bus(suspicious(all[i])...))
+	}
+	for _, b := range fleet {
+		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 9 })
+		seen = append(seen, watch(t, b.Scope))
+	}
+	for round, srv := range cluster.Servers() {
+		awaitProbes(t, cluster, "*", 40)
+		if round%2 == 0 {
+			srv.Restart()
+		} else {
+			srv.Kill()
+			srv.Start()
+		}
+		cluster.WaitReady()
+		for _, b := range fleet {
+			eventually(t, "contact", func() bool { return b.Snapshot().Stale() == 0 })
+		}
+	}
+	require.NoError(t, fleet[0].AddRoles(t.Context(), "after"))
+	for i, b := range fleet {
+		eventually(t, "the change", func() bool { return len(b.Nodes("after")) == 1 })
+		require.Len(t, b.Nodes("x"), 9)
+		require.Empty(t, seen[i].gone(all...))
+	}
+}
+
+// awaitProbes waits until a node, or with * any, was asked n times. It stops to listen before it returns: a subject that
+// somebody listens to never has "no responders".
+func awaitProbes(t *testing.T, srv interface {
+	Conn(...nats.Option) *nats.Conn
+}, node string, n int) {
+	t.Helper()
+	nc := srv.Conn()
+	defer nc.Close()
+	messages := make(chan *nats.Msg, 10_000)
+	_, err := nc.ChanSubscribe("rolebus.probe.default."+node, messages)
+	require.NoError(t, err)
+	eventually(t, "probes", func() bool { return len(messages) >= n })
+}
+
+func last(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1]
+}
+
+// gone returns what was seen of these nodes leaving.
+func (e *events) gone(nodes ...string) []string {
+	var out []string
+	for _, node := range nodes {
+		for _, line := range e.lines(node) {
+			if len(line) >= 8 && line[:8] == "NodeLeft" {
+				out = append(out, node+": "+line)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,260 @@
+package rolebus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// peers is how processes reach each other past the bucket, by messages that nobody stores. link is the one on NATS;
+// tests have another. What starts to listen returns the function that goes on with it until its context is over.
+type peers interface {
+	// answer answers those who ask whether a node is there.
+	answer(scope, node string) (run func(context.Context), err error)
+	// attest answers those who ask whether anybody's connection to this process's server works.
+	attest() (run func(context.Context), err error)
+	// hints hears whom others suspect.
+	hints(scope string, hear func(hint)) (run func(context.Context), err error)
+	// deaths hears from the servers which node's connection was closed by its own side, if they tell.
+	deaths(hear func(node, server string)) (run func(context.Context), err error)
+
+	// server returns the id of the server that this process is connected to; "" if to none.
+	server() string
+	// probe asks a node whether it is there, and returns the id of the server that it is connected to. The error
+	// matches errAbsent if nobody listens for that node, and errSilent if no answer came before ctx was over.
+	probe(ctx context.Context, scope, node string) (server string, err error)
+	// witness asks whether anybody is connected to a server and answers from there.
+	witness(ctx context.Context, server string) error
+	// hint tells the others whom this process cannot reach.
+	hint(scope string, h hint) error
+}
+
+var (
+	errAbsent = errors.New("nobody listens for the node")
+	errSilent = errors.New("the node does not answer")
+)
+
+// hint says that somebody could not reach a node. It is never believed, only checked.
+type hint struct {
+	node        string
+	incarnation uint64 // 0 if not known
+	server      string // the id of the server that the node was connected to
+	closed      bool   // that server itself says that the node's side closed the connection
+}
+
+// wireAnswer is the body of the answer to a probe, and to the question for a witness.
+type wireAnswer struct {
+	Format int    `json:"format"`
+	Server string `json:"server"`
+}
+
+// wireHint is the body of a hint. Its subject names scope and node.
+type wireHint struct {
+	Format      int    `json:"format"`
+	Incarnation uint64 `json:"incarnation"`
+	Server      string `json:"server"`
+}
+
+// wireDisconnect is what this package reads of a server's own message about a connection that was closed.
+type wireDisconnect struct {
+	Server struct {
+		ID string `json:"id"`
+	} `json:"server"`
+	Client struct {
+		Name string `json:"name"`
+	} `json:"client"`
+	Reason string `json:"reason"`
+}
+
+// connectionName names a node's connection, so that the servers' messages about it can be understood.
+func connectionName(node string) string { return connectionPrefix + node }
+
+const connectionPrefix = "rolebus "
+
+// peerBacklog is how many messages of one kind may wait. More are dropped: they are asked or hinted again.
+const peerBacklog = 256
+
+// link is peers on NATS.
+type link struct {
+	nc    *nats.Conn
+	subj  subjects
+	noise *noise
+}
+
+// listen subscribes; run hands on what comes.
+func (l *link) listen(subject, queue string, handle func(*nats.Msg) error) (run func(context.Context), err error) {
+	messages := make(chan *nats.Msg, peerBacklog)
+	sub, err := l.nc.ChanQueueSubscribe(subject, queue, messages)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe %q: %w", subject, err)
+	}
+	return func(ctx context.Context) {
+		defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case msg := <-messages:
+				if err := handle(msg); err != nil {
+					l.noise.ignore(msg.Subject, err)
+				}
+			}
+		}
+	}, nil
+}
+
+// present answers with the server that this process is connected to.
+func (l *link) present(msg *nats.Msg) error {
+	if msg.Reply == "" {
+		return errors.New("asks, but for no answer")
+	}
+	body, err := marshalJSON(wireAnswer{wireFormat, l.server()})
+	if err != nil {
+		return err
+	}
+	_ = l.nc.Publish(msg.Reply, body) // whoever asks has lost patience if the connection is lost
+	return nil
+}
+
+func (l *link) answer(scope, node string) (func(context.Context), error) {
+	return l.listen(l.subj.probe(scope, node), "", l.present)
+}
+
+func (l *link) attest() (func(context.Context), error) {
+	return l.listen(l.subj.witness(l.server()), "witness", l.present)
+}
+
+func (l *link) hints(scope string, hear func(hint)) (func(context.Context), error) {
+	return l.listen(l.subj.scopeSuspects(scope), "", func(msg *nats.Msg) error {
+		h, err := decodeHint(l.subj, msg.Subject, msg.Data)
+		if err == nil {
+			hear(h)
+		}
+		return err
+	})
+}
+
+func decodeHint(subj subjects, subject string, body []byte) (hint, error) {
+	_, node, err := subj.parseSuspect(subject)
+	if err != nil {
+		return hint{}, err
+	}
+	var wire wireHint
+	if err := unmarshal(string(body), &wire); err != nil {
+		return hint{}, fmt.Errorf("body: %w", err)
+	}
+	if err := checkFormat(fmt.Sprint(wire.Format)); err != nil {
+		return hint{}, err
+	}
+	if err := checkServer(wire.Server); err != nil {
+		return hint{}, err
+	}
+	return hint{node: node, incarnation: wire.Incarnation, server: wire.Server}, nil
+}
+
+// checkServer says what is wrong with the id of a server that came from elsewhere.
+func checkServer(id string) error {
+	if err := checkName("server id", id); err != nil {
+		return err
+	}
+	if token(id) != id {
+		return fmt.Errorf("%w: server id %q", ErrBadName, clip(id))
+	}
+	return nil
+}
+
+func (l *link) deaths(hear func(node, server string)) (func(context.Context), error) {
+	return l.listen(disconnects, "", func(msg *nats.Msg) error {
+		node, server, err := decodeDisconnect(msg.Data)
+		if err == nil && node != "" {
+			hear(node, server)
+		}
+		return err
+	})
+}
+
+// decodeDisconnect returns the node whose side closed its connection, and the server that says so; no node if it was
+// another kind of connection or another reason. What a server closes itself, because it stops or the client is slow, says
+// nothing about the process. A process that is killed is closed by its kernel: the server reads the end of the
+// stream, or a reset if something was still under way.
+func decodeDisconnect(body []byte) (node, server string, err error) {
+	var wire wireDisconnect
+	if err := json.Unmarshal(body, &wire); err != nil {
+		return "", "", fmt.Errorf("body: %w", err)
+	}
+	node, ours := strings.CutPrefix(wire.Client.Name, connectionPrefix)
+	if !ours || checkName("node", node) != nil {
+		return "", "", nil
+	}
+	switch wire.Reason {
+	case "Client Closed", "Read Error", "Write Error":
+		return node, wire.Server.ID, checkServer(wire.Server.ID)
+	}
+	return "", "", nil
+}
+
+func (l *link) server() string {
+	if !l.nc.IsConnected() {
+		return ""
+	}
+	return l.nc.ConnectedServerId()
+}
+
+func (l *link) probe(ctx context.Context, scope, node string) (string, error) {
+	return l.ask(ctx, l.subj.probe(scope, node))
+}
+
+func (l *link) witness(ctx context.Context, server string) error {
+	if err := checkServer(server); err != nil {
+		return err
+	}
+	from, err := l.ask(ctx, l.subj.witness(server))
+	if err == nil && from != server {
+		err = fmt.Errorf("the witness for server %s is at server %s now", server, clip(from))
+	}
+	return err
+}
+
+// ask returns the server that the answer names.
+func (l *link) ask(ctx context.Context, subject string) (server string, err error) {
+	if !l.nc.IsConnected() {
+		return "", nats.ErrDisconnected // the client would keep it and send it later
+	}
+	began := time.Now()
+	msg, err := l.nc.RequestWithContext(ctx, subject, nil)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return "", fmt.Errorf("%w: %w", errAbsent, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		if deadline, ok := ctx.Deadline(); ok && time.Since(deadline) > stalled {
+			return "", fmt.Errorf("waited %v: this process stood still", time.Since(began))
+		}
+		if refusal := refused(l.nc, subject); refusal != nil {
+			return "", refusal // which comes without an answer
+		}
+		return "", fmt.Errorf("%w: %w", errSilent, err)
+	case err != nil:
+		return "", err
+	}
+	var answer wireAnswer
+	if err := unmarshal(string(msg.Data), &answer); err != nil {
+		l.noise.ignore(subject, fmt.Errorf("answer: %w", err))
+	}
+	return answer.Server, nil // whatever it says: somebody is there
+}
+
+// stalled is how late a timer of this process may be before its own silence is the likelier cause of another's.
+const stalled = 250 * time.Millisecond
+
+func (l *link) hint(scope string, h hint) error {
+	body, err := marshalJSON(wireHint{wireFormat, h.incarnation, h.server})
+	if err != nil {
+		return err
+	}
+	return l.nc.Publish(l.subj.suspect(scope, h.node), body)
+}
