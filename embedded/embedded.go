@@ -1,6 +1,10 @@
 // Package embedded runs a real nats-server with JetStream inside the process: for a program that brings its own bus, and
 // for tests.
 //
+// Its clients hear on the subject rolebus.sys.disconnect which client of their account has just gone: the news comes from
+// the server, names the connection, and is there within a millisecond of a process's death. So a fleet on this server notices
+// a crash at once, with nothing to configure. Whoever subscribes to everything (">") gets these messages, too.
+//
 // A server that was started must be closed: JetStream writes to its store until [Server.Close] returns, and a process
 // that exits earlier may damage it.
 package embedded
@@ -14,6 +18,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/rolebus/rolebus/internal/sysevents"
 )
 
 // A lone server is ready, or has said why not, before its Start returns. One with routes opens them in the background.
@@ -76,6 +82,7 @@ func run(options *server.Options, log *serverLog) (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	sysevents.Import(ns, options)
 	ns.SetLoggerV2(log, options.Debug || log.debugs(), options.Trace, options.TraceVerbose)
 	ns.Start()
 	if err := waitReady(ns, log.fatal); err != nil {

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/url"
@@ -221,6 +222,43 @@ func TestServerOptionsHaveTheLastWord(t *testing.T) {
 	require.Equal(t, "renamed", nc.ConnectedServerName())
 }
 
+func TestFleetHearsOfAConnectionThatEnded(t *testing.T) {
+	s := start(t)
+	nc := connect(t, s.URL())
+	heard, err := nc.SubscribeSync(">")
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+
+	dieOn(t, s, "api-1")
+	msg, err := heard.NextMsg(deadline)
+	require.NoError(t, err)
+	require.Equal(t, "rolebus.sys.disconnect", msg.Subject)
+	var event server.DisconnectEventMsg
+	require.NoError(t, json.Unmarshal(msg.Data, &event))
+	require.Equal(t, "api-1", event.Client.Name)
+}
+
+// A store that is older than the events, or was written by another nats-server, is found again.
+func TestStoreOfAnotherServer(t *testing.T) {
+	dir := t.TempDir()
+	plain, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
+	})
+	require.NoError(t, err)
+	plain.Start()
+	t.Cleanup(func() { plain.Shutdown(); plain.WaitForShutdown() })
+	require.True(t, plain.ReadyForConnections(deadline))
+	nc := connect(t, plain.ClientURL())
+	_, err = bucket(t, nc).PutString(t.Context(), "api-1", "gateway")
+	require.NoError(t, err)
+	nc.Close()
+	plain.Shutdown()
+	plain.WaitForShutdown()
+
+	s := start(t, embedded.WithStoreDir(dir))
+	require.Equal(t, "gateway", get(t, bucket(t, connect(t, s.URL())), "api-1"))
+}
+
 func TestServerThatCannotStart(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -274,7 +312,7 @@ func start(t *testing.T, opts ...embedded.Option) *embedded.Server {
 
 func connect(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))...)
+	nc, err := nats.Connect(url, append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond)}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
@@ -305,6 +343,22 @@ func port(t *testing.T, s *embedded.Server) int {
 	p, err := strconv.Atoi(u.Port())
 	require.NoError(t, err)
 	return p
+}
+
+// dieOn connects a client whose system then closes its connection, as it does when it ends a process.
+func dieOn(t *testing.T, s *embedded.Server, name string) {
+	t.Helper()
+	var d dialer
+	connect(t, s.URL(), nats.Name(name), nats.NoReconnect(), nats.SetCustomDialer(&d))
+	require.NoError(t, d.socket.Close())
+}
+
+// dialer keeps what it dialled last.
+type dialer struct{ socket net.Conn }
+
+func (d *dialer) Dial(network, address string) (_ net.Conn, err error) {
+	d.socket, err = net.Dial(network, address)
+	return d.socket, err
 }
 
 // tempRoot is where temporary stores are made from now on, so that what is left of them can be seen.

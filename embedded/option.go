@@ -72,6 +72,10 @@ func WithLogger(l *slog.Logger) Option {
 // them: accounts, TLS, limits, a cluster. Given more than once, all are called, in order. The fields are nats-server's
 // own: there, a Port of 0 is 4222, and -1 is any free one. NoSigs is set, because signals belong to the program, and
 // JetStream must stay on.
+//
+// Every account that f puts into Accounts hears of its own connections, as the global account does, unless it imports
+// these events already, NoSystemAccount is set, or accounts come as JWTs from an operator, who then has to give them the
+// import.
 func WithServerOptions(f func(*server.Options)) Option {
 	return func(c *config) error {
 		c.last = append(c.last, f)

@@ -15,6 +15,9 @@
 // ([Server.Stop], [Server.Start]), in a cluster also one that is killed ([Server.Kill]) or split off from the others
 // ([Server.Isolate]).
 //
+// As with package embedded, every account of a server hears on rolebus.sys.disconnect which of its connections ended, so
+// that a bus learns of a death from the server and not only by probing.
+//
 // Everything takes the test's testing.TB, fails that test with a reason if it cannot do its part, and is closed when the
 // test ends, in the order opposite to that in which it was made. What may fail the test must be called from the test's own
 // goroutine, as tb.Fatal must.

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/internal/sysevents"
 )
 
 const (
@@ -133,6 +134,7 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
+	sysevents.Import(ns, options)
 	ns.SetLoggerV2(log, false, false, false)
 	ns.Start()
 	if err := waitListening(ns, options.JetStream, log); err != nil {
