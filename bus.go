@@ -252,11 +252,11 @@ func (b *Bus) listen() error {
 	if b.opts.probe == 0 {
 		return nil
 	}
-	run, err := b.peers.deaths(func(node, server string) {
+	run, err := b.peers.deaths(func(h hint) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for m := range b.stays {
-			m.prober.hear(hint{node: node, server: server, closed: true})
+			m.prober.hear(h)
 		}
 	})
 	if err != nil {

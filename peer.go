@@ -21,7 +21,7 @@ type peers interface {
 	// hints hears whom others suspect.
 	hints(scope string, hear func(hint)) (run func(context.Context), err error)
 	// deaths hears from the servers which node's connection was closed by its own side, if they tell.
-	deaths(hear func(node, server string)) (run func(context.Context), err error)
+	deaths(hear func(hint)) (run func(context.Context), err error)
 
 	// server returns the id of the server that this process is connected to; "" if to none.
 	server() string
@@ -45,6 +45,8 @@ type hint struct {
 	incarnation uint64 // 0 if not known
 	server      string // the id of the server that the node was connected to
 	closed      bool   // that server itself says that the node's side closed the connection
+	// closed: how long a message took that way and back; 0 if not known
+	rtt time.Duration
 }
 
 // wireAnswer is the body of the answer to a probe, and to the question for a witness.
@@ -66,7 +68,8 @@ type wireDisconnect struct {
 		ID string `json:"id"`
 	} `json:"server"`
 	Client struct {
-		Name string `json:"name"`
+		Name string        `json:"name"`
+		RTT  time.Duration `json:"rtt"` // in nanoseconds
 	} `json:"client"`
 	Reason string `json:"reason"`
 }
@@ -168,34 +171,34 @@ func checkServer(id string) error {
 	return nil
 }
 
-func (l *link) deaths(hear func(node, server string)) (func(context.Context), error) {
+func (l *link) deaths(hear func(hint)) (func(context.Context), error) {
 	return l.listen(disconnects, "", func(msg *nats.Msg) error {
-		node, server, err := decodeDisconnect(msg.Data)
-		if err == nil && node != "" {
-			hear(node, server)
+		h, err := decodeDisconnect(msg.Data)
+		if err == nil && h.node != "" {
+			hear(h)
 		}
 		return err
 	})
 }
 
-// decodeDisconnect returns the node whose side closed its connection, and the server that says so; no node if it was
-// another kind of connection or another reason. What a server closes itself, because it stops or the client is slow, says
-// nothing about the process. A process that is killed is closed by its kernel: the server reads the end of the
-// stream, or a reset if something was still under way.
-func decodeDisconnect(body []byte) (node, server string, err error) {
+// decodeDisconnect returns a hint if a node's side closed its connection; the zero hint if it was another kind of
+// connection or another reason. What a server closes itself, because the client is slow, say, tells nothing about the
+// process. A process that is killed is closed by its kernel: the server reads the end of the stream, or a reset
+// if something lay there unread (nats-server 2.15.2: "Client Closed", "Read Error"). A server that stops says nothing.
+func decodeDisconnect(body []byte) (hint, error) {
 	var wire wireDisconnect
 	if err := json.Unmarshal(body, &wire); err != nil {
-		return "", "", fmt.Errorf("body: %w", err)
+		return hint{}, fmt.Errorf("body: %w", err)
 	}
 	node, ours := strings.CutPrefix(wire.Client.Name, connectionPrefix)
 	if !ours || checkName("node", node) != nil {
-		return "", "", nil
+		return hint{}, nil
 	}
 	switch wire.Reason {
 	case "Client Closed", "Read Error", "Write Error":
-		return node, wire.Server.ID, checkServer(wire.Server.ID)
+		return hint{node: node, server: wire.Server.ID, closed: true, rtt: wire.Client.RTT}, checkServer(wire.Server.ID)
 	}
-	return "", "", nil
+	return hint{}, nil
 }
 
 func (l *link) server() string {

@@ -16,8 +16,13 @@ const (
 	absentAgain   = 200 * time.Millisecond // between them
 	silentTries   = 3                      // so often no answer comes before that is a hint
 
-	// A connection that its own side closed may be that of a process that lives and connects anew.
-	closedAgain = 2 * time.Millisecond
+	// A connection that its own side closed may be that of a process that lives and connects anew, which takes a few
+	// messages there and back.
+	closedAgain    = 2 * time.Millisecond // at least
+	closedRTTs     = 6
+	closedLimit    = time.Second
+	closedTries    = 4
+	closedPatience = 100 * time.Millisecond
 
 	witnessTries    = 4 // one may be asked that hangs, too
 	witnessPatience = 250 * time.Millisecond
@@ -137,7 +142,7 @@ func (p *prober) round(ctx context.Context) {
 func (p *prober) gone(ctx context.Context, n *Node) bool {
 	began := p.snap().serial
 	for absent, silent := 0, 0; absent < absentTries && silent < silentTries; {
-		server, err := p.ask(ctx, n.name)
+		server, err := p.ask(ctx, n.name, probePatience)
 		switch {
 		case err == nil:
 			p.seen[n.name] = seen{n.id.incarnation, server}
@@ -165,8 +170,8 @@ func (p *prober) gone(ctx context.Context, n *Node) bool {
 }
 
 // ask asks a node whether it is there.
-func (p *prober) ask(ctx context.Context, node string) (server string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, probePatience)
+func (p *prober) ask(ctx context.Context, node string, patience time.Duration) (server string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	server, err = p.peers.probe(ctx, p.scope, node)
 	if errors.Is(err, nats.ErrPermissionViolation) {
@@ -187,7 +192,7 @@ func (p *prober) vouched(ctx context.Context, server string) bool {
 		return false
 	}
 	if p.self != "" && server == p.peers.server() {
-		_, err := p.ask(ctx, p.self)
+		_, err := p.ask(ctx, p.self, probePatience)
 		return err == nil
 	}
 	for range witnessTries {
@@ -254,19 +259,38 @@ func (p *prober) take(node string) bool {
 // examine asks a node that somebody else could not reach.
 func (p *prober) examine(ctx context.Context, n *Node, h hint) {
 	began := p.snap().serial
-	_, err := p.ask(ctx, n.name)
-	if h.closed && errors.Is(err, errAbsent) && sleep(ctx, closedAgain) {
-		_, err = p.ask(ctx, n.name)
-	}
-	switch {
-	case !errors.Is(err, errAbsent) && !errors.Is(err, errSilent):
-		return
-	case h.closed && errors.Is(err, errAbsent):
-		// The server that says so works, and it has just said that nobody listens.
-	case !p.vouched(ctx, h.server):
+	if h.closed {
+		if !p.closed(ctx, n, h.rtt) {
+			return
+		}
+	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) || !p.vouched(ctx, h.server) {
 		return
 	}
 	p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, began: began})
+}
+
+// unreached says whether an attempt to ask a node tells something about that node.
+func unreached(err error) bool { return errors.Is(err, errAbsent) || errors.Is(err, errSilent) }
+
+// closed says whether a node that closed its connection has not come back. The server that told of it works, so nobody
+// need vouch for it. Another server may take a moment longer to learn that nobody listens there any more: until then
+// nothing answers, which counts for nothing.
+func (p *prober) closed(ctx context.Context, n *Node, rtt time.Duration) bool {
+	absent := 0
+	for range closedTries {
+		switch _, err := p.ask(ctx, n.name, closedPatience); {
+		case !unreached(err):
+			return false
+		case errors.Is(err, errAbsent):
+			if absent++; absent == absentTries {
+				return true
+			}
+			if !sleep(ctx, min(max(closedAgain, closedRTTs*rtt), closedLimit)) {
+				return false
+			}
+		}
+	}
+	return false
 }
 
 // revisit asks some of the suspects again.
@@ -276,7 +300,7 @@ func (p *prober) revisit(ctx context.Context) {
 		n := following(suspects, p.turn)
 		p.turn = n.name
 		p.wg.Go(func() {
-			if _, err := p.ask(ctx, n.name); err == nil {
+			if _, err := p.ask(ctx, n.name, probePatience); err == nil {
 				p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, reachable: true})
 			}
 		})

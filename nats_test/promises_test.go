@@ -205,7 +205,8 @@ func TestPromise4BoundedLoss(t *testing.T) {
 			srv := rolebustest.NewServer(t)
 			link := srv.Link()
 			a := bus(link, "a", rolebus.WithRoles("x", "y"))
-			others := []*rolebus.Bus{bus(srv, "b"), bus(srv, "c"), bus(srv, "o", rolebus.WithObserver())}
+			alone := rolebus.WithProbeInterval(0) // the lease alone, without the quicker answer
+			others := []*rolebus.Bus{bus(srv, "b", alone), bus(srv, "c", alone), bus(srv, "o", alone, rolebus.WithObserver())}
 			var seen []*events
 			for _, b := range others {
 				seen = append(seen, watch(t, b.Scope))

@@ -83,6 +83,40 @@ func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
 	require.Empty(t, o.Snapshot().Suspects())
 }
 
+// The servers of rolebustest tell an account which of its connections were closed: then nobody has to find out.
+func TestTheServersTellOfADeath(t *testing.T) {
+	for name, srv := range map[string]interface {
+		URL() string
+		Bus(...rolebus.Option) *rolebus.Bus
+		Conn(...nats.Option) *nats.Conn
+	}{"server": rolebustest.NewServer(t), "cluster": rolebustest.NewCluster(t)} {
+		t.Run(name, func(t *testing.T) {
+			never := rolebus.WithProbeInterval(time.Hour)
+			var fleet []*rolebus.Bus
+			for i := range 6 {
+				fleet = append(fleet, srv.Bus(append(suspicious(fmt.Sprint("n", i)), never)...))
+			}
+			o := srv.Bus(rolebus.WithObserver(), rolebus.WithTTL(longTTL), never)
+			seen := watch(t, o.Scope)
+			p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: longTTL})
+			for _, b := range append(fleet, o) {
+				eventually(t, "the process", func() bool { return len(b.Nodes("process")) == 1 })
+			}
+			p.signal(t, syscall.SIGKILL)
+			for _, b := range append(fleet, o) {
+				eventually(t, "it to go", func() bool { return len(b.Nodes("process")) == 0 })
+				require.Equal(t, []string{"p"}, names(b.Snapshot().Suspects()))
+			}
+			eventually(t, "the event", func() bool { return last(seen.lines("p")) == "NodeLeft unreachable" })
+
+			// Who says goodbye is not suspected, though its connection is closed, too.
+			require.NoError(t, fleet[0].Close())
+			eventually(t, "the goodbye", func() bool { return last(seen.lines("n0")) == "NodeLeft left" })
+			require.Len(t, o.Nodes("x"), 5)
+		})
+	}
+}
+
 func TestWithoutProbesNobodyIsSuspected(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	off := srv.Bus(append(suspicious("a"), rolebus.WithProbeInterval(0))...)
