@@ -129,7 +129,7 @@ func (m *member) listen() error {
 		return nil
 	}
 	if m.keeper != nil {
-		run, err := m.bus.peers.answer(m.scope.name, m.keeper.node)
+		run, err := m.bus.peers.answer(m.scope.name, m.keeper.node, m.suspects)
 		if err != nil {
 			return err
 		}
@@ -271,6 +271,14 @@ func (m *member) deliver(ctx context.Context, r reading) {
 	case m.readings <- r:
 	case <-ctx.Done():
 	}
+}
+
+// suspects are those whom this node suspects, for others to check.
+func (m *member) suspects() []hint {
+	if m.prober == nil {
+		return nil
+	}
+	return m.prober.suspects()
 }
 
 func (m *member) judge(ctx context.Context, v verdict) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 // peers is how processes reach each other past the bucket, by messages that nobody stores. link is the one on NATS;
 // tests have another. What starts to listen returns the function that goes on with it until its context is over.
 type peers interface {
-	// answer answers those who ask whether a node is there.
-	answer(scope, node string) (run func(context.Context), err error)
+	// answer answers those who ask whether a node is there, and tells them whom that node suspects.
+	answer(scope, node string, suspects func() []hint) (run func(context.Context), err error)
 	// attest answers those who ask whether anybody's connection to this process's server works.
 	attest() (run func(context.Context), err error)
 	// hints hears whom others suspect.
@@ -25,9 +26,9 @@ type peers interface {
 
 	// server returns the id of the server that this process is connected to; "" if to none.
 	server() string
-	// probe asks a node whether it is there, and returns the id of the server that it is connected to. The error
-	// matches errAbsent if nobody listens for that node, and errSilent if no answer came before ctx was over.
-	probe(ctx context.Context, scope, node string) (server string, err error)
+	// probe asks a node whether it is there. The error matches errAbsent if nobody listens for that node, and errSilent
+	// if no answer came before ctx was over.
+	probe(ctx context.Context, scope, node string) (answer, error)
 	// witness asks whether anybody is connected to a server and answers from there.
 	witness(ctx context.Context, server string) error
 	// hint tells the others whom this process cannot reach.
@@ -49,16 +50,27 @@ type hint struct {
 	rtt time.Duration
 }
 
-// wireAnswer is the body of the answer to a probe, and to the question for a witness.
-type wireAnswer struct {
-	Format int    `json:"format"`
-	Server string `json:"server"`
+// answer is what a node that was asked says.
+type answer struct {
+	server   string // the id of the server that it is connected to
+	suspects []hint
 }
 
-// wireHint is the body of a hint. Its subject names scope and node.
+// maxSuspects is how many suspects one answer names.
+const maxSuspects = 16
+
+// wireAnswer is the body of the answer to a probe, and to the question for a witness.
+type wireAnswer struct {
+	Format   int        `json:"format"`
+	Server   string     `json:"server"`
+	Suspects []wireHint `json:"suspects,omitempty"`
+}
+
+// wireHint is the body of a hint, whose subject names scope and node, and a part of an answer, where it names the node.
 type wireHint struct {
-	Format      int    `json:"format"`
-	Incarnation uint64 `json:"incarnation"`
+	Format      int    `json:"format,omitempty"`
+	Node        string `json:"node,omitempty"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
 	Server      string `json:"server"`
 }
 
@@ -111,12 +123,16 @@ func (l *link) listen(subject, queue string, handle func(*nats.Msg) error) (run 
 	}, nil
 }
 
-// present answers with the server that this process is connected to.
-func (l *link) present(msg *nats.Msg) error {
+// respond answers with the server that this process is connected to, and its suspects.
+func (l *link) respond(msg *nats.Msg, suspects []hint) error {
 	if msg.Reply == "" {
 		return errors.New("asks, but for no answer")
 	}
-	body, err := marshalJSON(wireAnswer{wireFormat, l.server()})
+	wire := wireAnswer{Format: wireFormat, Server: l.server()}
+	for _, h := range suspects[:min(len(suspects), maxSuspects)] {
+		wire.Suspects = append(wire.Suspects, wireHint{Node: h.node, Incarnation: h.incarnation, Server: h.server})
+	}
+	body, err := marshalJSON(wire)
 	if err != nil {
 		return err
 	}
@@ -124,12 +140,12 @@ func (l *link) present(msg *nats.Msg) error {
 	return nil
 }
 
-func (l *link) answer(scope, node string) (func(context.Context), error) {
-	return l.listen(l.subj.probe(scope, node), "", l.present)
+func (l *link) answer(scope, node string, suspects func() []hint) (func(context.Context), error) {
+	return l.listen(l.subj.probe(scope, node), "", func(msg *nats.Msg) error { return l.respond(msg, suspects()) })
 }
 
 func (l *link) attest() (func(context.Context), error) {
-	return l.listen(l.subj.witness(l.server()), "witness", l.present)
+	return l.listen(l.subj.witness(l.server()), "witness", func(msg *nats.Msg) error { return l.respond(msg, nil) })
 }
 
 func (l *link) hints(scope string, hear func(hint)) (func(context.Context), error) {
@@ -151,13 +167,16 @@ func decodeHint(subj subjects, subject string, body []byte) (hint, error) {
 	if err := unmarshal(string(body), &wire); err != nil {
 		return hint{}, fmt.Errorf("body: %w", err)
 	}
-	if err := checkFormat(fmt.Sprint(wire.Format)); err != nil {
+	if err := checkFormat(strconv.Itoa(wire.Format)); err != nil {
 		return hint{}, err
 	}
-	if err := checkServer(wire.Server); err != nil {
-		return hint{}, err
-	}
-	return hint{node: node, incarnation: wire.Incarnation, server: wire.Server}, nil
+	wire.Node = node
+	return wire.decode()
+}
+
+func (w wireHint) decode() (hint, error) {
+	return hint{node: w.Node, incarnation: w.Incarnation, server: w.Server}, errors.Join(
+		checkName("node", w.Node), checkServer(w.Server))
 }
 
 // checkServer says what is wrong with the id of a server that came from elsewhere.
@@ -208,7 +227,7 @@ func (l *link) server() string {
 	return l.nc.ConnectedServerId()
 }
 
-func (l *link) probe(ctx context.Context, scope, node string) (string, error) {
+func (l *link) probe(ctx context.Context, scope, node string) (answer, error) {
 	return l.ask(ctx, l.subj.probe(scope, node))
 }
 
@@ -217,45 +236,64 @@ func (l *link) witness(ctx context.Context, server string) error {
 		return err
 	}
 	from, err := l.ask(ctx, l.subj.witness(server))
-	if err == nil && from != server {
-		err = fmt.Errorf("the witness for server %s is at server %s now", server, clip(from))
+	if err == nil && from.server != server {
+		err = fmt.Errorf("the witness for server %s is at server %s now", server, clip(from.server))
 	}
 	return err
 }
 
-// ask returns the server that the answer names.
-func (l *link) ask(ctx context.Context, subject string) (server string, err error) {
+func (l *link) ask(ctx context.Context, subject string) (answer, error) {
 	if !l.nc.IsConnected() {
-		return "", nats.ErrDisconnected // the client would keep it and send it later
+		return answer{}, nats.ErrDisconnected // the client would keep it and send it later
 	}
 	began := time.Now()
 	msg, err := l.nc.RequestWithContext(ctx, subject, nil)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return "", fmt.Errorf("%w: %w", errAbsent, err)
+		return answer{}, fmt.Errorf("%w: %w", errAbsent, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		if deadline, ok := ctx.Deadline(); ok && time.Since(deadline) > stalled {
-			return "", fmt.Errorf("waited %v: this process stood still", time.Since(began))
+			return answer{}, fmt.Errorf("waited %v: this process stood still", time.Since(began))
 		}
 		if refusal := refused(l.nc, subject); refusal != nil {
-			return "", refusal // which comes without an answer
+			return answer{}, refusal // which comes without an answer
 		}
-		return "", fmt.Errorf("%w: %w", errSilent, err)
+		return answer{}, fmt.Errorf("%w: %w", errSilent, err)
 	case err != nil:
-		return "", err
+		return answer{}, err
 	}
-	var answer wireAnswer
-	if err := unmarshal(string(msg.Data), &answer); err != nil {
+	a, err := decodeAnswer(msg.Data)
+	if err != nil {
 		l.noise.ignore(subject, fmt.Errorf("answer: %w", err))
 	}
-	return answer.Server, nil // whatever it says: somebody is there
+	return a, nil // whatever it says: somebody is there
+}
+
+// decodeAnswer reads what of an answer can be read.
+func decodeAnswer(body []byte) (answer, error) {
+	var wire wireAnswer
+	err := unmarshal(string(body), &wire)
+	if err == nil {
+		err = errors.Join(checkFormat(strconv.Itoa(wire.Format)), checkServer(wire.Server))
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{server: wire.Server}
+	for _, w := range wire.Suspects[:min(len(wire.Suspects), maxSuspects)] {
+		h, bad := w.decode()
+		if err = errors.Join(err, bad); bad == nil {
+			a.suspects = append(a.suspects, h)
+		}
+	}
+	return a, err
 }
 
 // stalled is how late a timer of this process may be before its own silence is the likelier cause of another's.
 const stalled = 250 * time.Millisecond
 
 func (l *link) hint(scope string, h hint) error {
-	body, err := marshalJSON(wireHint{wireFormat, h.incarnation, h.server})
+	body, err := marshalJSON(wireHint{Format: wireFormat, Incarnation: h.incarnation, Server: h.server})
 	if err != nil {
 		return err
 	}

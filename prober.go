@@ -18,9 +18,9 @@ const (
 
 	// A connection that its own side closed may be that of a process that lives and connects anew, which takes a few
 	// messages there and back.
-	closedAgain    = 2 * time.Millisecond // at least
+	closedGrace    = 2 * time.Millisecond // at least
 	closedRTTs     = 6
-	closedLimit    = time.Second
+	closedLimit    = time.Second // at most
 	closedTries    = 4
 	closedPatience = 100 * time.Millisecond
 
@@ -29,6 +29,7 @@ const (
 
 	probesPerSecond = 2000 // of a whole scope: from then on the interval grows
 	probesPerRound  = 2    // of one process: its successor, and one more
+	stepsPerRound   = 8    // past so many that do not answer the next one is looked for
 	revisitsAtOnce  = 4    // suspects that are asked again in a round
 	checksAtOnce    = 8
 	checksPerRound  = 8  // hints that are checked, beyond
@@ -39,11 +40,15 @@ const (
 // suspects; whom others suspect it asks itself. What it finds is a verdict for the scope's loop, which hides the node
 // or lists it again.
 //
-//	own round:  the successor has no listener, twice, or is silent three times ---+--> verdict
-//	            and the server that it was on has another who answers             |
-//	                                                                              v
-//	others:     a hint, or a closed connection ---> is silent or has no     hint to all
-//	                                                listener when asked ---> verdict
+//	own rounds: the successor has no listener, twice, or is silent three times, ---+---> verdict
+//	            and the server that it was on works                                |
+//	                                                                               v
+//	others:     a hint, in a message of its own or in the answer of a neighbour <- hint to all
+//	            -> has no listener or is silent, and its server works -----------------> verdict
+//	servers:    its connection was closed -> has no listener a moment later -----------> verdict
+//
+// Answers name the suspects too, so that a hint that was lost, or is older than a process that has just joined, still
+// gets round.
 //
 // A server that stops takes its clients with it, and they are alive: hence a node counts as gone only while the very
 // server that it was connected to still works, as another process that is connected there shows, or as that server itself
@@ -68,9 +73,13 @@ type prober struct {
 	filled   time.Time       // when the budget was last made up
 	refused  bool            // this process may not probe: it suspects nobody
 
-	seen map[string]seen // rounds only: who answered, so that who does not answer any more can be told from who never could
-	next string          // rounds only: the last one asked beside the successor
-	turn string          // rounds only: the last suspect asked again
+	blamed map[string]hint // why nodes were found to be gone
+
+	// Of the rounds only.
+	seen map[string]seen // who answered, so that who does not answer any more can be told from who never could
+	next string          // the last one asked beside the successor
+	turn string          // the last suspect asked again
+	met  *Node           // the last successor that was asked at once
 }
 
 // seen is what a node's last answer said.
@@ -79,13 +88,22 @@ type seen struct {
 	server      string
 }
 
+// finding is what came of asking a node in a round.
+type finding int
+
+const (
+	unknown  finding = iota // it does not answer, but it may be that it never did, or that this process is cut off
+	answered                // it is there
+	gone                    // it answered before, and does not any more
+)
+
 func newProber(m *member) *prober {
 	b, s := m.bus, m.scope
 	return &prober{
 		peers: b.peers, scope: s.name, self: b.self(), interval: b.opts.probe, trust: m.trust,
 		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, wg: &m.wg,
 		hinted: make(chan hint, peerBacklog), slots: make(chan struct{}, checksAtOnce),
-		checking: map[string]bool{}, budget: checksInBurst, filled: time.Now(), seen: map[string]seen{},
+		checking: map[string]bool{}, blamed: map[string]hint{}, budget: checksInBurst, filled: time.Now(), seen: map[string]seen{},
 	}
 }
 
@@ -94,15 +112,29 @@ func (p *prober) pace() time.Duration {
 	return max(p.interval, time.Duration(len(p.snap().members))*time.Second*probesPerRound/probesPerSecond/2)
 }
 
-// run probes, a round after another, until ctx is over.
+// run probes, a round after another, until ctx is over. A successor that is new is asked at once: it might be dead by the
+// next round, and never have been heard.
 func (p *prober) run(ctx context.Context) {
-	for sleep(ctx, jitter(p.pace())) {
-		if p.quiet() {
-			continue
+	timer := time.NewTimer(jitter(p.pace()))
+	defer timer.Stop()
+	for {
+		snap := p.snap()
+		if n := snap.successor(p.self); n != nil && p.self != "" && n != p.met && !p.quiet() {
+			p.met = n
+			if p.seen[n.name].incarnation != n.id.incarnation {
+				p.find(ctx, n)
+			}
 		}
-		p.revisit(ctx)
-		if p.self != "" {
-			p.round(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-snap.superseded:
+		case <-timer.C:
+			if !p.quiet() {
+				p.revisit(ctx)
+				p.round(ctx)
+			}
+			timer.Reset(jitter(p.pace()))
 		}
 	}
 }
@@ -114,21 +146,24 @@ func (p *prober) quiet() bool {
 	return p.refused || !p.trust.believes(time.Now())
 }
 
-// round asks the successor, and if that is gone the one after it, and one more node, so that who is a successor tomorrow
-// has been heard today.
+// round asks the successor, and if that does not answer the one after it, and one more node, so that who is a successor
+// tomorrow has been heard today. An observer, who has no place in the ring, asks that one only.
 func (p *prober) round(ctx context.Context) {
 	snap := p.snap()
-	for at := p.self; ; {
-		n := snap.successor(at)
-		if n == nil || n.name == p.self || !p.gone(ctx, n) {
-			break
+	first := snap.successor(p.self)
+	if p.self != "" {
+		n := first
+		for range stepsPerRound {
+			if n == nil || n.name == p.self || p.find(ctx, n) == answered {
+				break
+			}
+			n = snap.successor(n.name)
 		}
-		at = n.name
 	}
 	if n := snap.successor(p.next); n != nil {
 		p.next = n.name
-		if n.name != p.self && n != snap.successor(p.self) {
-			p.gone(ctx, n)
+		if n.name != p.self && (n != first || p.self == "") {
+			p.find(ctx, n)
 		}
 	}
 	for name := range p.seen {
@@ -138,42 +173,73 @@ func (p *prober) round(ctx context.Context) {
 	}
 }
 
-// gone says whether a node that used to answer cannot be reached any more. If so, the others are told.
-func (p *prober) gone(ctx context.Context, n *Node) bool {
+// find asks a node. If it is gone, the others are told.
+func (p *prober) find(ctx context.Context, n *Node) finding {
 	began := p.snap().serial
 	for absent, silent := 0, 0; absent < absentTries && silent < silentTries; {
-		server, err := p.ask(ctx, n.name, probePatience)
+		a, err := p.ask(ctx, n.name, probePatience)
 		switch {
 		case err == nil:
-			p.seen[n.name] = seen{n.id.incarnation, server}
-			return false
+			p.seen[n.name] = seen{n.id.incarnation, a.server}
+			for _, h := range a.suspects {
+				p.hear(h)
+			}
+			return answered
 		case p.seen[n.name].incarnation != n.id.incarnation:
-			return false
+			return unknown
 		case errors.Is(err, errAbsent):
 			if absent++; absent < absentTries && !sleep(ctx, absentAgain) {
-				return false
+				return unknown
 			}
 		case errors.Is(err, errSilent):
 			silent++
 		default:
-			return false
+			return unknown
 		}
 	}
-	server := p.seen[n.name].server
-	if !p.vouched(ctx, server) || p.quiet() {
-		return false
+	h := hint{node: n.name, incarnation: n.id.incarnation, server: p.seen[n.name].server}
+	if !p.vouched(ctx, h.server) || p.quiet() {
+		return unknown
 	}
 	p.log.Info("a node cannot be reached", "node", n.name, "incarnation", n.id.incarnation)
-	_ = p.peers.hint(p.scope, hint{node: n.name, incarnation: n.id.incarnation, server: server})
-	p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, began: began})
-	return true
+	_ = p.peers.hint(p.scope, h) // if it is lost, answers tell it
+	p.blame(ctx, h, began)
+	return gone
+}
+
+// blame says that a node is gone.
+func (p *prober) blame(ctx context.Context, h hint, began uint64) {
+	p.mu.Lock()
+	p.blamed[h.node] = h
+	p.mu.Unlock()
+	p.deliver(ctx, verdict{node: h.node, incarnation: h.incarnation, began: began})
+}
+
+// suspects returns hints at those whom this process suspects now.
+func (p *prober) suspects() []hint {
+	suspects := p.snap().suspects
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var hints []hint
+	for _, n := range suspects {
+		if h := p.blamed[n.name]; h.incarnation == n.id.incarnation {
+			hints = append(hints, h)
+		}
+	}
+	if len(p.blamed) > 2*len(suspects)+maxSuspects {
+		p.blamed = map[string]hint{}
+		for _, h := range hints {
+			p.blamed[h.node] = h
+		}
+	}
+	return hints
 }
 
 // ask asks a node whether it is there.
-func (p *prober) ask(ctx context.Context, node string, patience time.Duration) (server string, err error) {
+func (p *prober) ask(ctx context.Context, node string, patience time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	server, err = p.peers.probe(ctx, p.scope, node)
+	a, err := p.peers.probe(ctx, p.scope, node)
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		p.mu.Lock()
 		first := !p.refused
@@ -183,7 +249,7 @@ func (p *prober) ask(ctx context.Context, node string, patience time.Duration) (
 			p.log.Warn("no node will be suspected", "error", err)
 		}
 	}
-	return server, err
+	return a, err
 }
 
 // vouched says whether a server works: it carries a message to a process that is connected there, and its answer back.
@@ -266,7 +332,8 @@ func (p *prober) examine(ctx context.Context, n *Node, h hint) {
 	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) || !p.vouched(ctx, h.server) {
 		return
 	}
-	p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, began: began})
+	h.incarnation = n.id.incarnation
+	p.blame(ctx, h, began)
 }
 
 // unreached says whether an attempt to ask a node tells something about that node.
@@ -276,18 +343,12 @@ func unreached(err error) bool { return errors.Is(err, errAbsent) || errors.Is(e
 // need vouch for it. Another server may take a moment longer to learn that nobody listens there any more: until then
 // nothing answers, which counts for nothing.
 func (p *prober) closed(ctx context.Context, n *Node, rtt time.Duration) bool {
-	absent := 0
+	if !sleep(ctx, min(max(closedGrace, closedRTTs*rtt), closedLimit)) {
+		return false
+	}
 	for range closedTries {
-		switch _, err := p.ask(ctx, n.name, closedPatience); {
-		case !unreached(err):
-			return false
-		case errors.Is(err, errAbsent):
-			if absent++; absent == absentTries {
-				return true
-			}
-			if !sleep(ctx, min(max(closedAgain, closedRTTs*rtt), closedLimit)) {
-				return false
-			}
+		if _, err := p.ask(ctx, n.name, closedPatience); !errors.Is(err, errSilent) {
+			return errors.Is(err, errAbsent)
 		}
 	}
 	return false
