@@ -22,7 +22,7 @@ func TestChurn(t *testing.T) {
 		_, _, err := startChild(t, roleSpinner, config{}, nil)
 		require.NoError(t, err)
 	}
-	f := startFleet(t, *processes, true)
+	f := startFleet(t, *processes, true, 0)
 	over := time.Now().Add(*lasts)
 	fleet := f.running()
 	restless, calm := fleet[:len(fleet)/2], fleet[len(fleet)/2:]

@@ -13,23 +13,26 @@ import (
 // Promises 3 and 4, by the quick way: a process that dies is gone from every snapshot long before its lease ends, and
 // nobody else is.
 
+// hold is longer than it takes all to see a death if they see it at once.
+const hold = 200 * time.Millisecond
+
 func TestKilledWhereTheServerTellsNothing(t *testing.T) {
 	if chosen("probes") {
-		f := startFleet(t, *processes, false)
+		f := startFleet(t, *processes, false, hold)
 		die(t, f, f.settled)
 	}
 }
 
 func TestKilledWhereTheServerTells(t *testing.T) {
 	if chosen("events") {
-		f := startFleet(t, *processes, true)
+		f := startFleet(t, *processes, true, hold)
 		die(t, f, func() error { return nil }) // at any moment, also right after a node has joined
 	}
 }
 
 func TestFrozen(t *testing.T) {
 	if chosen("freeze") {
-		freeze(t, startFleet(t, *processes, true))
+		freeze(t, startFleet(t, *processes, true, hold))
 	}
 }
 

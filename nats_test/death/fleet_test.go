@@ -18,8 +18,9 @@ const patience = time.Minute
 
 // fleet is a server and nodes, each a process, and what all of them reported.
 type fleet struct {
-	t   *testing.T
-	url string
+	t    *testing.T
+	url  string
+	hold time.Duration
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when a report came
@@ -68,12 +69,12 @@ type end struct {
 	reason string
 }
 
-func startFleet(t *testing.T, n int, events bool) *fleet {
+func startFleet(t *testing.T, n int, events bool, hold time.Duration) *fleet {
 	t.Helper()
 	_, ready, err := startChild(t, roleServer, config{Dir: t.TempDir(), Events: events}, nil)
 	require.NoError(t, err)
 	f := &fleet{
-		t: t, url: ready.Text, changed: make(chan struct{}),
+		t: t, url: ready.Text, hold: hold, changed: make(chan struct{}),
 		lives: map[life]int64{}, ends: map[life]map[*node]end{},
 	}
 	var starting sync.WaitGroup
@@ -96,7 +97,7 @@ func (f *fleet) start(name string) (*node, error) {
 	n := &node{name: name, view: map[string]uint64{}}
 	var ready line
 	var err error
-	n.child, ready, err = startChild(f.t, roleNode, config{URL: f.url, Node: name, TTL: *ttl}, func(l line) { f.hear(n, l) })
+	n.child, ready, err = startChild(f.t, roleNode, config{URL: f.url, Node: name, TTL: *ttl, Hold: f.hold}, func(l line) { f.hear(n, l) })
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

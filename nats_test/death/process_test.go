@@ -37,6 +37,10 @@ type config struct {
 	TTL       time.Duration
 	Dir       string // of a server
 	Events    bool   // of a server: whether it tells accounts who went
+
+	// Hold is how long a node keeps what its watch saw before it says so, all at once: telling would slow those who
+	// have not seen it yet.
+	Hold time.Duration
 }
 
 // line is what a child says: an answer, or what its watch saw.
@@ -57,12 +61,17 @@ const (
 	kindWatching = "watching" // from here on anew: whoever is there is reported as joined
 )
 
-func say(l line) {
-	raw, err := json.Marshal(l)
-	if err != nil {
-		panic(err)
+// say says lines, in one piece, whoever else says something.
+func say(lines ...line) {
+	var out []byte
+	for _, l := range lines {
+		raw, err := json.Marshal(l)
+		if err != nil {
+			panic(err)
+		}
+		out = append(append(out, raw...), '\n')
 	}
-	_, _ = os.Stdout.Write(append(raw, '\n')) // one write is one line, whoever else writes
+	_, _ = os.Stdout.Write(out)
 }
 
 func runProcess(role string) error {
@@ -123,19 +132,9 @@ func runNode(cfg config, in *bufio.Scanner) error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		for b.Err() == nil { // again after the scope was left
-			say(line{Kind: kindWatching})
-			for ev := range b.Watch(context.Background()) {
-				at := time.Now().UnixNano()
-				if ev.Kind == rolebus.NodeLeft || ev.Kind == rolebus.NodeJoined {
-					say(line{
-						Kind: ev.Kind.String(), Node: ev.Node.Name(), Life: ev.Node.Incarnation(), Reason: ev.Reason.String(), At: at,
-					})
-				}
-			}
-		}
-	}()
+	saw := make(chan line, 1<<12)
+	go watch(b, saw)
+	go tell(saw, cfg.Hold)
 	say(line{Kind: kindReady, Life: ownLife(b)})
 	for in.Scan() {
 		closed, err := obey(b, in.Text())
@@ -149,6 +148,32 @@ func runNode(cfg config, in *bufio.Scanner) error {
 		}
 	}
 	return nil
+}
+
+// watch passes on who joins and who leaves, and when that was seen.
+func watch(b *rolebus.Bus, saw chan<- line) {
+	for b.Err() == nil { // again after the scope was left
+		saw <- line{Kind: kindWatching}
+		for ev := range b.Watch(context.Background()) {
+			at := time.Now().UnixNano()
+			if ev.Kind == rolebus.NodeLeft || ev.Kind == rolebus.NodeJoined {
+				saw <- line{
+					Kind: ev.Kind.String(), Node: ev.Node.Name(), Life: ev.Node.Incarnation(), Reason: ev.Reason.String(), At: at,
+				}
+			}
+		}
+	}
+}
+
+func tell(saw <-chan line, hold time.Duration) {
+	for l := range saw {
+		lines := []line{l}
+		time.Sleep(hold)
+		for range len(saw) {
+			lines = append(lines, <-saw)
+		}
+		say(lines...)
+	}
 }
 
 // The commands that a node obeys.
