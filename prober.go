@@ -109,7 +109,7 @@ func newProber(m *member) *prober {
 
 // pace is the time from one round to the next.
 func (p *prober) pace() time.Duration {
-	return max(p.interval, time.Duration(len(p.snap().members))*time.Second*probesPerRound/probesPerSecond/2)
+	return max(p.interval, time.Duration(len(p.snap().members))*time.Second*probesPerRound/probesPerSecond)
 }
 
 // run probes, a round after another, until ctx is over. A successor that is new is asked at once: it might be dead by the

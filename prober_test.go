@@ -1,0 +1,305 @@
+package rolebus
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Bubble time is exact: what takes how long here is what it takes where messages take no time.
+
+func peeredFleet(t *testing.T, f *fakeBucket, n *fakeNet, size int, opts ...Option) []*peeredBus {
+	t.Helper()
+	var fleet []*peeredBus
+	for i := range size {
+		fleet = append(fleet, f.peered(t, n, "S1", fmt.Sprintf("n%02d", i), opts...))
+	}
+	return fleet
+}
+
+// settle lets the fleet live for long enough that everybody has asked its neighbours.
+func settle() {
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
+}
+
+func listedBy(b *peeredBus, node string) bool { return b.Snapshot().named[node] != nil }
+
+func TestADeadNeighbourIsHiddenEverywhereInUnderASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 50)
+		o := f.peered(t, n, "S1", "o", WithObserver())
+		for round := range 10 {
+			settle()
+			time.Sleep(time.Duration(round) * 70 * time.Millisecond) // at any moment of a round
+			dead := fleet[5*round]
+			logs := watchLog(t.Context(), o.Scope)
+			logs.take()
+			dead.crash()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			for _, b := range append(without(fleet, dead), o) {
+				if b.Err() == nil {
+					require.False(t, listedBy(b, dead.NodeName()), "%s after a second", b.NodeName())
+				}
+			}
+			require.Equal(t, []string{
+				"RoleRemoved " + dead.NodeName() + " x unreachable", "NodeLeft " + dead.NodeName() + " unreachable",
+			}, logs.take())
+			time.Sleep(2 * fakeTTL)
+			require.Empty(t, logs.take(), "its tombstone changes nothing any more")
+			require.Empty(t, o.Snapshot().Suspects())
+		}
+	})
+}
+
+func TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 10)
+		settle()
+		frozen := fleet[3]
+		logs := watchLog(t.Context(), fleet[0].Scope)
+		logs.take()
+		frozen.freeze()
+		time.Sleep(4*time.Second - 1)
+		synctest.Wait()
+		for _, b := range without(fleet, frozen) {
+			require.False(t, listedBy(b, "n03"), b.NodeName())
+			require.Equal(t, []string{"n03"}, names(b.Snapshot().Suspects()))
+		}
+		frozen.thaw()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, b := range without(fleet, frozen) {
+			require.True(t, listedBy(b, "n03"), "%s: it answers", b.NodeName())
+			require.Empty(t, b.Snapshot().Suspects())
+		}
+		require.Equal(t, []string{
+			"RoleRemoved n03 x unreachable", "NodeLeft n03 unreachable", "NodeJoined n03", "RoleAdded n03 x",
+		}, logs.take())
+	})
+}
+
+func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 5, WithProbeInterval(time.Hour))
+		dead := fleet[1]
+		dead.crash()
+		n.died(hint{node: "n01", server: "S1", closed: true})
+		time.Sleep(closedGrace)
+		synctest.Wait()
+		for _, b := range without(fleet, dead) {
+			require.False(t, listedBy(b, "n01"), b.NodeName())
+		}
+		// Who connects anew in time is not touched.
+		n.died(hint{node: "n02", server: "S1", closed: true, rtt: 50 * time.Millisecond})
+		fleet[2].set(func(p *fakePeers) { p.at = "" })
+		time.Sleep(200 * time.Millisecond)
+		fleet[2].set(func(p *fakePeers) { p.at = "S2" })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, b := range without(fleet, dead) {
+			require.True(t, listedBy(b, "n02"), b.NodeName())
+		}
+	})
+}
+
+func TestAServerThatDiesMakesNobodySuspectItsClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		var fleet []*peeredBus
+		for i := range 12 {
+			fleet = append(fleet, f.peered(t, n, fmt.Sprint("S", i%3), fmt.Sprintf("n%02d", i)))
+		}
+		time.Sleep(10 * time.Second)
+		n.mu.Lock()
+		n.down["S1"] = true
+		n.mu.Unlock()
+		// Its clients are slow to find another one.
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		for i, b := range fleet {
+			if i%3 != 1 {
+				require.Len(t, b.Nodes("x"), 12, b.NodeName())
+			}
+		}
+		for i, b := range fleet {
+			if i%3 == 1 {
+				b.move("S2")
+			}
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		for _, b := range fleet {
+			require.Len(t, b.Nodes("x"), 12, b.NodeName())
+			require.Empty(t, b.Snapshot().Suspects())
+		}
+		// One that dies at its new server is found.
+		fleet[4].crash()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n04"))
+	})
+}
+
+func TestWhoIsCutOffSuspectsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 6)
+		settle()
+		// It can ask nobody, and nothing comes.
+		alone := fleet[2]
+		alone.move("")
+		time.Sleep(3 * fakeTTL)
+		synctest.Wait()
+		require.Len(t, alone.Nodes("x"), 6)
+		require.Empty(t, alone.Snapshot().Suspects())
+		require.Equal(t, []string{"n02"}, names(fleet[0].Snapshot().Suspects()), "its lease is renewed, but it is not there")
+
+		// Nor does it for a grace period after it is back, whatever it hears.
+		alone.move("S1")
+		fleet[4].freeze()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.True(t, listedBy(fleet[0], "n02"))
+		require.True(t, listedBy(alone, "n04"))
+		require.False(t, listedBy(fleet[0], "n04"))
+	})
+}
+
+func TestAMassOfHintsEmptiesNoSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 21)
+		settle()
+		for _, b := range fleet[1:] {
+			b.set(func(p *fakePeers) { p.at = "" })
+			n.died(hint{node: b.NodeName(), server: "S1", closed: true})
+		}
+		time.Sleep(fakeTTL / 2)
+		synctest.Wait()
+		require.Len(t, fleet[0].Snapshot().Suspects(), 10, "half of the others, and no more")
+		require.Len(t, fleet[0].Nodes("x"), 11)
+	})
+}
+
+func TestAFloodOfHintsIsNoFloodOfProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 4)
+		settle()
+		before := n.asked("n03")
+		const seconds = 20
+		for range seconds * 100 {
+			for range 10 {
+				require.NoError(t, fleet[0].peers.hint("default", hint{node: "n03", server: "S1"}))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		synctest.Wait()
+		most := 4 * (checksInBurst + (seconds*2+1)*(checksPerRound+probesPerRound))
+		require.Less(t, n.asked("n03")-before, most*6/5, "20,000 hints; the interval is up to a tenth shorter")
+		require.True(t, listedBy(fleet[1], "n03"))
+	})
+}
+
+func TestANewcomerLearnsWhomTheOthersSuspect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 8)
+		settle()
+		fleet[4].crash()
+		time.Sleep(time.Second)
+		// Its place in the ring is right before the dead one.
+		newcomer := f.peered(t, n, "S1", "n03b")
+		o := f.peered(t, n, "S1", "o", WithObserver())
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(newcomer, "n04"))
+		require.False(t, listedBy(o, "n04"))
+		// And the one after the dead one has somebody who looks after it.
+		fleet[5].crash()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n05"))
+	})
+}
+
+func TestWhoNeverAnsweredIsNotSuspected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		mute := f.bus(t, "n01b", WithRoles("x")) // listens to nobody: a program in another language
+		time.Sleep(5 * time.Second)
+		fleet[2].crash()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{"n00", "n01", "n01b"}, names(fleet[0].Nodes("x")), "the ring goes on behind it")
+		require.NoError(t, mute.Err())
+	})
+}
+
+func TestASuspectThatChangesIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		settle()
+		fleet[1].set(func(p *fakePeers) { p.hung = true }) // its bucket connection goes on
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n01"))
+		require.NoError(t, fleet[1].AddRoles(t.Context(), "y"))
+		synctest.Wait()
+		require.True(t, listedBy(fleet[0], "n01"))
+	})
+}
+
+func TestOffMeansOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		off := f.peered(t, n, "S1", "off", WithProbeInterval(0))
+		settle()
+		require.Positive(t, n.asked("off"), "others look after it")
+		fleet[1].crash()
+		n.died(hint{node: "n01", server: "S1", closed: true})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n01"))
+		require.True(t, listedBy(off, "n01"))
+	})
+}
+
+func TestWhoMayNotProbeGoesByTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		o := f.peered(t, n, "S1", "o", WithObserver())
+		o.set(func(p *fakePeers) { p.forbidden = true })
+		settle()
+		fleet[1].crash()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n01"))
+		require.True(t, listedBy(o, "n01"), "nobody vouches: its own questions may be lost")
+		time.Sleep(fakeTTL)
+		synctest.Wait()
+		require.False(t, listedBy(o, "n01"))
+	})
+}
+
+func TestTheProbesOfALargeScopeAreBounded(t *testing.T) {
+	for size, want := range map[int]time.Duration{
+		0: 500 * time.Millisecond, 500: 500 * time.Millisecond, 1000: time.Second, 10_000: 10 * time.Second,
+	} {
+		p := &prober{interval: 500 * time.Millisecond, snap: func() *Snapshot { return &Snapshot{members: make([]*Node, size)} }}
+		require.Equal(t, want, p.pace(), size)
+		require.LessOrEqual(t, float64(size)*probesPerRound/p.pace().Seconds(), float64(probesPerSecond))
+	}
+}
