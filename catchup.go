@@ -20,8 +20,6 @@ type catcher struct {
 	store    store
 	scope    string
 	interval time.Duration
-	trust    *trust // observer only: who has no heartbeat goes by this
-	moved    func()
 	serial   func() uint64 // of the scope's snapshot
 	deliver  func(context.Context, reading)
 
@@ -93,9 +91,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		if todo.empty() {
 			continue
 		}
-		err := k.do(ctx, todo)
-		k.report(ctx, err)
-		if err != nil {
+		if err := k.do(ctx, todo); err != nil {
 			k.mu.Lock()
 			k.asked.whole, k.asked.newer = k.asked.whole || todo.whole, true
 			k.mu.Unlock()
@@ -107,15 +103,6 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		if fired { // else what is asked for often would put the sync off for ever
 			timer.Reset(jitter(k.interval))
 		}
-	}
-}
-
-func (k *catcher) report(ctx context.Context, err error) {
-	if k.trust == nil || ctx.Err() != nil {
-		return
-	}
-	if err == nil && k.trust.succeed(time.Now()) || err != nil && k.trust.fail() {
-		k.moved()
 	}
 }
 
@@ -146,12 +133,6 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 // between servers that may happen unseen, hence newerEvery.
 func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) {
 	r := reading{whole: whole, began: k.serial()}
-	if k.trust != nil {
-		// Any replica can be read; that there is a leader, without which nobody can renew a lease, is asked apart.
-		if _, err := k.store.now(ctx); err != nil {
-			return r, err
-		}
-	}
 	newest, err := k.store.newest(ctx, k.scope)
 	if err != nil {
 		return r, err

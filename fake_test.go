@@ -26,6 +26,7 @@ type fakeBucket struct {
 	links    []*fakeLink
 	down     bool
 	headless bool // no leader: reads are answered, writes are not, and no switch fires
+	silent   bool // headless: writes are not even refused
 	mute     bool // announcements are lost
 	writes   int  // of records, by nodes
 }
@@ -110,13 +111,16 @@ func (f *fakeBucket) stop() {
 
 func (f *fakeBucket) start() {
 	f.mu.Lock()
-	f.down, f.headless = false, false
-	overdue := maps.Clone(f.leases)
+	f.down, f.headless, f.silent = false, false, false
+	overdue := map[[2]string]*fakeLease{}
+	for key, l := range f.leases {
+		if l.overdue {
+			overdue[key] = l
+		}
+	}
 	f.mu.Unlock()
 	for key, l := range overdue {
-		if l.overdue {
-			f.fire(key, l)
-		}
+		f.fire(key, l)
 	}
 }
 
@@ -159,6 +163,13 @@ func (l *fakeLink) setCut(cut bool) {
 
 // write runs an operation that only a leader can do.
 func (l *fakeLink) write(ctx context.Context, op func() error) error {
+	l.mu.Lock()
+	silent := l.headless && l.silent
+	l.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return l.do(ctx, func() error {
 		if l.headless {
 			return errFakeDown

@@ -55,6 +55,10 @@ type keeper struct {
 	patience   time.Duration // what one request may take, 0 for the store's own limit
 }
 
+// requestPatience is what one request for the sake of a lease may take. Requests to a server that is going away are never
+// answered: several must fit into a lease.
+func requestPatience(ttl time.Duration) time.Duration { return max(ttl/5, minPatience) }
+
 // within bounds one request.
 func (k *keeper) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if k.patience == 0 {
@@ -129,8 +133,7 @@ func (k *keeper) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Until(beatDue))
 	defer timer.Stop()
 	retry := firstRetry
-	// A request to a server that is going away is never answered: several must fit into a lease.
-	k.patience = max(k.ttl/5, minPatience)
+	k.patience = requestPatience(k.ttl)
 	for suspicious := false; ; {
 		select {
 		case <-ctx.Done():

@@ -86,6 +86,10 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	if err = k.nc.FlushWithContext(ctx); err == nil && k.nc.LastError() != before {
 		err = refused(k.nc, subject)
 	}
+	if errors.Is(err, nats.ErrConnectionClosed) && !k.nc.IsClosed() {
+		// What nats.go 1.55 says of a flush that was under way when the connection was lost.
+		err = fmt.Errorf("%w: %w", nats.ErrDisconnected, err)
+	}
 	if err != nil {
 		f.stop()
 		return nil, k.explain("subscribe", subject, err)

@@ -21,6 +21,7 @@ type member struct {
 	trust   *trust
 	catcher *catcher
 	keeper  *keeper       // nil for an observer
+	contact *contact      // of an observer; nil for a member
 	lease   *lease        // of this node
 	prober  *prober       // nil if it suspects nobody
 	own     atomic.Uint64 // this node's incarnation in the scope, 0 before it has one
@@ -46,20 +47,18 @@ func newMember(s *Scope, roles []Role) *member {
 	m.lease = &lease{}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.kctx, m.stop = context.WithCancel(m.ctx)
-	patience := 2 * b.opts.ttl / 3
-	if b.opts.observer {
-		patience = 2*b.opts.sync + b.opts.timeout
-	}
-	m.trust = newTrust(time.Now(), patience, b.opts.grace())
+	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, b.opts.grace())
 	m.catcher = &catcher{
-		store: b.store, scope: s.name, interval: b.opts.sync, moved: func() { poke(m.moved) },
+		store: b.store, scope: s.name, interval: b.opts.sync,
 		serial: func() uint64 { return s.snap.Load().serial }, deliver: m.deliver, wake: make(chan struct{}, 1),
 	}
 	if b.opts.probe > 0 && b.peers != nil {
 		m.prober = newProber(m)
 	}
 	if b.opts.observer {
-		m.catcher.trust = m.trust
+		m.contact = &contact{
+			store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
+		}
 		return m
 	}
 	m.keeper = &keeper{
@@ -93,6 +92,11 @@ func (m *member) start(ctx context.Context) (err error) {
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
+	if m.contact != nil {
+		if err := m.contact.ask(ctx); err != nil {
+			return err
+		}
+	}
 	first, err := m.catcher.read(ctx, true, true)
 	if err != nil {
 		return err
@@ -104,6 +108,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	m.wg.Go(m.loop)
 	m.wg.Go(func() { m.catcher.run(m.ctx, m.droppedNews()) })
 	if m.keeper == nil {
+		m.wg.Go(func() { m.contact.run(m.ctx) })
 		return nil
 	}
 	if err := m.keeper.join(ctx); err != nil {
@@ -293,6 +298,8 @@ func (m *member) connected() {
 	m.catcher.ask(asked{whole: true})
 	if m.keeper != nil {
 		poke(m.keeper.nudge)
+	} else {
+		poke(m.contact.wake)
 	}
 }
 

@@ -132,7 +132,8 @@ func WithNATS(opts ...nats.Option) Option {
 }
 
 // WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and where the bucket
-// exists with the right settings it needs no permission to write. Its writing calls return [ErrReadOnly].
+// exists with the right settings it needs no permission to write. By [WithTTL], which should be that of the fleet, it
+// knows how soon it must notice an outage. Its writing calls return [ErrReadOnly].
 func WithObserver() Option { return func(o *options) { o.observer = true } }
 
 // grace is what a node in doubt has to write its record again: its lease and one heartbeat.
