@@ -1,0 +1,167 @@
+//go:build linux
+
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	shortRun   = 12 * time.Second
+	churnEvery = 250 * time.Millisecond
+)
+
+// TestPromisesUnderFaults is promises 1 to 8, held against a fleet under faults.
+func TestPromisesUnderFaults(t *testing.T) {
+	if *soakFlag {
+		return // TestSoak is what was asked for
+	}
+	if *seedFlag == 0 {
+		for seed := range uint64(3) {
+			t.Run(fmt.Sprint("seed=", seed+1), func(t *testing.T) {
+				t.Parallel()
+				runSeed(t, seed+1, shortRun)
+			})
+		}
+		return
+	}
+	for i := range uint64(*runsFlag) {
+		t.Run(fmt.Sprint("seed=", *seedFlag+i), func(t *testing.T) { runSeed(t, *seedFlag+i, *forFlag) })
+	}
+}
+
+// runSeed is one run: warm-up, faults, and the end, when all must be well.
+func runSeed(t *testing.T, seed uint64, length time.Duration) {
+	kinds, err := chosen(*faultsFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if *keepFlag {
+		if dir, err = os.MkdirTemp("", fmt.Sprintf("chaos-%d-", seed)); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("work directory: %s", dir)
+	}
+	start := now()
+	var live func(record)
+	if testing.Verbose() {
+		live = func(r record) {
+			if r.Kind == faulted || r.Kind == healed || r.Kind == noted || r.Kind == sick || r.Kind == well || r.Kind == broken {
+				fmt.Printf("seed %d %s %s\n", seed, r.At.after(start), r.line())
+			}
+		}
+	}
+	f, err := newFleet(dir, live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	violations, err := f.play(rand.New(rand.NewPCG(seed, 1)), kinds, length)
+	records := f.hist.all()
+	again := fmt.Sprintf("go test ./nats_test/chaos -run TestPromisesUnderFaults -seed=%d -for=%v -timeout=%v", seed, length, length+10*time.Minute)
+	if *faultsFlag != "" {
+		again += " -faults=" + *faultsFlag
+	}
+	if err != nil {
+		t.Fatalf("seed %d: the run did not come to its end: %v\n%s\n%s\nagain: %s", seed, err, timeline(records, start, violation{at: now()}), f.logs(20), again)
+	}
+	violations = append(violations, check(records)...)
+	slices.SortStableFunc(violations, func(a, b violation) int { return int(a.at.since(b.at)) })
+	t.Logf("seed %d: %s", seed, summary(records, start))
+	if len(violations) == 0 {
+		return
+	}
+	first := violations[0]
+	var rest strings.Builder
+	for _, v := range violations[1:min(len(violations), 20)] {
+		fmt.Fprintf(&rest, "\n  %s %s", v.at.after(start), v)
+	}
+	t.Errorf("seed %d, %d violations. The first, at %s s:\n%s\n\n%s\nfurther ones:%s\n\n%s\nagain: %s", seed, len(violations),
+		strings.TrimSpace(first.at.after(start)), first, timeline(records, start, first), rest.String(), f.logs(15), again)
+}
+
+// play plays one run to its end, and returns what was wrong then.
+func (f *fleet) play(rng *rand.Rand, kinds []*faultKind, length time.Duration) ([]violation, error) {
+	f.wg.Go(f.examine)
+	f.wg.Go(f.guard)
+	if err := f.await(time.Minute, "the servers to know each other", func() bool {
+		ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+		defer cancel()
+		_, err := f.js.AccountInfo(ctx)
+		return err == nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := f.board(); err != nil {
+		return nil, err
+	}
+	if _, err := f.cure(); err != nil {
+		return nil, err
+	}
+	var seats, nodes []string
+	for _, s := range f.seats {
+		seats = append(seats, s.name)
+		if !s.observer {
+			nodes = append(nodes, s.name)
+		}
+	}
+	p := newPlan(rng, kinds, length, seats, nodes)
+	f.note("warm-up is over; %d faults follow", len(p))
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	f.wg.Go(func() { f.churn(ctx, rand.New(rand.NewPCG(rng.Uint64(), 2)), churnEvery) })
+	if err := f.run(ctx, p); err != nil {
+		return nil, err
+	}
+	cancel()
+	return f.settle()
+}
+
+// timeline tells all faults, and what the processes that a violation is about did and saw around it.
+func timeline(records []record, start instant, v violation) string {
+	const before, after = 12 * time.Second, time.Second
+	around := span{v.at.add(-before), v.at.add(after)}
+	var b strings.Builder
+	for _, r := range records {
+		fault := r.Kind == faulted || r.Kind == healed || r.Kind == noted || r.Kind == sick || r.Kind == well || r.Kind == broken
+		theirs := around.has(r.At) && r.Kind != answered && (slices.Contains(v.about, r.Name) &&
+			(r.Node == "" || slices.Contains(v.about, r.Node)) || r.Proc == 0 && r.Kind == stalled)
+		if fault || theirs {
+			mark := " "
+			if r.At == v.at {
+				mark = ">"
+			}
+			fmt.Fprintf(&b, "%s%s %s\n", mark, r.At.after(start), r.line())
+		}
+	}
+	return b.String()
+}
+
+// summary tells how much there was to check.
+func summary(records []record, start instant) string {
+	counts := map[string]int{}
+	var worst time.Duration
+	for _, r := range records {
+		counts[r.Kind]++
+		if r.Kind == stalled && r.Proc == 0 {
+			worst = max(worst, r.At.since(r.Began))
+		}
+	}
+	last := ""
+	for _, r := range records {
+		if r.Kind == noted && strings.HasPrefix(r.Text, "all agree") {
+			last = r.Text
+		}
+	}
+	return fmt.Sprintf("%d faults, %d processes, %d calls, %d states and %d losses seen; the machine stalled for %v at most; %s; %s s in all",
+		counts[faulted], counts[started], counts[returned], counts[sees], counts[misses], worst.Round(time.Millisecond), last,
+		strings.TrimSpace(now().after(start)))
+}

@@ -1,0 +1,149 @@
+//go:build linux
+
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// doctor asks the servers all the time whether they serve the bucket: it has a leader, and all its replicas are current.
+type doctor struct {
+	mu    sync.Mutex
+	cause string // "" if all is well
+	since instant
+}
+
+const (
+	visit   = 200 * time.Millisecond
+	incured = 60 * time.Second // a cluster that does not heal by itself for so long, without faults, needs an operator
+)
+
+func (f *fleet) examine() {
+	f.doctor.cause, f.doctor.since = "not asked yet", now()
+	for lagged := false; ; {
+		cause, lags := f.complaint()
+		// A replica lags behind now and then for as long as a message takes: that is no sickness.
+		if lags && !lagged {
+			cause = ""
+		}
+		lagged = lags
+		f.doctor.mu.Lock()
+		if (cause == "") != (f.doctor.cause == "") {
+			f.doctor.since = now()
+			kind := well
+			if cause != "" {
+				kind = sick
+			}
+			f.hist.add(record{Kind: kind, Text: cause})
+		}
+		f.doctor.cause = cause
+		f.doctor.mu.Unlock()
+		select {
+		case <-time.After(visit):
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// well says since when all is well, or why not.
+func (f *fleet) well() (since instant, cause string) {
+	f.doctor.mu.Lock()
+	defer f.doctor.mu.Unlock()
+	return f.doctor.since, f.doctor.cause
+}
+
+func (f *fleet) complaint() (cause string, lags bool) {
+	ctx, cancel := context.WithTimeout(f.ctx, 2*visit)
+	defer cancel()
+	s, err := f.js.Stream(ctx, stream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return "there is no bucket", false
+	case err != nil:
+		return "no answer: " + err.Error(), false
+	}
+	c := s.CachedInfo().Cluster
+	if c == nil || c.Leader == "" {
+		return "no leader", false
+	}
+	if len(c.Replicas) != 2 {
+		return fmt.Sprintf("%d replicas beside the leader", len(c.Replicas)), false
+	}
+	for _, r := range c.Replicas {
+		if !r.Current || r.Offline {
+			return fmt.Sprintf("replica %s is not current", r.Name), !r.Offline
+		}
+	}
+	return "", false
+}
+
+// guard starts servers again that ended by themselves, as a supervisor would.
+func (f *fleet) guard() {
+	for {
+		for _, s := range f.servers {
+			if how, yes := s.crashed(); yes {
+				f.note("%s ended by itself: %s", s.cfg.Name, how)
+				if err := s.start(); err != nil {
+					f.note("%s does not start: %v", s.cfg.Name, err)
+				}
+			}
+		}
+		select {
+		case <-time.After(visit):
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// cure waits until the servers are well. If they do not get well by themselves, it does what an operator would: it stops
+// them all, and starts them with nothing. What was so is in the processes; they say it again.
+func (f *fleet) cure() (since instant, err error) {
+	cured := func() bool {
+		_, cause := f.well()
+		return cause == ""
+	}
+	if f.await(incured, "", cured) != nil {
+		_, cause := f.well()
+		f.note("the servers do not get well in %v (%s): the operator starts them with empty stores", incured, cause)
+		id := f.number()
+		f.hist.add(record{Kind: faulted, Fault: id, Effect: effect{servers: true}, Text: "operator"})
+		if err := f.wipe(); err != nil {
+			return 0, err
+		}
+		f.hist.add(record{Kind: healed, Fault: id})
+		if err := f.await(incured, "the servers to get well with empty stores", cured); err != nil {
+			_, cause := f.well()
+			return 0, fmt.Errorf("%w: %s", err, cause)
+		}
+	}
+	since, _ = f.well()
+	return since, nil
+}
+
+func (f *fleet) wipe() error {
+	for _, s := range f.servers {
+		s.kill()
+	}
+	for _, s := range f.servers {
+		if err := os.RemoveAll(filepath.Join(s.cfg.Dir, "jetstream")); err != nil {
+			return err
+		}
+	}
+	var starts sync.WaitGroup
+	errs := make([]error, len(f.servers))
+	for i, s := range f.servers {
+		starts.Go(func() { errs[i] = s.start() })
+	}
+	starts.Wait()
+	return errors.Join(errs...)
+}
