@@ -73,9 +73,10 @@ func runSeed(t *testing.T, seed uint64, length time.Duration) {
 	if err != nil {
 		t.Fatalf("seed %d: the run did not come to its end: %v\n%s\n%s\nagain: %s", seed, err, timeline(records, start, violation{at: now()}), f.logs(20), again)
 	}
-	violations = append(violations, check(records)...)
+	found, judged := check(records)
+	violations = append(violations, found...)
 	slices.SortStableFunc(violations, func(a, b violation) int { return int(a.at.since(b.at)) })
-	t.Logf("seed %d: %s", seed, summary(records, start))
+	t.Logf("seed %d: %s", seed, summary(records, judged, start))
 	if len(violations) == 0 {
 		return
 	}
@@ -146,7 +147,7 @@ func timeline(records []record, start instant, v violation) string {
 }
 
 // summary tells how much there was to check.
-func summary(records []record, start instant) string {
+func summary(records []record, judged map[int]int, start instant) string {
 	counts := map[string]int{}
 	var worst time.Duration
 	for _, r := range records {
@@ -161,7 +162,13 @@ func summary(records []record, start instant) string {
 			last = r.Text
 		}
 	}
-	return fmt.Sprintf("%d faults, %d processes, %d calls, %d states and %d losses seen; the machine stalled for %v at most; %s; %s s in all",
-		counts[faulted], counts[started], counts[returned], counts[sees], counts[misses], worst.Round(time.Millisecond), last,
+	put := ""
+	for promise := range 9 {
+		if n := judged[promise]; n > 0 {
+			put += fmt.Sprintf(" %d:%d", promise, n)
+		}
+	}
+	return fmt.Sprintf("put to the test (promise:times)%s; %d faults, %d processes, %d calls, %d states and %d losses seen; the machine stalled for %v at most; %s; %s s in all",
+		put, counts[faulted], counts[started], counts[returned], counts[sees], counts[misses], worst.Round(time.Millisecond), last,
 		strings.TrimSpace(now().after(start)))
 }

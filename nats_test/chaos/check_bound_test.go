@@ -31,6 +31,7 @@ func checkBound(w *world) []violation {
 					!w.calm(observer, bound) {
 					continue
 				}
+				w.judged[4]++
 				for _, shown := range w.shows(observer, victim, bound.to) {
 					if w.saw(observer, shown) < f.from {
 						text := fmt.Sprintf("%s#%d still shows %s#%d in %s, %v after: %s",

@@ -23,6 +23,7 @@ func checkLeaving(w *world) []violation {
 				if r.Op == opLeave && life.scope != r.Scope {
 					continue
 				}
+				w.judged[5]++
 				if reason := w.reason(observer, life, bound); reason != "left" {
 					text := fmt.Sprintf("%s#%d left %s; %v after that %s#%d had not seen it leave, but: %q",
 						owner.name, owner.number, life.scope, bound.to.since(r.At), observer.name, observer.number, reason)

@@ -17,6 +17,7 @@ func checkLives(w *world) []violation {
 				joins[r.Name] = r
 			}
 		case ended:
+			w.judged[6]++
 			p := w.procs[r.Proc]
 			if r.Outcome == superseded && p.superseded > r.At || r.Outcome == refused {
 				text := fmt.Sprintf("%s#%d stopped (%s), and no newer life was started", r.Name, r.Proc, r.Text)

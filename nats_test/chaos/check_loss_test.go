@@ -28,6 +28,7 @@ func checkLoss(w *world) []violation {
 		if r.Kind != misses || r.Reason == "left" {
 			continue
 		}
+		w.judged[3]++
 		life := incarnation{r.Scope, r.Node, r.Life}
 		owner, observer := w.procs[w.lives[life]], w.procs[r.Proc]
 		if owner == nil || observer == nil || owner.to < r.At || owner.superseded < r.At {

@@ -45,6 +45,7 @@ func checkOrder(w *world) []violation {
 				text := fmt.Sprintf("%s#%d saw %s in %s: ", r.Name, r.Proc, r.Node, r.Scope) + fmt.Sprintf(format, args...)
 				found = append(found, violation{2, r.At, []string{r.Name, r.Node}, text})
 			}
+			w.judged[2]++
 			seq := seqOf(r.Roles)
 			order, known := w.states[state{r.Scope, r.Node, seq}]
 			wanted := slices.Sorted(slices.Values(order.Roles))

@@ -20,6 +20,7 @@ func checkScopes(w *world) []violation {
 				ordersIn[place{r.Scope, r.Name}] = true
 			}
 		case sees:
+			w.judged[7]++
 			text := ""
 			for _, role := range r.Roles {
 				if !strings.HasPrefix(role, r.Scope+"/") {

@@ -53,7 +53,7 @@ var promises = map[int]string{
 }
 
 // check holds a history against the promises, and returns what is broken in the order of time.
-func check(records []record) []violation {
+func check(records []record) ([]violation, map[int]int) {
 	w := newWorld(records)
 	var found []violation
 	for _, promise := range []func(*world) []violation{
@@ -62,7 +62,7 @@ func check(records []record) []violation {
 		found = append(found, promise(w)...)
 	}
 	slices.SortStableFunc(found, func(a, b violation) int { return cmp.Compare(a.at, b.at) })
-	return found
+	return found, w.judged
 }
 
 // checkBroken passes on what nobody may do.
@@ -86,6 +86,7 @@ type world struct {
 	stalls  []record         // of the machine
 	states  map[state]record // every state that was ordered
 	lives   map[incarnation]int
+	judged  map[int]int // how often a promise was put to the test
 }
 
 // proc is one process of a node or an observer.
@@ -122,7 +123,7 @@ type incarnation struct {
 }
 
 func newWorld(records []record) *world {
-	w := &world{records: records, procs: map[int]*proc{}, states: map[state]record{}, lives: map[incarnation]int{}}
+	w := &world{records: records, procs: map[int]*proc{}, states: map[state]record{}, lives: map[incarnation]int{}, judged: map[int]int{}}
 	open := map[int]int{}
 	for _, r := range records {
 		w.end = max(w.end, r.At)

@@ -86,15 +86,25 @@ func (f *fleet) complaint() (cause string, lags bool) {
 	return "", false
 }
 
-// guard starts servers again that ended by themselves, as a supervisor would.
+// guard starts servers again that ended by themselves, as a supervisor would; and if that does not help, with empty
+// stores, as an operator would.
 func (f *fleet) guard() {
-	for {
+	for tries := map[*serverSeat]int{}; ; {
 		for _, s := range f.servers {
-			if how, yes := s.crashed(); yes {
-				f.note("%s ended by itself: %s", s.cfg.Name, how)
-				if err := s.start(); err != nil {
-					f.note("%s does not start: %v", s.cfg.Name, err)
+			how, yes := s.crashed()
+			if !yes {
+				tries[s] = 0
+				continue
+			}
+			f.note("%s ended by itself: %s", s.cfg.Name, how)
+			if tries[s]++; tries[s] > 2 {
+				f.note("%s gets an empty store", s.cfg.Name)
+				if err := os.RemoveAll(filepath.Join(s.cfg.Dir, "jetstream")); err != nil {
+					f.note("%s: %v", s.cfg.Name, err)
 				}
+			}
+			if err := s.start(); err != nil {
+				f.note("%s does not start: %v", s.cfg.Name, err)
 			}
 		}
 		select {

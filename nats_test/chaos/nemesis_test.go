@@ -3,6 +3,7 @@
 package chaos_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -61,7 +62,7 @@ type faultKind struct {
 // chosen are the kinds whose class or name is in a list with commas; all if it is empty.
 func chosen(list string) ([]*faultKind, error) {
 	if list == "" {
-		return slices.DeleteFunc(slices.Clone(faultKinds), func(k *faultKind) bool { return k.weight == 0 }), nil
+		return faultKinds, nil
 	}
 	var kinds []*faultKind
 	for want := range strings.SplitSeq(list, ",") {
@@ -78,17 +79,45 @@ func chosen(list string) ([]*faultKind, error) {
 	return kinds, nil
 }
 
-// newPlan fills a length of time with faults.
+// newPlan fills a length of time with faults. There are two tracks: faults of nodes and their links follow each other
+// all the time; those of servers and of the bucket come in storms, and the calms between them are long enough for the
+// promises that hold only while the servers have been well for a while.
 func newPlan(rng *rand.Rand, kinds []*faultKind, length time.Duration, seats, nodes []string) plan {
+	var near, far []*faultKind
+	for _, k := range kinds {
+		if k.about == aNode || k.about == anyone || k.about == nobody {
+			near = append(near, k)
+		} else {
+			far = append(far, k)
+		}
+	}
 	var p plan
+	storm := func() time.Duration { return 5*time.Second + rand64(rng, 10*time.Second) }
+	calm := func() time.Duration { return quiet + 2*expiry + rand64(rng, 2*quiet) }
+	from := time.Duration(0)
+	if rng.IntN(3) == 0 {
+		from = calm()
+	}
+	for from < length && len(far) > 0 {
+		to := min(from+storm(), length)
+		p = p.track(rng, far, from, to, seats, nodes)
+		from = to + calm()
+	}
+	p = p.track(rng, near, 0, length, seats, nodes)
+	slices.SortStableFunc(p, func(a, b planned) int { return cmp.Compare(a.at, b.at) })
+	return p
+}
+
+// track adds faults of some kinds from one time to another, with short pauses between most of them.
+func (p plan) track(rng *rand.Rand, kinds []*faultKind, from, to time.Duration, seats, nodes []string) plan {
 	weights := 0
 	for _, k := range kinds {
-		weights += max(k.weight, 1)
+		weights += k.weight
 	}
-	for at := time.Duration(0); at < length; {
+	for at := from + rand64(rng, time.Second); at < to && weights > 0; {
 		pick := rng.IntN(weights)
 		index := slices.IndexFunc(kinds, func(k *faultKind) bool {
-			pick -= max(k.weight, 1)
+			pick -= k.weight
 			return pick < 0
 		})
 		kind := kinds[index]
@@ -99,23 +128,19 @@ func newPlan(rng *rand.Rand, kinds []*faultKind, length time.Duration, seats, no
 		if kind.about == anyone {
 			next.seat = seats[rng.IntN(len(seats))]
 		}
-		if at+next.lasts > length || slices.ContainsFunc(p, next.collides) {
+		if at+next.lasts > to || slices.ContainsFunc(p, next.collides) {
 			at += 100 * time.Millisecond
 			continue
 		}
 		p = append(p, next)
-		// One in three lets another begin while it lasts; the others leave a pause, so that what heals is seen to heal.
-		if rng.IntN(3) == 0 {
+		if rng.IntN(3) == 0 { // the next may begin while this one lasts
 			at += rand64(rng, next.lasts) + 100*time.Millisecond
 		} else {
-			at += next.lasts + 300*time.Millisecond + rand64(rng, longestPause)
+			at += next.lasts + 300*time.Millisecond + rand64(rng, 2*time.Second)
 		}
 	}
 	return p
 }
-
-// longestPause is long enough, now and then, for the promises that hold while the servers have been well for a while.
-const longestPause = 4 * time.Second
 
 func rand64(rng *rand.Rand, d time.Duration) time.Duration {
 	if d <= 0 {

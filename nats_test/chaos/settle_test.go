@@ -75,7 +75,10 @@ func (f *fleet) healAll() error {
 			}
 		}
 	}
-	return f.startAll()
+	for _, s := range f.servers {
+		f.tryStart(s)
+	}
+	return nil
 }
 
 // unsettled says what is not as it should be in the end, "" if all is.
