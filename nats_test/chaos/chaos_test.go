@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -64,11 +66,14 @@ func runSeed(t *testing.T, seed uint64, length time.Duration) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	violations, err := f.play(rand.New(rand.NewPCG(seed, 1)), kinds, length)
+	violations, err := f.play(run{rng: rand.New(rand.NewPCG(seed, 1)), kinds: kinds, length: length})
 	records := f.hist.all()
 	again := fmt.Sprintf("go test ./nats_test/chaos -run TestPromisesUnderFaults -seed=%d -for=%v -timeout=%v", seed, length, length+10*time.Minute)
 	if *faultsFlag != "" {
 		again += " -faults=" + *faultsFlag
+	}
+	if *keepFlag {
+		writeAll(t, filepath.Join(dir, "history"), records, start)
 	}
 	if err != nil {
 		t.Fatalf("seed %d: the run did not come to its end: %v\n%s\n%s\nagain: %s", seed, err, timeline(records, start, violation{at: now()}), f.logs(20), again)
@@ -89,8 +94,17 @@ func runSeed(t *testing.T, seed uint64, length time.Duration) {
 		strings.TrimSpace(first.at.after(start)), first, timeline(records, start, first), rest.String(), f.logs(15), again)
 }
 
+// run is what a fleet goes through.
+type run struct {
+	rng    *rand.Rand
+	kinds  []*faultKind
+	length time.Duration
+	spared []string                  // seats that no fault is about
+	beside func(ctx context.Context) // what is done meanwhile
+}
+
 // play plays one run to its end, and returns what was wrong then.
-func (f *fleet) play(rng *rand.Rand, kinds []*faultKind, length time.Duration) ([]violation, error) {
+func (f *fleet) play(r run) ([]violation, error) {
 	f.wg.Go(f.examine)
 	f.wg.Go(f.guard)
 	if err := f.await(time.Minute, "the servers to know each other", func() bool {
@@ -109,21 +123,41 @@ func (f *fleet) play(rng *rand.Rand, kinds []*faultKind, length time.Duration) (
 	}
 	var seats, nodes []string
 	for _, s := range f.seats {
+		if slices.Contains(r.spared, s.name) {
+			continue
+		}
 		seats = append(seats, s.name)
 		if !s.observer {
 			nodes = append(nodes, s.name)
 		}
 	}
-	p := newPlan(rng, kinds, length, seats, nodes)
+	p := newPlan(r.rng, r.kinds, r.length, seats, nodes)
 	f.note("warm-up is over; %d faults follow", len(p))
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	f.wg.Go(func() { f.churn(ctx, rand.New(rand.NewPCG(rng.Uint64(), 2)), churnEvery) })
-	if err := f.run(ctx, p); err != nil {
+	var beside sync.WaitGroup
+	beside.Go(func() { f.churn(ctx, rand.New(rand.NewPCG(r.rng.Uint64(), 2)), churnEvery) })
+	if r.beside != nil {
+		beside.Go(func() { r.beside(ctx) })
+	}
+	err := f.run(ctx, p)
+	cancel()
+	beside.Wait()
+	if err != nil {
 		return nil, err
 	}
-	cancel()
 	return f.settle()
+}
+
+// writeAll writes the whole history to a file, for whoever looks for a cause.
+func writeAll(t *testing.T, path string, records []record, start instant) {
+	var b strings.Builder
+	for _, r := range records {
+		fmt.Fprintf(&b, "%s %s\n", r.At.after(start), r.line())
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Error(err)
+	}
 }
 
 // timeline tells all faults, and what the processes that a violation is about did and saw around it.

@@ -122,18 +122,21 @@ func (f *fleet) unsettled() string {
 // wanted is what the living nodes wanted last.
 func (f *fleet) wanted() (w scopesOf, complaint string) {
 	w = scopesOf{"alpha": {}, "beta": {}}
+	var complaints []string
+	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	for _, s := range f.seats {
 		s.mu.Lock()
 		lives := slices.Clone(s.lives)
 		s.mu.Unlock()
 		for i, lf := range lives {
 			if newest := i == len(lives)-1; !newest && lf.running() {
-				return nil, fmt.Sprintf("an older life of %s, #%d, still runs", s.name, lf.number)
+				complain("an older life of %s, #%d, still runs", s.name, lf.number)
+				continue
 			} else if !newest || !lf.running() {
 				continue
 			}
 			if !lf.settled() {
-				return nil, s.name + " has not done yet what it was told"
+				complain("%s#%d has not done yet what it was told", s.name, lf.number)
 			}
 			lf.mu.Lock()
 			for scope, roles := range lf.wants {
@@ -142,7 +145,7 @@ func (f *fleet) wanted() (w scopesOf, complaint string) {
 			lf.mu.Unlock()
 		}
 	}
-	return w, ""
+	return w, strings.Join(complaints, "; ")
 }
 
 // stored reads the bucket as any KV client would.
