@@ -11,7 +11,8 @@ import (
 // the scope, or a newer one was started under its name; or it must have been without a way to the bucket, or not have
 // run, for about as long as its lease, up to then. Faults of servers are no excuse for the loss of a node, except that
 // one is connected to a server that hangs or is split off; nor is a fault of the observer, except that a frozen one,
-// or one that is cut off, may tell later what was so while it was.
+// or one that is cut off, may tell later what was so while it was. And a machine that had no time for anybody for as
+// long as a heartbeat's interval, within the lease, has spoiled the measurement.
 //
 // That a node cannot be reached may be said only of one that was just touched, or by one that was.
 func checkLoss(w *world) []violation {
@@ -43,7 +44,7 @@ func checkLoss(w *world) []violation {
 				from = min(from, s.from)
 			}
 		}
-		excused := owner.silentIn(span{from, r.At}, silence)
+		excused := owner.silentIn(span{from, r.At}, silence) || w.stalledIn(span{from.add(-ttl), r.At}) >= ttl/3-tick
 		if r.Reason == "unreachable" {
 			excused = owner.silentIn(span{from.add(-recovery), r.At}, 0) || meetsAny(observer.disturbed, span{from, r.At})
 		}

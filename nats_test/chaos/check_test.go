@@ -263,18 +263,24 @@ func merge(spans []span) []span {
 
 // slack is what the machine, or the observer's process, was late in a span.
 func (w *world) slack(observer *proc, s span) time.Duration {
-	var most time.Duration
-	for _, r := range w.stalls {
-		if (span{r.Began, r.At}).meets(s) {
-			most += r.At.since(r.Began)
-		}
-	}
+	most := w.stalledIn(s)
 	for _, stall := range observer.stalls {
 		if stall.meets(s) {
 			most += stall.to.since(stall.from)
 		}
 	}
 	return most
+}
+
+// stalledIn is how long the machine had no time for the controller in a span.
+func (w *world) stalledIn(s span) time.Duration {
+	var sum time.Duration
+	for _, r := range w.stalls {
+		if (span{r.Began, r.At}).meets(s) {
+			sum += r.At.since(r.Began)
+		}
+	}
+	return sum
 }
 
 // calm says whether the servers, and an observer, were well in a span and for a while before.

@@ -165,6 +165,14 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 			t.fault(2, 4.5, frozen)
 			t.misses(12, 100, "expired")
 		}},
+		{"a living node is lost while the machine stalls", nil, func(t *tale) {
+			t.add(4.9, 0, record{Kind: stalled, Began: at(3.9)})
+			t.misses(5, 100, "expired")
+		}},
+		{"a living node is lost after the machine stalled for a moment", []int{3}, func(t *tale) {
+			t.add(4.9, 0, record{Kind: stalled, Began: at(4.5)})
+			t.misses(5, 100, "expired")
+		}},
 		{"an observer that was frozen tells later", nil, func(t *tale) {
 			t.fault(2, 6, frozen)
 			t.fault(2, 20, effect{procs: []int{bobNumber}, silences: true})

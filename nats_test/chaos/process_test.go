@@ -21,6 +21,7 @@ const childVariable = "ROLEBUS_CHAOS_PROCESS"
 const (
 	serverChild = "server"
 	nodeChild   = "node"
+	parentChild = "parent" // of a child that is frozen: for the test that this does not outlive it
 )
 
 // runChild is the main function of a child process.
@@ -31,6 +32,16 @@ func runChild(part string) error {
 		return runServer(in)
 	case nodeChild:
 		return runNode(in)
+	case parentChild:
+		p, err := startProcess(nodeChild, nodeConfig{URLs: "nats://" + nowhere, Node: "orphan", Bucket: bucket, Scopes: []string{"alpha"}}, func([]byte) {})
+		if err != nil {
+			return err
+		}
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		fmt.Println(p.cmd.Process.Pid)
+		<-p.gone
 	}
 	return fmt.Errorf("unknown part %q", part)
 }
