@@ -39,7 +39,7 @@ type node struct {
 
 	// Guarded by the fleet's mu.
 	life life
-	view map[string]uint64 // whom it sees, in which life
+	view map[string]sight // whom it sees
 }
 
 // life is one incarnation of a name. In fleet.lives it has the time at which the test laid hands on it; 0 if it did not: then
@@ -47,6 +47,12 @@ type node struct {
 type life struct {
 	node        string
 	incarnation uint64
+}
+
+// sight is that a node is seen: in which life, and since when.
+type sight struct {
+	incarnation uint64
+	at          int64
 }
 
 type report struct {
@@ -94,7 +100,7 @@ func startFleet(t *testing.T, n int, events bool, hold time.Duration) *fleet {
 
 // start starts a node and returns when it has joined.
 func (f *fleet) start(name string) (*node, error) {
-	n := &node{name: name, view: map[string]uint64{}}
+	n := &node{name: name, view: map[string]sight{}}
 	var ready line
 	var err error
 	n.child, ready, err = startChild(f.t, roleNode, config{URL: f.url, Node: name, TTL: *ttl, Hold: f.hold}, func(l line) { f.hear(n, l) })
@@ -127,7 +133,7 @@ func (f *fleet) hear(by *node, l line) {
 	case kindWatching:
 		clear(by.view)
 	case rolebus.NodeJoined.String():
-		by.view[l.Node] = l.Life
+		by.view[l.Node] = sight{l.Life, l.At}
 		if who := (life{l.Node, l.Life}); f.lives[who] != 0 {
 			_, back := f.ends[who][by]
 			f.ghosts = append(f.ghosts, &ghost{by: by, who: who, from: l.At, back: back})
@@ -213,13 +219,13 @@ func (f *fleet) running() []*node {
 
 // waitSeen waits until every node sees this one, in its present life.
 func (f *fleet) waitSeen(n *node) error {
-	return f.wait("to see "+n.name, func(by *node) bool { return by.view[n.name] == n.life.incarnation })
+	return f.wait("to see "+n.name, func(by *node) bool { return by.view[n.name].incarnation == n.life.incarnation })
 }
 
 // waitGone waits until no node sees this one in this life any more, but itself.
 func (f *fleet) waitGone(n *node, who life) error {
 	return f.wait(fmt.Sprint("to lose sight of ", who), func(by *node) bool {
-		return by == n || by.view[who.node] != who.incarnation
+		return by == n || by.view[who.node].incarnation != who.incarnation
 	})
 }
 
@@ -244,6 +250,19 @@ func (f *fleet) wait(what string, so func(by *node) bool) error {
 			return fmt.Errorf("waited %v for %s %s", patience, laggard, what)
 		}
 	}
+}
+
+// listedBy returns since when the others list a node.
+func (f *fleet) listedBy(n *node) map[*node]end {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen := map[*node]end{}
+	for _, by := range f.nodes {
+		if by != n {
+			seen[by] = end{at: by.view[n.name].at}
+		}
+	}
+	return seen
 }
 
 // seenBy returns who reported the end of a life, and how.
