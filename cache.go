@@ -396,31 +396,36 @@ func (d *draft) judge(v verdict) {
 	case v.reachable && hidden:
 		d.change(v.node, known)
 	case !v.reachable && !hidden && d.believe && known.heard <= v.began && d.maySuspect():
-		d.hide(known)
+		suspect := *known
+		suspect.hidden = d.now
+		d.hide(&suspect)
 	}
 }
 
-// maySuspect says whether there is room for one more suspect. Who cannot reach most of the others is more likely to be
-// cut off itself: more than half of them are never hidden.
+// blackout is for how long suspects count as a mass. By then a process that only lost its connection has another one.
+const blackout = 3 * time.Second
+
+// maySuspect says whether there is room for one more suspect. Who suddenly cannot reach most of the others is more likely
+// to be cut off itself: more than half of them are not hidden at once.
 func (d *draft) maySuspect() bool {
-	listed, hidden := len(d.old.members), len(d.old.suspects)
+	others, sudden := 0, 0
+	for _, n := range d.old.members {
+		if _, changed := d.nodes[n.name]; !changed && n.name != d.old.self {
+			others++
+		}
+	}
 	for name, n := range d.nodes {
-		if d.old.named[name] != nil {
-			listed--
-		} else if find(d.old.suspects, name) != nil {
-			hidden--
-		}
-		if n != nil {
-			listed++
-		} else if d.hidden[name] != nil {
-			hidden++
+		if n != nil && name != d.old.self {
+			others++
 		}
 	}
-	others := listed + hidden
-	if d.old.self != "" {
-		others--
+	for _, n := range slices.AppendSeq(slices.Collect(maps.Values(d.hidden)), slices.Values(d.old.suspects)) {
+		_, changed := d.nodes[n.name]
+		if (!changed || d.hidden[n.name] == n) && d.now.Sub(n.hidden) < blackout {
+			sudden++
+		}
 	}
-	return hidden < (others+1)/2
+	return sudden < (others+sudden+1)/2
 }
 
 // compare holds the nodes that are known against a whole reading of the bucket: what the bucket lacks is doubted, and

@@ -99,6 +99,8 @@ func (b *Bus) insist(ctx context.Context, try func() error) error {
 func passing(err error) bool {
 	var api *jetstream.APIError
 	switch {
+	case errors.Is(err, errNoBucket):
+		return true
 	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):
 		return false
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
@@ -106,7 +108,7 @@ func passing(err error) bool {
 	case errors.As(err, &api):
 		return api.Code == 503
 	}
-	return errors.Is(err, errNoBucket) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
 }
 

@@ -1,5 +1,7 @@
 package rolebus
 
+import "time"
+
 // Node is one process as a snapshot knows it: its name, its roles in the scope, and its metadata. It never changes; a
 // change of the process makes a new Node. All methods may be called from any goroutine.
 type Node struct {
@@ -8,7 +10,8 @@ type Node struct {
 	generation uint64
 	roles      []Role // sorted, shared
 	meta       map[string]string
-	heard      uint64 // the serial of the snapshot that brought this state
+	heard      uint64    // the serial of the snapshot that brought this state
+	hidden     time.Time // of a suspect: since when it is not listed
 }
 
 // Name returns the node's stable name, which a restarted process takes up again.

@@ -89,6 +89,7 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := newFakeBucket(), newFakeNet()
 		fleet := peeredFleet(t, f, n, 5, WithProbeInterval(time.Hour))
+		synctest.Wait()
 		dead := fleet[1]
 		dead.crash()
 		n.died(hint{node: "n01", server: "S1", closed: true})
@@ -182,10 +183,34 @@ func TestAMassOfHintsEmptiesNoSnapshot(t *testing.T) {
 			b.set(func(p *fakePeers) { p.at = "" })
 			n.died(hint{node: b.NodeName(), server: "S1", closed: true})
 		}
-		time.Sleep(fakeTTL / 2)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		require.Len(t, fleet[0].Snapshot().Suspects(), 10, "half of the others, and no more")
 		require.Len(t, fleet[0].Nodes("x"), 11)
+		for _, b := range fleet[1:] {
+			b.set(func(p *fakePeers) { p.at = "S1" })
+		}
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		require.Len(t, fleet[0].Nodes("x"), 21)
+	})
+}
+
+// Deaths that follow one another are no mass, though all the dead keep their leases.
+func TestManyDeathsOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3, WithTTL(time.Hour))
+		for i := range 20 {
+			b := f.peered(t, n, "S1", fmt.Sprint("short-lived-", i), WithTTL(time.Hour))
+			settle()
+			b.crash()
+			n.died(hint{node: b.NodeName(), server: "S1", closed: true})
+			time.Sleep(closedGrace)
+			synctest.Wait()
+			require.Len(t, fleet[0].Nodes("x"), 3)
+		}
+		require.Len(t, fleet[0].Snapshot().Suspects(), 20)
 	})
 }
 
