@@ -24,6 +24,7 @@ const (
 	stalled  = "stalled"  // it did not run from Began to At: the machine's, or a SIGSTOP's, fault
 	ended    = "ended"    // its bus has stopped; Outcome, Text
 	exited   = "exited"   // the process is gone; Text
+	doubting = "doubting" // it says that it has no contact with the bucket in a scope, or has again; Scope, Text
 	broken   = "broken"   // it did what nobody may do: panic, race, a read that makes no sense; Text
 	faulted  = "faulted"  // a fault begins; Fault, Effect, Text
 	healed   = "healed"   // and is over; Fault

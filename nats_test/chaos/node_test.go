@@ -73,6 +73,7 @@ func runNode(in *bufio.Reader) error {
 	for _, scope := range n.cfg.Scopes {
 		go n.watch(scope)
 		go n.read(scope)
+		go n.feelContact(scope)
 	}
 	go func() {
 		<-n.bus.Done()
@@ -304,6 +305,18 @@ func unsound(snap *rolebus.Snapshot, scope string) string {
 		}
 	}
 	return ""
+}
+
+// feelContact tells when the bus says that it has lost contact with the bucket, and when it has it again: it explains,
+// and excuses nothing.
+func (n *nodeProcess) feelContact(scope string) {
+	had := true
+	for range time.Tick(tick / 10) {
+		if has := n.bus.In(scope).Snapshot().Stale() == 0; has != had {
+			had = has
+			n.say(record{Kind: doubting, Scope: scope, Text: map[bool]string{true: "no more", false: "since now"}[has]})
+		}
+	}
 }
 
 // feelStalls tells when this process did not run: it was frozen, or the machine had no time for it.
