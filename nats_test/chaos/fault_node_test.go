@@ -49,6 +49,9 @@ func freezeNode(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error)
 	return effect{procs: []int{lf.number}, silences: true}, func() error { s.thaw(lf); return nil }, nil
 }
 
+// closing is more than a Close may take: several requests, each of which may run into its timeout.
+const closing = 30 * time.Second
+
 // closeNode says goodbye properly, and comes back as another life.
 func closeNode(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) {
 	s, lf := f.living(p)
@@ -58,9 +61,12 @@ func closeNode(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) 
 	lf.end()
 	s.order(lf, order{Op: opClose})
 	return effect{}, func() error {
-		// Until its goodbye has got through, or has given up.
-		if err := f.await(30*time.Second, s.name+" to close", func() bool { return !lf.running() }); err != nil {
-			return err
+		// Until its goodbye has got through, or has given up. One that still connects does not listen yet.
+		if f.await(closing, "", func() bool { return !lf.running() }) != nil {
+			if lf.inFleet() {
+				f.hist.add(record{Kind: broken, Proc: lf.number, Name: s.name, Text: "did not close within " + closing.String()})
+			}
+			s.kill(lf)
 		}
 		return s.start()
 	}, nil
@@ -80,14 +86,22 @@ func leaveScope(f *fleet, p planned, rng *rand.Rand) (effect, func() error, erro
 }
 
 // replaceNode starts a new life under a name whose older life still runs.
+//
+// Lives are counted in the order in which they join a scope. An older process that has not joined yet, or is about to join
+// a scope again, may do so after the newer one, and take its place: which of them is to stop is then anybody's guess, so
+// only a process that has joined, and has nothing left to do, is replaced.
 func replaceNode(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) {
-	return effect{}, nil, f.seat(p.seat).start()
+	s, lf := f.living(p)
+	if lf == nil || !lf.settled() {
+		return effect{}, nil, nil
+	}
+	return effect{}, nil, s.start()
 }
 
 // replaceFrozen starts a new life while the older is frozen, and then thaws the older.
 func replaceFrozen(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) {
 	s, lf := f.living(p)
-	if lf == nil {
+	if lf == nil || !lf.settled() {
 		return effect{}, nil, nil
 	}
 	s.freeze(lf)

@@ -59,7 +59,7 @@ type nodeProcess struct {
 
 // runNode is the main function of a node process.
 func runNode(in *bufio.Reader) error {
-	n := &nodeProcess{said: make(chan record, 1<<18)} // who sees must never wait for who tells
+	n := &nodeProcess{said: make(chan record, 1<<14)} // who sees must never wait for who tells
 	if err := readLine(in, &n.cfg); err != nil {
 		return err
 	}

@@ -171,6 +171,12 @@ func (s *seat) order(lf *life, o order) {
 	lf.orders <- o
 }
 
+func (lf *life) inFleet() bool {
+	lf.mu.Lock()
+	defer lf.mu.Unlock()
+	return lf.joined
+}
+
 func (lf *life) busy() int {
 	lf.mu.Lock()
 	defer lf.mu.Unlock()
