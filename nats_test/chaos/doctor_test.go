@@ -14,11 +14,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// doctor asks the servers all the time whether they serve the bucket: it has a leader, and all its replicas are current.
+// doctor asks the servers all the time whether they serve the bucket: it has a leader, all its replicas are current, and
+// JetStream has a leader, too, without which nobody can make the consumer that a catch-up reads with.
 type doctor struct {
-	mu    sync.Mutex
-	cause string // "" if all is well
-	since instant
+	mu     sync.Mutex
+	visits int
+	cause  string // "" if all is well
+	since  instant
 }
 
 const (
@@ -45,6 +47,7 @@ func (f *fleet) examine() {
 			f.hist.add(record{Kind: kind, Text: cause})
 		}
 		f.doctor.cause = cause
+		f.doctor.visits++
 		f.doctor.mu.Unlock()
 		select {
 		case <-time.After(visit):
@@ -83,6 +86,9 @@ func (f *fleet) complaint() (cause string, lags bool) {
 			return fmt.Sprintf("replica %s is not current", r.Name), !r.Offline
 		}
 	}
+	if _, err := f.js.AccountInfo(ctx); err != nil {
+		return "no leader of JetStream: " + err.Error(), false
+	}
 	return "", false
 }
 
@@ -118,9 +124,14 @@ func (f *fleet) guard() {
 // cure waits until the servers are well. If they do not get well by themselves, it does what an operator would: it stops
 // them all, and starts them with nothing. What was so is in the processes; they say it again.
 func (f *fleet) cure() (since instant, err error) {
+	// What was asked before, and just after, knows nothing yet of what has changed.
+	f.doctor.mu.Lock()
+	first := f.doctor.visits + 4
+	f.doctor.mu.Unlock()
 	cured := func() bool {
-		_, cause := f.well()
-		return cause == ""
+		f.doctor.mu.Lock()
+		defer f.doctor.mu.Unlock()
+		return f.doctor.cause == "" && f.doctor.visits >= first
 	}
 	if f.await(incured, "", cured) != nil {
 		_, cause := f.well()
