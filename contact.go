@@ -5,21 +5,24 @@ import (
 	"time"
 )
 
-// contact is how an observer, who has no heartbeat, learns whether the bus can be believed: as often as a member
-// heartbeats, and no more patiently, it asks for the stream's leader. Any replica answers a read, but without a leader no
-// lease can be renewed. It must know of an outage before the first lease runs out, two thirds of a TTL after it began: it
-// asks within one third, and knows a fifth later.
+// contact is how an observer, who has no heartbeat, learns whether the bus can be believed: it asks the stream's leader.
+// Any replica answers a read, but without a leader no lease can be renewed, nor by one whose replicas do not follow:
+// then it answers, but for longer than a heartbeat's interval nothing was stored.
+//
+// It must know of an outage before the first lease runs out, two thirds of a TTL after it began: it asks within a quarter,
+// and knows a fifth later that there is no leader; that nothing was stored for 5/12 of a TTL it knows at 8/12.
 type contact struct {
 	store store
 	ttl   time.Duration
 	trust *trust
 	moved func()        // contact was lost or regained
+	alone func() bool   // no two nodes are listed: when nothing is stored, the only one may be dead
 	wake  chan struct{} // ask now
 }
 
 // run asks until ctx is over.
 func (k *contact) run(ctx context.Context) {
-	timer := time.NewTimer(jitter(k.ttl / 3))
+	timer := time.NewTimer(jitter(k.ttl / 4))
 	defer timer.Stop()
 	for retry := firstRetry; ; {
 		select {
@@ -30,7 +33,7 @@ func (k *contact) run(ctx context.Context) {
 		}
 		if k.ask(ctx) == nil {
 			retry = firstRetry
-			timer.Reset(jitter(k.ttl / 3))
+			timer.Reset(jitter(k.ttl / 4))
 		} else {
 			timer.Reset(jitter(retry))
 			retry = min(2*retry, lastRetry, k.ttl/6)
@@ -41,10 +44,15 @@ func (k *contact) run(ctx context.Context) {
 func (k *contact) ask(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, requestPatience(k.ttl))
 	defer cancel()
-	_, err := k.store.now(bounded)
-	switch {
-	case ctx.Err() != nil:
-	case err == nil && k.trust.succeed(time.Now()), err != nil && k.trust.fail():
+	quiet, err := k.store.quiet(bounded)
+	if ctx.Err() != nil {
+		return err
+	}
+	now := time.Now()
+	if err == nil && quiet > 5*k.ttl/12 && !k.alone() {
+		k.trust.silence(now)
+	}
+	if err == nil && k.trust.succeed(now) || err != nil && k.trust.fail() {
 		k.moved()
 	}
 	return err

@@ -29,6 +29,8 @@ type fakeBucket struct {
 	silent   bool // headless: writes are not even refused
 	mute     bool // announcements are lost
 	writes   int  // of records, by nodes
+	stuck    bool // there is a leader, but what it should store is not stored
+	stored   time.Time
 }
 
 type fakeRecord struct {
@@ -54,6 +56,7 @@ func newFakeBucket() *fakeBucket {
 func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
 	last := f.records[[2]string{scope, c.node}].generation
 	f.seq++
+	f.stored = time.Now()
 	stored := c
 	stored.generation = f.seq
 	if c.kind == kindExpired {
@@ -95,7 +98,7 @@ func (f *fakeBucket) fire(key [2]string, l *fakeLease) {
 	if f.leases[key] != l {
 		return
 	}
-	if l.overdue = f.down || f.headless; l.overdue {
+	if l.overdue = f.down || f.headless || f.stuck; l.overdue {
 		return
 	}
 	delete(f.leases, key)
@@ -111,7 +114,7 @@ func (f *fakeBucket) stop() {
 
 func (f *fakeBucket) start() {
 	f.mu.Lock()
-	f.down, f.headless, f.silent = false, false, false
+	f.down, f.headless, f.silent, f.stuck = false, false, false, false
 	overdue := map[[2]string]*fakeLease{}
 	for key, l := range f.leases {
 		if l.overdue {
@@ -164,7 +167,7 @@ func (l *fakeLink) setCut(cut bool) {
 // write runs an operation that only a leader can do.
 func (l *fakeLink) write(ctx context.Context, op func() error) error {
 	l.mu.Lock()
-	silent := l.headless && l.silent
+	silent := l.headless && l.silent || l.stuck
 	l.mu.Unlock()
 	if silent {
 		<-ctx.Done()
@@ -271,6 +274,7 @@ func (l *fakeLink) arm(ctx context.Context, scope string, c change, record uint6
 		lease := &fakeLease{c: c}
 		lease.timer = time.AfterFunc(time.Until(c.due), func() { l.fire(key, lease) })
 		l.leases[key] = lease
+		l.stored = time.Now()
 		return nil
 	})
 }
@@ -292,6 +296,16 @@ func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces ui
 
 func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
 	return time.Now(), l.write(ctx, func() error { return nil })
+}
+
+func (l *fakeLink) quiet(ctx context.Context) (quiet time.Duration, err error) {
+	return quiet, l.do(ctx, func() error {
+		if l.headless {
+			return errFakeDown
+		}
+		quiet = time.Since(l.stored)
+		return nil
+	})
 }
 
 func (l *fakeLink) ensure(ctx context.Context) error { return l.do(ctx, func() error { return nil }) }

@@ -33,6 +33,8 @@ type store interface {
 	bury(ctx context.Context, scope string, c change, replaces uint64) error
 	// now returns the server's clock.
 	now(ctx context.Context) (time.Time, error)
+	// quiet returns how long ago the stream's leader stored anything.
+	quiet(ctx context.Context) (time.Duration, error)
 	// ensure makes the bucket if it is missing, or mends its settings.
 	ensure(ctx context.Context) error
 	// check returns ErrTooLarge if the message that stores c is larger than the server takes.
@@ -294,13 +296,30 @@ func headerSize(hdr nats.Header) int {
 }
 
 func (k *kv) now(ctx context.Context) (time.Time, error) {
+	info, err := k.info(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.TimeStamp, nil
+}
+
+func (k *kv) quiet(ctx context.Context) (time.Duration, error) {
+	info, err := k.info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return info.TimeStamp.Sub(info.State.LastTime), nil
+}
+
+// info returns what the stream's leader says of the stream.
+func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	stream, err := k.js.Stream(ctx, k.subj.stream())
 	if err != nil {
-		return time.Time{}, k.explain("ask the server's time", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
+		return nil, k.explain("ask the stream's leader", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
 	}
-	return stream.CachedInfo().TimeStamp, nil
+	return stream.CachedInfo(), nil
 }
 
 func (k *kv) decode(msg *nats.Msg) (change, error) {

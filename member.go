@@ -58,6 +58,7 @@ func newMember(s *Scope, roles []Role) *member {
 	if b.opts.observer {
 		m.contact = &contact{
 			store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
+			alone: func() bool { snap := s.snap.Load(); return len(snap.members)+len(snap.suspects) < 2 },
 		}
 		return m
 	}

@@ -16,6 +16,7 @@ type trust struct {
 	failing bool      // an attempt failed since
 	shaken  time.Time // when contact was last regained after a loss; zero if it never was lost
 	outage  time.Time // when a late switch last told of an outage
+	silent  time.Time // when silence last did
 }
 
 func newTrust(now time.Time, patience, grace time.Duration) *trust {
@@ -61,6 +62,16 @@ func (t *trust) suspect(now time.Time) {
 }
 
 const outagesApart = 10 // in graces
+
+// silence takes note that nothing was stored for longer than it should be, so nobody's heartbeat got through. If that
+// goes on, the nodes have a longer TTL than this process thinks, or all are dead: half of the time it does not count.
+func (t *trust) silence(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.silent.IsZero() || now.Sub(t.silent) > 2*t.grace {
+		t.shaken, t.silent = now, now
+	}
+}
 
 // believes says whether a tombstone of kind expired counts.
 func (t *trust) believes(now time.Time) bool {
