@@ -52,13 +52,14 @@ func newFleet(dir string, live func(record)) (f *fleet, err error) {
 	defer func() {
 		if err != nil {
 			f.close()
+			f = nil
 		}
 	}()
 	if err := f.placeServers(); err != nil {
-		return nil, err
+		return f, err
 	}
 	if err := f.placeSeats(); err != nil {
-		return nil, err
+		return f, err
 	}
 	errs := make(chan error, len(f.servers))
 	for _, s := range f.servers {
@@ -68,7 +69,7 @@ func newFleet(dir string, live func(record)) (f *fleet, err error) {
 		err = errors.Join(err, <-errs)
 	}
 	if err != nil {
-		return nil, err
+		return f, err
 	}
 	var urls []string
 	for _, s := range f.servers {
@@ -77,10 +78,10 @@ func newFleet(dir string, live func(record)) (f *fleet, err error) {
 	f.nc, err = nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
 		nats.ReconnectJitter(0, 0), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(time.Second))
 	if err != nil {
-		return nil, err
+		return f, err
 	}
 	if f.js, err = jetstream.New(f.nc); err != nil {
-		return nil, err
+		return f, err
 	}
 	f.wg.Go(f.feelStalls)
 	return f, nil
