@@ -25,6 +25,8 @@ type Bus struct {
 	clock *clock
 	noise *noise
 
+	lives incarnations
+
 	ctx    context.Context // over, with the cause, when the Bus begins to stop
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup

@@ -315,12 +315,13 @@ func (d *draft) contradict(known *Node, c change) {
 	}
 }
 
-// cast puts a node in doubt, if it is not in doubt already.
+// cast puts a node in doubt, if it is not in doubt already. What names a later state than the doubt shows that the owner
+// lived after it was cast: then its time begins anew.
 func (d *draft) cast(known *Node, c change) {
 	if known.name == d.old.self {
 		return
 	}
-	if _, ok := d.doubt(known.name); ok {
+	if found, ok := d.doubt(known.name); ok && !found.id.before(c.id) {
 		return
 	}
 	id := known.id

@@ -119,6 +119,9 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
+		// A server that hangs, or a path to it that is broken unnoticed, must be left for another one within a lease.
+		nats.PingInterval(max(o.ttl/5, time.Second)),
+		nats.MaxPingsOutstanding(1),
 		nats.ReconnectBufSize(-1),   // what comes late is worse than what does not come
 		nats.IgnoreAuthErrorAbort(), // a refusal while the servers are set up anew may pass
 		nats.RetryOnFailedConnect(false),

@@ -50,7 +50,7 @@ func (k *contact) ask(ctx context.Context) error {
 	}
 	now := time.Now()
 	if err == nil && quiet > 5*k.ttl/12 && !k.alone() {
-		k.trust.silence(now)
+		k.trust.silence(now, now.Add(-quiet))
 	}
 	if err == nil && k.trust.succeed(now) || err != nil && k.trust.fail() {
 		k.moved()

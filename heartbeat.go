@@ -21,6 +21,19 @@ const (
 	minPatience = 400 * time.Millisecond
 )
 
+// incarnations are those that a process has had in its scopes.
+type incarnations struct{ first, newest atomic.Uint64 }
+
+func (l *incarnations) add(incarnation uint64) {
+	l.first.CompareAndSwap(0, incarnation)
+	for {
+		newest := l.newest.Load()
+		if newest >= incarnation || l.newest.CompareAndSwap(newest, incarnation) {
+			return
+		}
+	}
+}
+
 // keeper brings this node's record in one scope to what the node wants to be, and keeps its lease. All its fields are
 // its goroutine's own once run has started.
 //
@@ -43,8 +56,10 @@ type keeper struct {
 	nudge chan struct{} // the record may not be what was written: look at it, do not trust its generation
 	moved func()        // contact was lost or regained
 	log   *slog.Logger
-	lives func(n uint64) // told of the incarnation before it is used
-	told  atomic.Uint64  // the highest version that a tombstone of this life named, wherever it was seen
+	last  *atomic.Uint64 // the incarnation of this process's newest stay in the scope, 0 if there was none
+	own   *atomic.Uint64 // that of this stay, 0 before it has one
+	lives *incarnations
+	told  atomic.Uint64 // the highest version that a tombstone of this life named, wherever it was seen
 
 	id         life
 	generation uint64
@@ -109,10 +124,16 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.id = life{incarnation: max(uint64(time.Now().UnixMilli()), found.id.incarnation+1)}
-	k.bound = 0
-	k.told.Store(0)
-	k.lives(k.id.incarnation)
+	// One process is one life, in every scope the same: else two of one name, that join two scopes at about the same time,
+	// could supersede each other, one in this scope and one in that.
+	incarnation := k.lives.first.Load()
+	switch {
+	case incarnation == 0:
+		incarnation = uint64(time.Now().UnixMilli())
+	case found.kind == kindState && found.id.incarnation > k.lives.newest.Load():
+		return k.superseded(found.id.incarnation, incarnation)
+	}
+	k.begin(life{incarnation: max(incarnation, found.id.incarnation+1, k.last.Load()+1)})
 	if err := k.rewrite(ctx, generation); err != nil {
 		return err
 	}
@@ -124,6 +145,15 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	}
 	k.succeeded()
 	return nil
+}
+
+// begin begins a life. Everybody who needs its number has it before it is used.
+func (k *keeper) begin(id life) {
+	k.id, k.bound = id, 0
+	k.told.Store(0)
+	k.own.Store(id.incarnation)
+	k.last.Store(id.incarnation)
+	k.lives.add(id.incarnation)
 }
 
 // run keeps the record and the lease until ctx is over, and then returns nil, or until a newer life has taken the
@@ -272,7 +302,7 @@ func (k *keeper) recover(ctx context.Context) error {
 		return err
 	}
 	if found.id.incarnation > k.id.incarnation {
-		err := fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found.id.incarnation, k.id.incarnation)
+		err := k.superseded(found.id.incarnation, k.id.incarnation)
 		k.lease.end(err)
 		return err
 	}
@@ -294,8 +324,18 @@ func (k *keeper) recover(ctx context.Context) error {
 	if err := k.rewrite(ctx, generation); err != nil {
 		return err
 	}
+	if generation == 0 {
+		// Whatever took the record away may have taken the lease that was armed before it was written again.
+		if err := k.arm(ctx, k.generation); err != nil {
+			return err
+		}
+	}
 	k.succeeded()
 	return nil
+}
+
+func (k *keeper) superseded(found, own uint64) error {
+	return fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found, own)
 }
 
 // rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever
@@ -305,9 +345,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	k.id.version = max(k.id.version, k.bound) + 1
 	if k.id.version > maxNumber/2 {
 		// Only somebody else's tombstone can have brought it so far. Another life has room again.
-		k.id, k.bound = life{k.id.incarnation + 1, 1}, 0
-		k.told.Store(0)
-		k.lives(k.id.incarnation)
+		k.begin(life{k.id.incarnation + 1, 1})
 	}
 	if err := k.arm(ctx, replaces); err != nil {
 		return err

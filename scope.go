@@ -20,6 +20,7 @@ type Scope struct {
 	snap   atomic.Pointer[Snapshot]
 	member atomic.Pointer[member] // nil while not joined
 	turn   chan struct{}          // held by whoever joins or leaves
+	last   atomic.Uint64          // the incarnation of the newest stay
 }
 
 func newScope(b *Bus, name string) *Scope {

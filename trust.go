@@ -17,6 +17,7 @@ type trust struct {
 	shaken  time.Time // when contact was last regained after a loss; zero if it never was lost
 	outage  time.Time // when a late switch last told of an outage
 	silent  time.Time // when silence last did
+	since   time.Time // and when that began
 }
 
 func newTrust(now time.Time, patience, grace time.Duration) *trust {
@@ -63,13 +64,15 @@ func (t *trust) suspect(now time.Time) {
 
 const outagesApart = 10 // in graces
 
-// silence takes note that nothing was stored for longer than it should be, so nobody's heartbeat got through. If that
-// goes on, the nodes have a longer TTL than this process thinks, or all are dead: half of the time it does not count.
-func (t *trust) silence(now time.Time) {
+// silence takes note that nothing was stored since a time, which is longer than it should be: nobody's heartbeat got
+// through. If that happens again and again, the nodes have a longer TTL than this process thinks, or all are dead: after
+// each time it does not count for a grace period.
+func (t *trust) silence(now, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.silent.IsZero() || now.Sub(t.silent) > 2*t.grace {
-		t.shaken, t.silent = now, now
+	goesOn := since.Sub(t.since).Abs() < time.Second
+	if t.silent.IsZero() || goesOn || now.Sub(t.silent) > 2*t.grace {
+		t.shaken, t.silent, t.since = now, now, since
 	}
 }
 

@@ -117,3 +117,19 @@ func TestLateTombstonesOfOneNodeShieldNoOther(t *testing.T) {
 		require.Empty(t, names(b.Nodes("x")), "a is gone for 20 TTLs")
 	})
 }
+
+func TestSilenceCountsWhileItLastsAndThenNotForAWhile(t *testing.T) {
+	const grace = 20 * time.Second
+	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	trust := newTrust(start, time.Hour, grace)
+	for s := 10; s <= 100; s += 5 {
+		trust.silence(at(s), at(0))
+		require.False(t, trust.believes(at(s+19)), s)
+	}
+	require.True(t, trust.believes(at(120)))
+	trust.silence(at(130), at(120))
+	require.True(t, trust.believes(at(130)), "that is how this fleet is")
+	trust.silence(at(141), at(130))
+	require.False(t, trust.believes(at(141)))
+}
