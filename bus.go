@@ -60,23 +60,13 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 		if name == b.opts.defaultScope {
 			roles = b.opts.roles
 		}
-		deleted := false
-		err := b.insist(ctx, func() error {
-			if deleted { // since it was made, or a server has not heard of it yet
-				if err := b.store.ensure(ctx); err != nil {
-					return err
-				}
-			}
-			m, err := b.In(name).join(ctx, roles)
-			deleted = errors.Is(err, errDeleted)
-			if err == nil && waited {
-				m.trust.shake(time.Now())
-			}
-			return err
-		})
+		m, err := b.In(name).join(ctx, roles)
 		if err != nil {
 			_ = b.Close()
 			return fmt.Errorf("join scope %q: %w", name, err)
+		}
+		if waited {
+			m.trust.shake(time.Now())
 		}
 	}
 	return nil

@@ -65,6 +65,7 @@ type keeper struct {
 	generation uint64
 	roles      []Role        // as the record has them
 	bound      uint64        // the highest version that a lease of this life may bury
+	tried      uint64        // the highest version of this life that was ever sent: somebody may have heard of it
 	written    bool          // a record of this life may be in the bucket
 	armed      time.Time     // the lease in the bucket cannot end before, by this process's own clock
 	patience   time.Duration // what one request may take, 0 for the store's own limit
@@ -126,14 +127,18 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	}
 	// One process is one life, in every scope the same: else two of one name, that join two scopes at about the same time,
 	// could supersede each other, one in this scope and one in that.
-	incarnation := k.lives.first.Load()
-	switch {
-	case incarnation == 0:
-		incarnation = uint64(time.Now().UnixMilli())
-	case found.kind == kindState && found.id.incarnation > k.lives.newest.Load():
-		return k.superseded(found.id.incarnation, incarnation)
+	first, last := k.lives.first.Load(), k.last.Load()
+	id := life{incarnation: max(first, found.id.incarnation+1, last+1)}
+	switch live := found.kind == kindState; {
+	case live && found.id.incarnation == last:
+		// An earlier attempt to join, or to leave, of which nobody knows how far it got. For the others it is one life.
+		id = life{last, found.id.version + leaseAhead}
+	case live && first > 0 && found.id.incarnation > k.lives.newest.Load():
+		return k.superseded(found.id.incarnation, first)
+	case first == 0:
+		id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))
 	}
-	k.begin(life{incarnation: max(incarnation, found.id.incarnation+1, k.last.Load()+1)})
+	k.begin(id)
 	if err := k.rewrite(ctx, generation); err != nil {
 		return err
 	}
@@ -149,7 +154,7 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 
 // begin begins a life. Everybody who needs its number has it before it is used.
 func (k *keeper) begin(id life) {
-	k.id, k.bound = id, 0
+	k.id, k.bound, k.tried = id, 0, 0
 	k.told.Store(0)
 	k.own.Store(id.incarnation)
 	k.last.Store(id.incarnation)
@@ -219,7 +224,7 @@ func (k *keeper) update(ctx context.Context) error {
 		return nil
 	}
 	c := change{
-		kind: kindDelta, node: k.node, id: life{k.id.incarnation, k.id.version + 1}, base: k.id.version,
+		kind: kindDelta, node: k.node, id: life{k.id.incarnation, max(k.id.version, k.tried) + 1}, base: k.id.version,
 		roles: roles, meta: k.meta, added: missing(roles, k.roles), removed: missing(k.roles, roles),
 	}
 	if len(c.added)+len(c.removed) > 0 {
@@ -227,6 +232,7 @@ func (k *keeper) update(ctx context.Context) error {
 			poke(k.want.wake) // again, with a lease that reaches as far
 			return k.beat(ctx)
 		}
+		k.tried = c.id.version
 		generation, err := k.put(ctx, c, k.generation)
 		if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
 			poke(k.want.wake) // again, unless recovering does it
@@ -342,7 +348,7 @@ func (k *keeper) superseded(found, own uint64) error {
 // stands without a switch; the version is above everything that an earlier lease of this life could bury.
 func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	roles, rev, _ := k.want.current()
-	k.id.version = max(k.id.version, k.bound) + 1
+	k.id.version = max(k.id.version, k.bound, k.tried) + 1
 	if k.id.version > maxNumber/2 {
 		// Only somebody else's tombstone can have brought it so far. Another life has room again.
 		k.begin(life{k.id.incarnation + 1, 1})
@@ -351,7 +357,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 		return err
 	}
 	c := change{kind: kindState, node: k.node, id: k.id, roles: roles, meta: k.meta}
-	k.written = true
+	k.written, k.tried = true, k.id.version
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err

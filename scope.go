@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -161,9 +162,21 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.bus.ctx, func() { cancel(ErrClosed) })()
-	m := newMember(s, roleSet(roles))
-	s.bus.track(m)
-	if err := m.start(ctx); err != nil {
+	var m *member
+	deleted := false
+	err := s.bus.insist(ctx, func() error {
+		if deleted { // since it was made, or a server has not heard of it yet
+			if err := s.bus.store.ensure(ctx); err != nil {
+				return err
+			}
+		}
+		m = newMember(s, roleSet(roles))
+		s.bus.track(m)
+		err := m.start(ctx)
+		deleted = errors.Is(err, errDeleted)
+		return err
+	})
+	if err != nil {
 		if s.bus.ctx.Err() != nil {
 			return nil, s.bus.endedOr(ctx)
 		}
