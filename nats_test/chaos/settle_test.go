@@ -112,6 +112,11 @@ func (f *fleet) unsettled() string {
 		}
 		mine := maps.Clone(wanted)
 		maps.DeleteFunc(mine, func(scope string, _ map[string][]string) bool { return !slices.Contains(s.scopes, scope) })
+		for scope := range mine {
+			if !s.observer && wanted[scope][s.name] == nil {
+				mine[scope] = map[string][]string{} // it left, and could not join again: there it sees nothing
+			}
+		}
 		if diff := disagreement(mine, seen); diff != "" {
 			return s.name + " " + diff
 		}
