@@ -51,8 +51,8 @@ func (k *kv) ensure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("bucket %q: %w", k.subj.bucket, err)
 	}
-	if k.stream == nil {
-		k.stream, k.limit = stream, int64(stream.CachedInfo().Config.MaxMsgSize)
+	if !k.ensured {
+		k.ensured, k.limit = true, int64(stream.CachedInfo().Config.MaxMsgSize)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package rolebus
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -51,10 +50,8 @@ type feed struct {
 }
 
 const (
-	feedSize      = 4096 // announcements that may wait for a scope's loop
-	pageSize      = 2000 // records asked for at a time
-	tombstoneTTL  = "1h" // endMemory
-	readerTimeout = 30 * time.Second
+	feedSize     = 4096 // announcements that may wait for a scope's loop
+	tombstoneTTL = "1h" // endMemory
 )
 
 // kv is the bucket on a NATS server.
@@ -63,9 +60,10 @@ type kv struct {
 	js       jetstream.JetStream
 	subj     subjects
 	timeout  time.Duration
+	patience time.Duration // how long nothing may come before a reading is asked for again
 	settings settings
-	stream   jetstream.Stream // set by the first ensure; a handle, which outlives the stream
-	limit    int64            // the largest message that the stream takes, -1 for any; set by the first ensure
+	ensured  bool  // the first ensure is done
+	limit    int64 // the largest message that the stream takes, -1 for any; set by the first ensure
 	noise    *noise
 }
 
@@ -104,94 +102,57 @@ func (k *kv) newest(ctx context.Context, scope string) (uint64, error) {
 	if msg == nil {
 		return 0, err
 	}
-	return msg.Sequence, nil
+	return msg.generation, nil
 }
 
 func (k *kv) get(ctx context.Context, scope, node string) (change, uint64, error) {
-	subject := k.subj.record(scope, node)
-	msg, err := k.last(ctx, subject)
+	msg, err := k.last(ctx, k.subj.record(scope, node))
 	if msg == nil {
 		return change{}, 0, err
 	}
-	c, _ := k.decodeStored(msg.Header, subject, msg.Data, msg.Sequence, msg.Time)
-	return c, msg.Sequence, nil
+	c, _ := k.decodeStored(*msg)
+	return c, msg.generation, nil
 }
 
 // decodeStored reads a message of the bucket; what is not a record is ignored and counted.
-func (k *kv) decodeStored(hdr nats.Header, subject string, body []byte, generation uint64, at time.Time) (change, bool) {
-	_, c, err := decodeRecord(k.subj, hdr, subject, body, generation)
+func (k *kv) decodeStored(m message) (change, bool) {
+	_, c, err := decodeRecord(k.subj, m.hdr, m.subject, m.body, m.generation)
 	if err == nil {
-		err = c.measure(hdr, at)
+		err = c.measure(m.hdr, m.at)
 	}
 	if err != nil {
-		k.noise.ignore(subject, err)
+		k.noise.ignore(m.subject, err)
 		return change{}, false
 	}
 	return c, true
 }
 
-// last returns the newest message of a subject, nil if there is none.
-func (k *kv) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.timeout)
-	defer cancel()
-	msg, err := k.stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	return msg, k.explain("read", "$JS.API.DIRECT.GET."+k.subj.stream()+"."+subject, err)
-}
-
 func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes []change, last uint64, err error) {
-	if to == 0 {
-		return nil, 0, nil
-	}
-	name := "rolebus-" + rand.Text()
-	cfg := jetstream.ConsumerConfig{
-		Name: name, FilterSubject: k.subj.scopeRecords(scope), AckPolicy: jetstream.AckNonePolicy,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: readerTimeout,
-	}
-	cctx, cancel := context.WithTimeout(ctx, k.timeout)
-	defer cancel()
-	consumer, err := k.js.CreateConsumer(cctx, k.subj.stream(), cfg)
-	if err != nil {
-		api := "$JS.API.CONSUMER.CREATE." + k.subj.stream() + "." + name + "." + cfg.FilterSubject
-		return nil, 0, k.explain("read", api, err)
-	}
-	defer func() {
-		// Also when ctx is over: nothing is left on the server. If this fails the server removes it by itself.
-		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.timeout)
-		defer cancel()
-		_ = k.js.DeleteConsumer(dctx, k.subj.stream(), name)
-	}()
-	for wait := firstRetry / 2; ; wait *= 2 {
-		page, err := consumer.FetchNoWait(pageSize)
+	overdue := time.Now().Add(k.timeout)
+	for wait := firstRetry / 2; last < to; {
+		p, err := k.nextPage(ctx, k.subj.scopeRecords(scope), max(from, last+1))
 		if err != nil {
-			return nil, 0, k.explain("read", "$JS.API.CONSUMER.MSG.NEXT."+k.subj.stream()+"."+name, err)
+			return nil, 0, err
 		}
-		empty := true
-		for msg := range page.Messages() {
-			empty, wait = false, firstRetry/2
-			meta, err := msg.Metadata()
-			if err != nil {
-				return nil, 0, fmt.Errorf("read: %w", err)
-			}
-			last = meta.Sequence.Stream
-			if c, ok := k.decodeStored(msg.Headers(), msg.Subject(), msg.Data(), last, meta.Timestamp); ok {
+		for _, m := range p.messages {
+			if c, ok := k.decodeStored(m); ok {
 				changes = append(changes, c)
 			}
 		}
-		if last >= to {
-			return changes, last, nil
-		}
-		if err := page.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-			return nil, 0, k.explain("read", "$JS.API.CONSUMER.MSG.NEXT."+k.subj.stream()+"."+name, err)
+		if p.last > 0 {
+			last, wait, overdue = p.last, firstRetry/2, time.Now().Add(k.timeout)
+			continue
 		}
 		// A replica that lags has not got them yet, or they were purged meanwhile.
-		if empty && !sleep(cctx, wait) {
-			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(cctx))
+		if err := context.DeadlineExceeded; time.Now().After(overdue) {
+			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, err)
 		}
+		if !sleep(ctx, wait) {
+			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(ctx))
+		}
+		wait = min(2*wait, lastRetry)
 	}
+	return changes, last, nil
 }
 
 func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {

@@ -28,7 +28,7 @@ func realKV(t *testing.T) *kv {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	k := &kv{
-		nc: nc, js: js, subj: subjects{"rolebus"}, timeout: 10 * time.Second, limit: -1,
+		nc: nc, js: js, subj: subjects{"rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second, limit: -1,
 		noise: newNoise(slog.New(slog.DiscardHandler)),
 	}
 	require.NoError(t, k.ensure(t.Context()))
@@ -168,9 +168,9 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 	require.Zero(t, last)
-	info, err := k.stream.Info(ctx)
+	stream, err := k.js.Stream(ctx, k.subj.stream())
 	require.NoError(t, err)
-	require.Zero(t, info.State.Consumers, "a reader leaves nothing on the server")
+	require.Zero(t, stream.CachedInfo().State.Consumers, "a reader leaves nothing on the server")
 }
 
 func TestKVWithoutABucket(t *testing.T) {

@@ -52,6 +52,9 @@ func (s subjects) scopeChanges(scope string) string {
 	return s.bucket + ".changes." + token(scope) + ".*"
 }
 
+// directGet is where any replica of the bucket is asked for messages.
+func (s subjects) directGet() string { return "$JS.API.DIRECT.GET." + s.stream() }
+
 // parseRecord returns the scope and the node that a record's subject names.
 func (s subjects) parseRecord(subject string) (scope, node string, err error) {
 	return parseNames(subject, "$KV."+s.bucket+".")

@@ -201,12 +201,21 @@ func TestNoPermission(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrAuthorization)
 }
 
+func TestNoPermissionToReadMany(t *testing.T) {
+	const subject = "$JS.API.DIRECT.GET.KV_rolebus"
+	srv := rolebustest.NewServer(t, withUser(&server.Permissions{Publish: &server.SubjectPermission{Deny: []string{subject}}}))
+	bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithNATS(nats.UserInfo("admin", "secret")))
+	_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithObserver(), rolebus.WithRequestTimeout(time.Second),
+		rolebus.WithNATS(nats.UserInfo("app", "secret")))
+	require.ErrorIs(t, err, nats.ErrPermissionViolation)
+	require.ErrorContains(t, err, `"`+subject+`"`)
+}
+
 func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
 	srv := rolebustest.NewServer(t, withUser(&server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
-			"$JS.API.STREAM.INFO.KV_rolebus", "$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*",
-			"$JS.API.CONSUMER.CREATE.KV_rolebus.*.$KV.rolebus.default.*", "$JS.API.CONSUMER.MSG.NEXT.KV_rolebus.*",
-			"$JS.API.CONSUMER.DELETE.KV_rolebus.*",
+			"$JS.API.STREAM.INFO.KV_rolebus", "$JS.API.DIRECT.GET.KV_rolebus",
+			"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*",
 		}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "rolebus.changes.default.*"}},
 	}))

@@ -1,0 +1,181 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	pageSize  = 1000    // messages asked for at a time
+	pageBytes = 4 << 20 // a page ends with the message that reaches this; far below what a server holds back for a client
+	maxLines  = 40      // header lines of a message, see whole
+)
+
+// message is a message of the bucket.
+type message struct {
+	hdr        nats.Header
+	subject    string
+	body       []byte
+	generation uint64
+	at         time.Time
+}
+
+// page is what came of a direct get. Any replica answers one, also while there is no leader.
+type page struct {
+	messages []message
+	last     uint64 // the generation of the last message, be it readable or not; 0 if there is none
+	garbled  bool   // a message that cannot be told from another one came after that
+}
+
+// last returns the newest message of a subject, nil if there is none.
+func (k *kv) last(ctx context.Context, subject string) (*message, error) {
+	p, err := k.direct(ctx, k.subj.directGet()+"."+subject, nil, 1)
+	switch {
+	case err != nil:
+		return nil, err
+	case p.garbled:
+		return k.lastGarbled(ctx, subject)
+	case p.last == 0:
+		return nil, nil
+	}
+	return &p.messages[0], nil
+}
+
+// lastGarbled finds out the generation of a message that does not tell: the end of a page does.
+func (k *kv) lastGarbled(ctx context.Context, subject string) (*message, error) {
+	m := &message{subject: subject}
+	for {
+		p, err := k.nextPage(ctx, subject, m.generation+1)
+		if err != nil || p.last == 0 {
+			return m, err
+		}
+		m.generation = p.last
+	}
+}
+
+// nextPage returns the messages of a subject from a generation on: some of them, in order, or none.
+func (k *kv) nextPage(ctx context.Context, subject string, from uint64) (page, error) {
+	ask := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, max(from, 1), subject, pageSize, pageBytes)
+	return k.direct(ctx, k.subj.directGet(), []byte(ask), pageSize)
+}
+
+// direct asks, and asks again when nothing came for a while: who had the request or the answer may be gone.
+func (k *kv) direct(ctx context.Context, api string, ask []byte, most int) (page, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	for {
+		p, err := k.directOnce(ctx, api, ask, most)
+		if !errors.Is(err, nats.ErrTimeout) || refused(k.nc, api) != nil {
+			return p, k.explain("read", api, err)
+		}
+	}
+}
+
+// directOnce asks for a single message or for a page. If some of a page do not come, it ends before those.
+func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int) (p page, err error) {
+	answers := make(chan *nats.Msg, most+1) // a page and its end: none is dropped
+	inbox := k.nc.NewInbox()
+	sub, err := k.nc.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return p, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
+	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
+		return p, err
+	}
+	idle := time.NewTimer(k.patience)
+	defer idle.Stop()
+	for {
+		select {
+		case msg := <-answers:
+			idle.Reset(k.patience)
+			if !whole(msg) {
+				k.noise.ignore(api, errors.New("a message with headers that cannot be read"))
+				p.garbled = true
+			}
+			if done, err := p.take(msg, most > 1); done || err != nil {
+				return p, err
+			}
+		case <-idle.C:
+			if p.last == 0 {
+				return p, nats.ErrTimeout
+			}
+			return p, nil
+		case <-ctx.Done():
+			return page{}, context.Cause(ctx)
+		}
+	}
+}
+
+// take adds an answer to the page. It says whether that is the last one, or would be because others did not come.
+func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
+	if !whole(msg) {
+		return !batch, nil
+	}
+	generation := told(msg, "Nats-Sequence")
+	if generation == "" {
+		return true, p.end(msg)
+	}
+	m := message{hdr: msg.Header, subject: told(msg, "Nats-Subject"), body: msg.Data}
+	var errs [3]error
+	before := p.last
+	m.generation, errs[0] = strconv.ParseUint(generation, 10, 64)
+	m.at, errs[1] = time.Parse(time.RFC3339Nano, told(msg, "Nats-Time-Stamp"))
+	if batch {
+		before, errs[2] = strconv.ParseUint(told(msg, "Nats-Last-Sequence"), 10, 64)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return true, fmt.Errorf("the answer to a direct get: %w", err)
+	}
+	if before != p.last && !p.garbled {
+		return true, nil
+	}
+	p.messages, p.last, p.garbled = append(p.messages, m), m.generation, false
+	return !batch, nil
+}
+
+// end takes the answer that is no message: why there are none, or no more.
+func (p *page) end(msg *nats.Msg) (err error) {
+	switch status := told(msg, "Status"); status {
+	case "204":
+		if p.garbled {
+			p.last, err = strconv.ParseUint(told(msg, "Nats-Last-Sequence"), 10, 64)
+		}
+		return err
+	case "404":
+		return nil
+	case "503":
+		return nats.ErrNoResponders
+	default:
+		return fmt.Errorf("the server answers: %s %s", status, told(msg, "Description"))
+	}
+}
+
+// told returns what the server says in a header. It adds its own to those of the message: whoever wrote that may have
+// used the same name.
+func told(msg *nats.Msg, name string) string {
+	if values := msg.Header[name]; len(values) > 0 {
+		return values[len(values)-1]
+	}
+	return ""
+}
+
+// whole says whether the headers that were parsed are all that came. A sender can write headers that end early, or
+// cannot be parsed, so that those which the server added are not seen, and claim in their place to be another message.
+// What is hidden makes the headers larger than what was parsed. A line takes at most two bytes less than is reckoned
+// here, so few lines cannot make up for it.
+func whole(msg *nats.Msg) bool {
+	came := msg.Size() - len(msg.Subject) - len(msg.Reply) - len(msg.Data)
+	parsed, lines := len("NATS/1.0\r\n\r\n"), 0
+	for name, values := range msg.Header {
+		for _, value := range values {
+			parsed, lines = parsed+len(name)+len(value)+len(": \r\n"), lines+1
+		}
+	}
+	return came <= parsed && lines <= maxLines
+}
