@@ -175,4 +175,56 @@ func BenchmarkRead(b *testing.B) {
 	})
 }
 
+// BenchmarkCatchUp measures how a scope of 10,000 records is read.
+//
+//	Join:    an observer joins the scope, which reads it once
+//	KVWatch: a plain KV watch of the same keys, until the initial values are in
+func BenchmarkCatchUp(b *testing.B) {
+	const count = 10_000
+	url := serve(b)
+	nc, err := nats.Connect(url)
+	require.NoError(b, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(b, err)
+	reader, err := rolebus.New(b.Context(), nc, rolebus.WithNode("reader"), rolebus.WithObserver())
+	require.NoError(b, err)
+	defer func() { require.NoError(b, reader.Close()) }()
+	for i := range count {
+		name := fmt.Sprintf("node-%05d", i)
+		_, err := js.PublishAsync("$KV.rolebus.large."+name, fmt.Appendf(nil,
+			`{"format":1,"scope":"large","node":%q,"incarnation":1,"version":1,"roles":["role"]}`, name))
+		require.NoError(b, err)
+		if i%500 == 499 {
+			<-js.PublishAsyncComplete() // so many may be under way that the client refuses more
+		}
+	}
+	<-js.PublishAsyncComplete()
+	b.Run("Join", func(b *testing.B) {
+		for b.Loop() {
+			s, err := reader.Join(b.Context(), "large")
+			require.NoError(b, err)
+			require.Len(b, s.Nodes("role"), count)
+			require.NoError(b, reader.Leave(b.Context(), "large"))
+		}
+	})
+	b.Run("KVWatch", func(b *testing.B) {
+		kv, err := js.KeyValue(b.Context(), "rolebus")
+		require.NoError(b, err)
+		for b.Loop() {
+			w, err := kv.Watch(b.Context(), "large.*")
+			require.NoError(b, err)
+			got := 0
+			for entry := range w.Updates() {
+				if entry == nil {
+					break
+				}
+				got++
+			}
+			require.Equal(b, count, got)
+			require.NoError(b, w.Stop())
+		}
+	})
+}
+
 func role(i int) rolebus.Role { return rolebus.Role(fmt.Sprint("role-", i%100)) }
