@@ -72,3 +72,21 @@ func TestClusterOfThreeRestartsOneServerAfterAnother(t *testing.T) {
 	require.Zero(t, seen.count(rolebus.NodeLeft), "%v", seen.list())
 	require.Zero(t, seen.count(rolebus.RoleRemoved))
 }
+
+// A scope is read through each server while another one is down.
+func TestScopesAreReadThroughEachServer(t *testing.T) {
+	c := rolebustest.NewCluster(t)
+	a := bus(c, "a", rolebus.WithRoles("x"), rolebus.WithScopes("other"))
+	require.NoError(t, a.In("other").AddRoles(t.Context(), "y"))
+	for i, s := range c.Servers() {
+		o := bus(s, "o-"+s.Name(), rolebus.WithObserver())
+		down := c.Servers()[(i+1)%3]
+		down.Stop()
+		eventually(t, "the other scope through "+s.Name(), func() bool {
+			other, err := o.Join(t.Context(), "other")
+			return err == nil && len(other.Nodes("y")) == 1
+		})
+		down.Start()
+		c.WaitReady()
+	}
+}
