@@ -41,7 +41,7 @@ func (w *fleet) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(w.rng.Int64N(int64(to-from)+1))
 }
 
-func (w *fleet) somebody() *process { return pick(w.rng, w.running(false)...) }
+func (w *fleet) somebody() *process { return anyOf(w.rng, w.running(false)...) }
 
 func (w *fleet) someRoles() []Role {
 	var roles []Role
@@ -89,7 +89,7 @@ func changesAndCrashes(w *fleet) {
 	if w.rng.IntN(2) == 0 {
 		w.sleep(w.between(0, time.Second))
 	}
-	pick(w.rng, all...).crash()
+	anyOf(w.rng, all...).crash()
 	w.sleep(modelTTL + time.Second)
 	w.somebody().leave()
 	w.sleep(time.Second)
@@ -132,7 +132,7 @@ func outages(w *fleet) {
 		}
 		w.stop()
 		w.someChange()
-		until := pick(w.rng, w.switchOf("a"), w.switchOf("b"), w.between(0, 3*modelTTL))
+		until := anyOf(w.rng, w.switchOf("a"), w.switchOf("b"), w.between(0, 3*modelTTL))
 		w.sleep(max(0, until+w.between(-time.Second, time.Second)))
 		w.restart()
 		w.sleep(w.between(0, 2*modelGrace))
@@ -184,7 +184,7 @@ func noLeader(w *fleet) {
 		w.headless = true
 		w.fakeBucket.mu.Unlock()
 		// A new one comes when some switches are overdue, and others fall due.
-		first, second := pick(w.rng, "a", "b"), "c"
+		first, second := anyOf(w.rng, "a", "b"), "c"
 		early, late := w.switchOf(first), w.switchOf(second)
 		if early > late {
 			early, late = late, early
@@ -285,7 +285,7 @@ func leaderDies(w *fleet) {
 		w.fakeBucket.mu.Lock()
 		w.mute, p.link.deaf = true, true
 		w.fakeBucket.mu.Unlock()
-		roles := pick(w.rng, []Role{"p"}, []Role{"q"}, []Role{"r"})
+		roles := anyOf(w.rng, []Role{"p"}, []Role{"q"}, []Role{"r"})
 		p.want(append(roles, w.someRoles()...)...)
 		w.sleep(time.Millisecond)
 		w.fakeBucket.mu.Lock()
@@ -312,7 +312,7 @@ func (w *fleet) expectSeen(p *process, within time.Duration) {
 func lostAnnouncements(w *fleet) {
 	w.staff(2)
 	for range 1 + w.rng.IntN(2) {
-		q := pick(w.rng, w.running(true)...)
+		q := anyOf(w.rng, w.running(true)...)
 		q.disturb("hears nothing")
 		w.setLoss(q, true)
 		p := w.somebody()
@@ -356,7 +356,7 @@ func (w *fleet) tear(format string, args ...any) {
 func wiped(w *fleet) {
 	all := w.staff(3)
 	w.calm()
-	dead := pick(w.rng, all...)
+	dead := anyOf(w.rng, all...)
 	kill := w.rng.IntN(2) == 0
 	if kill {
 		dead.crash()
@@ -437,10 +437,10 @@ func goesBack(w *fleet) {
 	copied := w.backup()
 	for range w.rng.IntN(5) {
 		w.someChange()
-		w.sleep(w.between(0, pick(w.rng, 500*time.Millisecond, modelTTL)))
+		w.sleep(w.between(0, anyOf(w.rng, 500*time.Millisecond, modelTTL)))
 	}
 	if w.rng.IntN(3) == 0 {
-		pick(w.rng, all...).crash()
+		anyOf(w.rng, all...).crash()
 		w.sleep(w.between(0, modelTTL))
 	}
 	if w.rng.IntN(3) == 0 {
@@ -459,7 +459,7 @@ func goesBack(w *fleet) {
 func forgetsAnnounced(w *fleet) {
 	all := w.staff(2)
 	w.calm()
-	a := pick(w.rng, all...)
+	a := anyOf(w.rng, all...)
 	for _, p := range w.running(true) {
 		w.mu.Lock()
 		p.gullible = time.Now().Add(time.Second)
@@ -498,7 +498,7 @@ func (w *fleet) fireNow(node string) {
 func generationTwice(w *fleet) {
 	all := w.staff(2)
 	w.sync = time.Minute
-	a := pick(w.rng, all...)
+	a := anyOf(w.rng, all...)
 	w.sleep(time.Second)
 	copied := w.backup()
 	a.want("again")
@@ -551,7 +551,7 @@ func restarts(w *fleet) {
 		w.mu.Unlock()
 		go func() {
 			for range 20 {
-				old.want(pick(young.link.rng, []Role{"p"}, []Role{"q"})...)
+				old.want(anyOf(young.link.rng, []Role{"p"}, []Role{"q"})...)
 				time.Sleep(7 * time.Millisecond)
 			}
 		}()
@@ -574,7 +574,7 @@ func restarts(w *fleet) {
 func lateHeartbeat(w *fleet) {
 	all := w.staff(2)
 	w.calm()
-	old := pick(w.rng, all...)
+	old := anyOf(w.rng, all...)
 	young := w.prepare(old.NodeName(), WithRoles("young"))
 	young.link.before = func() {
 		poke(old.member.Load().keeper.nudge)
@@ -598,7 +598,7 @@ func diesBetween(w *fleet) {
 		p.link.opsLeft = 1 + w.rng.IntN(8)
 		p.run()
 	} else {
-		p := pick(w.rng, all...)
+		p := anyOf(w.rng, all...)
 		w.tear("the record of %s is purged", p.NodeName())
 		w.purge(p.NodeName())
 		w.mu.Lock()
@@ -619,7 +619,7 @@ func diesBetween(w *fleet) {
 func burst(w *fleet) {
 	all := w.staff(2)
 	w.calm()
-	p := pick(w.rng, all...)
+	p := anyOf(w.rng, all...)
 	n := leaseAhead - 3 + w.rng.IntN(10)
 	w.tell("%s changes %d times", p.label(), n)
 	for i := range n {
@@ -661,9 +661,9 @@ func forgedSchedules(w *fleet) {
 	all := w.staff(2)
 	w.calm()
 	for range 1 + w.rng.IntN(3) {
-		victim := pick(w.rng, all...)
+		victim := anyOf(w.rng, all...)
 		c := change{node: victim.NodeName(), id: life{victim.own() + w.rng.Uint64N(2), 1 + w.rng.Uint64N(2000)}, due: time.Now()}
-		c.kind = pick(w.rng, kindState, kindLeft, kindExpired)
+		c.kind = anyOf(w.rng, kindState, kindLeft, kindExpired)
 		w.fault("somebody's schedule writes %s over the record of %s", c.kind, victim.label())
 		w.fakeBucket.mu.Lock()
 		key := [2]string{modelScope, c.node}
@@ -725,7 +725,7 @@ func mixed(w *fleet) {
 				}
 			}
 		case 4:
-			q := pick(w.rng, w.running(true)...)
+			q := anyOf(w.rng, w.running(true)...)
 			q.disturb("hears nothing")
 			w.setLoss(q, true)
 			w.someChange()

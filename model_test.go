@@ -36,3 +36,6 @@ func TestModelFleet(t *testing.T) {
 		})
 	}
 }
+
+// anyOf returns one of some values.
+func anyOf[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }

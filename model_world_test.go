@@ -65,7 +65,7 @@ const (
 func newFleet(t *testing.T, rng *rand.Rand) *fleet {
 	w := &fleet{
 		fakeBucket: newFakeBucket(), t: t, rng: rng, began: time.Now(),
-		sync: pick(rng, time.Second, 7*time.Second, time.Minute), wrote: map[string]map[life][]Role{},
+		sync: anyOf(rng, time.Second, 7*time.Second, time.Minute), wrote: map[string]map[life][]Role{},
 	}
 	w.seq = 100
 	return w
@@ -265,7 +265,7 @@ func (w *fleet) mustHold() {
 	broken, trace := w.broken, w.trace
 	w.mu.Unlock()
 	if broken != "" {
-		w.t.Fatalf("%s\n%s", broken, strings.Join(trace[max(0, len(trace)-100):], "\n"))
+		w.t.Fatalf("broken invariant: %s\n%s", broken, strings.Join(trace[max(0, len(trace)-100):], "\n"))
 	}
 }
 
