@@ -370,6 +370,9 @@ func wiped(w *fleet) {
 		w.tear("the bucket is wiped; made anew: %v", reset)
 		w.wipe(reset)
 	}
+	if w.rng.IntN(2) == 0 {
+		w.nobodyCanWrite()
+	}
 	w.sleep(w.between(0, 2*time.Second))
 	if w.rng.IntN(2) == 0 {
 		w.someChange()
@@ -382,6 +385,21 @@ func wiped(w *fleet) {
 		}
 		w.sleep(wholeEvery*w.sync + modelGrace + modelTTL)
 	}
+}
+
+// nobodyCanWrite is a bucket that can be read and not written for longer than a doubt lasts. All know of it.
+func (w *fleet) nobodyCanWrite() {
+	w.fault("nobody can write")
+	w.fakeBucket.mu.Lock()
+	w.headless = true
+	w.fakeBucket.mu.Unlock()
+	for _, p := range w.running(true) {
+		p.flap(false)
+		p.flap(true)
+	}
+	w.sleep(w.between(0, 2*modelGrace))
+	w.fakeBucket.start()
+	w.fault("there is a leader again")
 }
 
 func (w *fleet) purge(node string) {

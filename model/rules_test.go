@@ -163,7 +163,7 @@ var rules = []rule{
 	{
 		name:  "a lease names the versions to come",
 		says:  "Leases, and so the tombstones that come of them, carry the incarnation and version that they bury",
-		edits: []edit{{"heartbeat.go", "	bound := k.id.version + leaseAhead\n", "	bound := k.id.version\n"}},
+		edits: []edit{{"heartbeat.go", "id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}", "id: k.id, due: now.Add(k.ttl)}"}},
 	},
 	{
 		name:  "no change beyond what the lease buries",
@@ -198,7 +198,7 @@ var rules = []rule{
 	{
 		name:  "news about itself make a node look",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
-		edits: []edit{{"member.go", "	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {", "	if m.disputed(n, next) && false {"}},
+		edits: []edit{{"member.go", "m.disputed(n, next) {\n		poke(m.keeper.nudge)\n", "m.disputed(n, next) {\n"}},
 	},
 	{
 		name:  "what a tombstone said is remembered",
