@@ -248,7 +248,7 @@ func (w *fleet) lookAtRecords(now time.Time) {
 		_, _, pending := m.keeper.want.current()
 		held := c.kind == kindState && c.id.incarnation == own && !pending
 		superseded := c.id.incarnation > own
-		if held || !reachable || p.link.dead || p.link.cut || p.link.frozen != nil || !p.alive || p.ctx.Err() != nil {
+		if held || !reachable || p.link.dead || p.link.refused || p.link.cut || p.link.frozen != nil || !p.alive || p.ctx.Err() != nil {
 			p.missing = time.Time{}
 			continue
 		}
@@ -308,7 +308,7 @@ func (w *fleet) settle() {
 func (w *fleet) heal() {
 	w.mu.Lock()
 	processes := slices.Clone(w.processes)
-	w.refusing = false
+	w.refusing, w.lagging = false, nil
 	w.mu.Unlock()
 	w.fakeBucket.mu.Lock()
 	down := w.down
@@ -319,7 +319,7 @@ func (w *fleet) heal() {
 		p.link.setCut(false)
 		p.link.thaw()
 		w.mu.Lock()
-		p.link.loss, p.link.latency = false, 0
+		p.link.loss, p.link.refused, p.link.latency = false, false, 0
 		w.mu.Unlock()
 		w.fakeBucket.mu.Lock()
 		p.link.deaf = false

@@ -17,11 +17,14 @@ var schedules = []schedule{
 	{"changes and crashes", changesAndCrashes},
 	{"an outage of the server", outages},
 	{"writes are refused, and switches fire", refusedWrites},
+	{"an outage that begins with one", unequalOutage},
 	{"no leader, twice", noLeader},
 	{"everybody is frozen", allFrozen},
 	{"one is cut off, or frozen", oneAway},
 	{"an acknowledgement and an announcement are lost", leaderDies},
 	{"announcements are lost", lostAnnouncements},
+	{"a bucket is made anew, unheard", unheardReset},
+	{"one that cannot write reconnects", mutedReconnects},
 	{"the bucket is wiped", wiped},
 	{"the store goes back", goesBack},
 	{"the store goes back and forgets what it announced", forgetsAnnounced},
@@ -34,6 +37,13 @@ var schedules = []schedule{
 	{"schedules of others", forgedSchedules},
 	{"a clock that was ahead", clockAhead},
 	{"any of it", mixed},
+}
+
+// variant returns a number below k, such that all combinations come up in the first runs of a schedule.
+func (w *fleet) variant(k int) int {
+	v := w.nth % k
+	w.nth /= k
+	return v
 }
 
 // between returns a time from a range.
@@ -159,7 +169,7 @@ func refusedWrites(w *fleet) {
 	w.fault("writes are refused")
 	refuse(true)
 	// b gets through again before the switch of a fires, or long after; a after it fired.
-	if until := w.switchOf(a.NodeName()); w.rng.IntN(2) == 0 {
+	if until := w.switchOf(a.NodeName()); w.variant(2) == 0 {
 		w.sleep(until - w.between(500*time.Millisecond, 3*time.Second))
 		w.fault("writes are taken again, not those of %s", a.label())
 		a.link.setCut(true)
@@ -172,6 +182,36 @@ func refusedWrites(w *fleet) {
 	}
 	w.fault("writes are taken again")
 	w.sleep(w.between(0, modelGrace))
+}
+
+// unequalOutage takes one process away first, just before it would beat, and then the others, just after they have.
+func unequalOutage(w *fleet) {
+	all := w.staff(2)
+	a, b := all[0], all[1]
+	for _, p := range w.running(true) {
+		if p.opts.observer {
+			p.crash() // it asks too seldom to notice this
+		}
+	}
+	w.until(func() bool { return w.switchOf("a") < 7100*time.Millisecond })
+	w.fault("the server takes nothing of %s", a.label())
+	a.link.setCut(true)
+	w.sleep(w.between(0, 400*time.Millisecond))
+	w.until(func() bool { return w.switchOf("b") > 9900*time.Millisecond })
+	w.fault("nor of %s", b.label())
+	b.link.cutWrites(true)
+	w.sleep(w.switchOf("a") + w.between(0, modelTTL))
+	w.fault("it takes all again")
+	a.link.setCut(false)
+	b.link.cutWrites(false)
+	w.sleep(w.between(0, modelGrace))
+}
+
+// until waits for a moment that comes with each heartbeat.
+func (w *fleet) until(now func() bool) {
+	for end := time.Now().Add(modelTTL); !now() && time.Now().Before(end); {
+		w.sleep(20 * time.Millisecond)
+	}
 }
 
 func noLeader(w *fleet) {
@@ -326,7 +366,7 @@ func lostAnnouncements(w *fleet) {
 		p.want("lost")
 		w.sleep(10 * time.Millisecond)
 		syncs := 1
-		if w.rng.IntN(2) == 0 { // something else is heard, and hides what is missing
+		if w.variant(2) == 0 { // something else is heard, and hides what is missing
 			syncs = newerEvery
 			w.setLoss(q, false)
 			w.start("d").leave()
@@ -338,6 +378,45 @@ func lostAnnouncements(w *fleet) {
 		p.want("found")
 		w.sleep(time.Second)
 	}
+}
+
+// unheardReset is a bucket that is made anew while a process hears nothing: its count begins again.
+func unheardReset(w *fleet) {
+	all := w.staff(2)
+	w.calm()
+	p := anyOf(w.rng, all...)
+	for _, q := range w.running(true) {
+		w.setLoss(q, q != p)
+	}
+	w.tear("the bucket is made anew, and few hear what is written")
+	w.wipe(true)
+	p.want("y", "z")
+	w.expectSeen(p, beatAtMost+w.sync+2*time.Second)
+	w.sleep(beatAtMost + w.sync + 3*time.Second)
+}
+
+// mutedReconnects is a process that can read and not write: it reconnects, and has missed something.
+func mutedReconnects(w *fleet) {
+	all := w.staff(2)
+	p, q := all[0], all[1]
+	q.excuse(time.Hour)
+	w.fault("%s cannot write", q.label())
+	q.link.cutWrites(true)
+	w.sleep(w.between(modelTTL, 2*modelTTL))
+	q.flap(false)
+	w.setLoss(q, true)
+	p.want("missed")
+	w.sleep(w.between(10*time.Millisecond, time.Second))
+	w.setLoss(q, false)
+	q.disturb("reconnects")
+	q.flap(true)
+	w.expect(expectation{invariant: missedIsFound, of: q, unmet: func() string {
+		if len(q.Roles("a")) != 1 || q.Roles("a")[0] != "missed" {
+			return fmt.Sprintf("%s shows a as %v", q.label(), q.Roles("a"))
+		}
+		return ""
+	}}, time.Second)
+	w.sleep(2 * time.Second)
 }
 
 func (w *fleet) setLoss(p *process, on bool) {
@@ -357,11 +436,11 @@ func wiped(w *fleet) {
 	all := w.staff(3)
 	w.calm()
 	dead := anyOf(w.rng, all...)
-	kill := w.rng.IntN(2) == 0
+	kill := w.variant(2) == 0
 	if kill {
 		dead.crash()
 	}
-	switch w.rng.IntN(3) {
+	switch w.variant(2) {
 	case 0: // one record only, and nothing says so
 		w.tear("the record of %s is purged", dead.NodeName())
 		w.purge(dead.NodeName())
@@ -370,7 +449,7 @@ func wiped(w *fleet) {
 		w.tear("the bucket is wiped; made anew: %v", reset)
 		w.wipe(reset)
 	}
-	if w.rng.IntN(2) == 0 {
+	if w.variant(2) == 0 {
 		w.nobodyCanWrite()
 	}
 	w.sleep(w.between(0, 2*time.Second))
@@ -512,23 +591,30 @@ func (w *fleet) fireNow(node string) {
 }
 
 // generationTwice is a store that goes back to just before a record, and gives that record's generation to the
-// tombstone that comes of the older copy's switch, while nobody hears it.
+// tombstone that comes of the older copy's switch, while nobody hears it. What is read comes from a replica that lags.
 func generationTwice(w *fleet) {
-	all := w.staff(2)
 	w.sync = time.Minute
+	all := w.staff(2)
 	a := anyOf(w.rng, all...)
 	w.sleep(time.Second)
 	copied := w.backup()
 	a.want("again")
 	w.sleep(w.between(time.Millisecond, 2*time.Second))
-	noticed := w.rng.IntN(2) == 0
+	long, lags, noticed := w.variant(2) == 0, w.variant(2) == 0, w.variant(2) == 0
+	if !long {
+		w.sleep(modelTTL)
+		noticed = true // else nothing at all tells of it
+	}
 	if noticed {
 		w.stop()
 	} else {
 		w.fault("the server hangs")
 		w.fakeBucket.stop()
 	}
-	w.sleep(w.between(modelTTL, 2*modelTTL))
+	if long {
+		w.sleep(w.between(modelTTL, 2*modelTTL))
+	}
+	replica := w.backup()
 	w.fakeBucket.mu.Lock()
 	w.mute = true
 	for key := range copied.leases {
@@ -538,24 +624,31 @@ func generationTwice(w *fleet) {
 	}
 	w.fakeBucket.mu.Unlock()
 	w.restore(copied)
-	if noticed {
-		w.restart()
-	} else {
-		w.fakeBucket.start()
+	if lags {
+		w.mu.Lock()
+		w.lagging = replica.records
+		w.mu.Unlock()
+		w.tell("a replica lags")
+	}
+	w.fakeBucket.start()
+	for _, p := range w.running(true) {
+		if noticed {
+			p.flap(true)
+		}
 	}
 	w.sleep(time.Millisecond)
 	w.fakeBucket.mu.Lock()
 	w.mute = false
 	w.fakeBucket.mu.Unlock()
 	w.fault("announcements are heard again")
-	w.sleep(w.between(beatAtMost, modelGrace))
+	w.sleep(w.between(beatAtMost+time.Second, modelGrace))
 }
 
 func restarts(w *fleet) {
 	w.staff(2)
 	old := w.somebody()
 	young := w.prepare(old.NodeName(), WithRoles("young"))
-	switch w.rng.IntN(3) {
+	switch w.variant(3) {
 	case 0: // at the very same instant
 		w.tell("%s is killed and started again", old.label())
 		w.mu.Lock()
@@ -611,16 +704,16 @@ func lateHeartbeat(w *fleet) {
 // diesBetween lets a process die after any of the requests by which it joins, or writes its record again.
 func diesBetween(w *fleet) {
 	all := w.staff(2)
-	if w.rng.IntN(2) == 0 {
+	if w.variant(2) == 0 {
 		p := w.prepare("d", WithRoles("x"))
-		p.link.opsLeft = 1 + w.rng.IntN(8)
+		p.link.opsLeft = 4 + w.variant(4)
 		p.run()
 	} else {
 		p := anyOf(w.rng, all...)
 		w.tear("the record of %s is purged", p.NodeName())
 		w.purge(p.NodeName())
 		w.mu.Lock()
-		p.link.opsLeft = 1 + w.rng.IntN(8)
+		p.link.opsLeft = 1 + w.variant(4)
 		w.mu.Unlock()
 		p.want("y")
 		w.sleep(modelTTL)

@@ -10,7 +10,7 @@ import (
 
 var (
 	modelSeed = flag.Uint64("modelseed", 0, "runs only this seed of the model")
-	modelRuns = flag.Int("modelruns", 6, "how many seeds the model runs of each schedule")
+	modelRuns = flag.Int("modelruns", 8, "how many seeds the model runs of each schedule")
 )
 
 // TestModelFleet runs real buses on a fake bucket through schedules of faults. docs/MODEL.md describes it.
@@ -24,7 +24,7 @@ func TestModelFleet(t *testing.T) {
 				}
 				ok := t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						w := newFleet(t, rand.New(rand.NewPCG(seed, 0)))
+						w := newFleet(t, rand.New(rand.NewPCG(seed, 0)), n)
 						s.run(w)
 						w.settle()
 					})

@@ -19,6 +19,7 @@ type fleet struct {
 	*fakeBucket
 	t     *testing.T
 	rng   *rand.Rand
+	nth   int // which run of its schedule this is; variant uses it up
 	began time.Time
 	sync  time.Duration
 
@@ -28,11 +29,12 @@ type fleet struct {
 	processes []*process
 	wrote     map[string]map[life][]Role // by node: every state that its owner ever tried to write
 	expected  []expectation
-	faults    int       // so far
-	faultAt   time.Time // the last one
-	torn      time.Time // when the bucket last lost something by itself
-	refusing  bool      // no write of a client is taken, yet switches fire
-	lossy     bool      // announcements are lost between servers, while they are acknowledged
+	faults    int                      // so far
+	faultAt   time.Time                // the last one
+	torn      time.Time                // when the bucket last lost something by itself
+	lagging   map[[2]string]fakeRecord // what a replica that lags has; nil if none does
+	refusing  bool                     // no write of a client is taken, yet switches fire
+	lossy     bool                     // announcements are lost between servers, while they are acknowledged
 	trace     []string
 	broken    string // the first invariant that did not hold, and how
 }
@@ -62,9 +64,9 @@ const (
 	beatAtMost = modelTTL/3 + 1500*time.Millisecond
 )
 
-func newFleet(t *testing.T, rng *rand.Rand) *fleet {
+func newFleet(t *testing.T, rng *rand.Rand, nth int) *fleet {
 	w := &fleet{
-		fakeBucket: newFakeBucket(), t: t, rng: rng, began: time.Now(),
+		fakeBucket: newFakeBucket(), t: t, rng: rng, nth: nth, began: time.Now(),
 		sync: anyOf(rng, time.Second, 7*time.Second, time.Minute), wrote: map[string]map[life][]Role{},
 	}
 	w.seq = 100
@@ -281,6 +283,7 @@ type modelLink struct {
 	latency time.Duration // of a request or of its answer, at most
 	frozen  chan struct{} // nil, or closed when the process runs again
 	dead    bool
+	refused bool   // its writes are not taken
 	opsLeft int    // if not 0: the process dies after so many requests
 	before  func() // called once, before the next record is stored
 	loss    bool   // announcements to this process are lost
@@ -290,6 +293,13 @@ func (l *modelLink) kill() {
 	l.fleet.mu.Lock()
 	defer l.fleet.mu.Unlock()
 	l.dead = true
+}
+
+// cutWrites lets no write through, or lets them through again.
+func (l *modelLink) cutWrites(cut bool) {
+	l.fleet.mu.Lock()
+	defer l.fleet.mu.Unlock()
+	l.refused = cut
 }
 
 // freeze stops the process: it neither asks nor hears, and does not notice. thaw lets it run again.
@@ -333,7 +343,7 @@ func (l *modelLink) request(ctx context.Context, what string, write bool, do fun
 		return err
 	}
 	l.fleet.mu.Lock()
-	refused := l.dead || write && l.fleet.refusing
+	refused := l.dead || write && (l.refused || l.fleet.refusing)
 	if l.opsLeft > 0 && !refused {
 		l.opsLeft--
 		l.dead = l.opsLeft == 0
@@ -370,6 +380,18 @@ func (l *modelLink) newest(ctx context.Context, scope string) (n uint64, err err
 
 func (l *modelLink) read(ctx context.Context, scope string, from, to uint64) (cs []change, last uint64, err error) {
 	rerr := l.request(ctx, "read", false, func() error { cs, last, err = l.fakeLink.read(ctx, scope, from, to); return err })
+	l.fleet.mu.Lock()
+	lagging := l.fleet.lagging
+	l.fleet.mu.Unlock()
+	if lagging != nil && rerr == nil {
+		cs = nil
+		for key, r := range lagging {
+			if key[0] == scope && r.generation >= from {
+				cs = append(cs, r.c)
+			}
+		}
+		slices.SortFunc(cs, func(a, b change) int { return int(a.generation) - int(b.generation) })
+	}
 	return cs, last, rerr
 }
 
