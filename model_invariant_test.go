@@ -269,7 +269,7 @@ func (w *fleet) lookAtRecords(now time.Time) {
 func (w *fleet) settle() {
 	w.t.Helper()
 	w.heal()
-	for end := time.Now().Add((wholeEvery+1)*w.sync + 2*modelGrace + 2*modelTTL); time.Now().Before(end); {
+	for end := time.Now().Add((wholeEvery+1)*w.sync + 2*w.grace + 2*modelTTL); time.Now().Before(end); {
 		w.sleep(min(w.sync, modelTTL))
 	}
 	w.fakeBucket.mu.Lock()

@@ -215,10 +215,15 @@ func (w *fleet) until(now func() bool) {
 }
 
 func noLeader(w *fleet) {
-	w.sync = time.Minute // an observer that asks seldom
-	w.staff(3)
+	w.sync = time.Minute
+	for _, node := range []string{"a", "b", "c"} {
+		w.start(node, WithRoles("x"))
+		w.sleep(w.between(0, modelTTL/3))
+	}
+	o := w.start("o", WithObserver(), WithTTL(time.Minute)) // asks seldom
+	w.grace = o.opts.grace()
 	for round := range 2 {
-		w.calm()
+		w.sleep(w.grace + o.opts.ttl/3 + w.between(0, modelTTL/3))
 		w.fault("the leader dies")
 		w.fakeBucket.mu.Lock()
 		w.headless = true

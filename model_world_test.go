@@ -22,6 +22,7 @@ type fleet struct {
 	nth   int // which run of its schedule this is; variant uses it up
 	began time.Time
 	sync  time.Duration
+	grace time.Duration // the longest that any process gives another
 
 	gate sync.Mutex // one request at a time reaches the bucket
 
@@ -66,7 +67,7 @@ const (
 
 func newFleet(t *testing.T, rng *rand.Rand, nth int) *fleet {
 	w := &fleet{
-		fakeBucket: newFakeBucket(), t: t, rng: rng, nth: nth, began: time.Now(),
+		fakeBucket: newFakeBucket(), t: t, rng: rng, nth: nth, began: time.Now(), grace: modelGrace,
 		sync: anyOf(rng, time.Second, 7*time.Second, time.Minute), wrote: map[string]map[life][]Role{},
 	}
 	w.seq = 100

@@ -171,10 +171,10 @@ var rules = []rule{
 		name: "a heartbeat is conditional",
 		says: "A refusal tells the node at once that its record was buried, taken over or wiped",
 		why:  "a wiped record is missed only when somebody reads",
-		edits: []edit{{"heartbeat.go", "	return k.store.arm(ctx, k.scope, c, record)", `	if _, found, err := k.store.get(ctx, k.scope, k.node); err == nil {
+		edits: []edit{{"heartbeat.go", "	if err := k.store.arm(ctx, k.scope, c, record); err != nil {", `	if _, found, err := k.store.get(ctx, k.scope, k.node); err == nil {
 		record = found
 	}
-	return k.store.arm(ctx, k.scope, c, record)`}},
+	if err := k.store.arm(ctx, k.scope, c, record); err != nil {`}},
 	},
 	{
 		name:  "a rewrite is above every bound",
@@ -222,7 +222,7 @@ var rules = []rule{
 		name:  "after a reconnect the record is looked at",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "the same, when the outage was too short for a heartbeat to fail",
-		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)\n	}\n", "	m.catcher.ask(asked{whole: true})\n"}},
+		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)\n	} else {", "	m.catcher.ask(asked{whole: true})\n	if m.keeper == nil {"}},
 	},
 	{
 		name:  "news about itself make a node look",
