@@ -196,7 +196,7 @@ func unequalOutage(w *fleet) {
 	w.until(func() bool { return w.switchOf("a") < 7100*time.Millisecond })
 	w.fault("the server takes nothing of %s", a.label())
 	a.link.setCut(true)
-	w.sleep(w.between(0, 400*time.Millisecond))
+	w.sleep(w.between(500*time.Millisecond, time.Second))
 	w.until(func() bool { return w.switchOf("b") > 9900*time.Millisecond })
 	w.fault("nor of %s", b.label())
 	b.link.cutWrites(true)
