@@ -35,7 +35,6 @@ type fleet struct {
 	torn      time.Time                // when the bucket last lost something by itself
 	lagging   map[[2]string]fakeRecord // what a replica that lags has; nil if none does
 	refusing  bool                     // no write of a client is taken, yet switches fire
-	lossy     bool                     // announcements are lost between servers, while they are acknowledged
 	trace     []string
 	broken    string // the first invariant that did not hold, and how
 }
