@@ -65,7 +65,7 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 	}
 	noise := newNoise(o.log)
 	b := newBus(o, noise, &kv{
-		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, patience: requestPatience(o.ttl), settings: o.settings,
+		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.settings,
 		noise: noise, limit: -1,
 	})
 	b.nc, b.owned = nc, owned

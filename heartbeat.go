@@ -63,12 +63,11 @@ type keeper struct {
 
 	id         life
 	generation uint64
-	roles      []Role        // as the record has them
-	bound      uint64        // the highest version that a lease of this life may bury
-	tried      uint64        // the highest version of this life that was ever sent: somebody may have heard of it
-	written    bool          // a record of this life may be in the bucket
-	armed      time.Time     // the lease in the bucket cannot end before, by this process's own clock
-	patience   time.Duration // what one request may take, 0 for the store's own limit
+	roles      []Role    // as the record has them
+	bound      uint64    // the highest version that a lease of this life may bury
+	tried      uint64    // the highest version of this life that was ever sent: somebody may have heard of it
+	written    bool      // a record of this life may be in the bucket
+	armed      time.Time // the lease in the bucket cannot end before, by this process's own clock
 }
 
 // requestPatience is what one request for the sake of a lease may take. Requests to a server that is going away are never
@@ -77,10 +76,7 @@ func requestPatience(ttl time.Duration) time.Duration { return max(ttl/5, minPat
 
 // within bounds one request.
 func (k *keeper) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if k.patience == 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, k.patience)
+	return context.WithTimeout(ctx, requestPatience(k.ttl))
 }
 
 func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, error) {
@@ -111,11 +107,14 @@ func (k *keeper) join(ctx context.Context) error {
 		case errors.Is(err, errNoBucket):
 			err = k.ensure(ctx)
 		}
-		if err != nil && !errors.Is(err, errConflict) {
+		if err == nil {
+			err = errConflict // again, with a bucket
+		}
+		if !errors.Is(err, errConflict) && !passing(err) {
 			return err
 		}
 		if !sleep(ctx, jitter(wait)) {
-			return context.Cause(ctx)
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
 }
@@ -168,7 +167,6 @@ func (k *keeper) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Until(beatDue))
 	defer timer.Stop()
 	retry := firstRetry
-	k.patience = requestPatience(k.ttl)
 	for suspicious := false; ; {
 		select {
 		case <-ctx.Done():

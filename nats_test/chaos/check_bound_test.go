@@ -62,7 +62,7 @@ func (w *world) shows(observer, victim *proc, at instant) []incarnation {
 		}
 		life := incarnation{r.Scope, r.Node, r.Life}
 		switch {
-		case r.Kind == rewatch:
+		case r.Kind == rewatch, r.Kind == ordered && r.Op == opLeave: // it sees the scope anew, or no more
 			for other := range shown {
 				if other.scope == r.Scope {
 					delete(shown, other)
