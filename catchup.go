@@ -20,7 +20,7 @@ type catcher struct {
 	store    store
 	scope    string
 	interval time.Duration
-	serial   func() uint64 // of the scope's snapshot
+	snap     func() *Snapshot
 	deliver  func(context.Context, reading)
 
 	cursor uint64        // run only: everything up to this generation has been read
@@ -132,7 +132,8 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 // anything to read. Unless it must read what is newer, it trusts that of what was announced nothing was lost in between:
 // between servers that may happen unseen, hence newerEvery.
 func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) {
-	r := reading{whole: whole, began: k.serial()}
+	snap := k.snap()
+	r := reading{whole: whole, began: snap.serial}
 	newest, err := k.store.newest(ctx, k.scope)
 	if err != nil {
 		return r, err
@@ -151,12 +152,35 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 			return r, err
 		}
 	}
+	if r.whole {
+		if err := k.confirm(ctx, snap, &r); err != nil {
+			return r, err
+		}
+	}
 	k.cursor = last
 	if r.whole {
 		k.heard.CompareAndSwap(heard, k.cursor) // not if more was heard meanwhile
 	}
 	k.hear(k.cursor)
 	return r, nil
+}
+
+// confirm asks the stream's leader about the nodes whose doubt has run out: what one replica lacks takes nobody out.
+func (k *catcher) confirm(ctx context.Context, snap *Snapshot, r *reading) error {
+	now := time.Now()
+	for name, d := range snap.doubts {
+		if now.Before(d.until) {
+			continue
+		}
+		c, _, err := k.store.lead(ctx, k.scope, name)
+		if err != nil {
+			return err
+		}
+		if c.kind != 0 {
+			r.changes = append(r.changes, c)
+		}
+	}
+	return nil
 }
 
 // hear takes note of the newest generation.

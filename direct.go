@@ -2,12 +2,14 @@ package rolebus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -44,6 +46,43 @@ func (k *kv) last(ctx context.Context, subject string) (*message, error) {
 		return nil, nil
 	}
 	return &p.messages[0], nil
+}
+
+// lastAtLeader returns the newest message of a subject as the stream's leader has it, nil if there is none.
+func (k *kv) lastAtLeader(ctx context.Context, subject string) (*message, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	api := k.subj.leaderGet()
+	msg, err := k.nc.RequestWithContext(ctx, api, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
+	if err != nil {
+		return nil, k.explain("read", api, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError
+		Message *struct {
+			Seq  uint64    `json:"seq"`
+			Hdrs []byte    `json:"hdrs"`
+			Data []byte    `json:"data"`
+			Time time.Time `json:"time"`
+		}
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return nil, fmt.Errorf("read: the answer of the stream's leader: %w", err)
+	}
+	switch stored := answer.Message; {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case answer.Error != nil:
+		return nil, k.explain("read", api, answer.Error)
+	case stored == nil:
+		return nil, errors.New("read: the stream's leader answers, but with nothing")
+	default:
+		hdr, err := nats.DecodeHeadersMsg(stored.Hdrs)
+		if err != nil && len(stored.Hdrs) > 0 {
+			hdr = nil // then it is no record
+		}
+		return &message{hdr: hdr, subject: subject, body: stored.Data, generation: stored.Seq, at: stored.Time}, nil
+	}
 }
 
 // lastGarbled finds out the generation of a message that does not tell: the end of a page does.

@@ -293,3 +293,19 @@ func TestReadEnds(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed, "in the middle of a page")
 	require.Equal(t, before, k.nc.NumSubscriptions())
 }
+
+func TestTheLeaderSaysTheSame(t *testing.T) {
+	k := realKV(t)
+	c := stateOf("a", 1, 1, 0, "x")
+	generation, err := k.put(t.Context(), "s", c, 0)
+	require.NoError(t, err)
+	for _, node := range []string{"a", "nobody"} {
+		direct, at, err := k.get(t.Context(), "s", node)
+		require.NoError(t, err)
+		leading, leaderAt, err := k.lead(t.Context(), "s", node)
+		require.NoError(t, err)
+		require.Equal(t, direct, leading)
+		require.Equal(t, at, leaderAt)
+		require.Equal(t, node == "a", at == generation)
+	}
+}

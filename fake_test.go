@@ -146,6 +146,7 @@ type fakeLink struct {
 	*fakeBucket
 	cut        bool
 	refusePuts int  // so many records are not stored
+	damaged    bool // the replica that it reads from has lost all records
 	deaf       bool // what it writes is stored, but the acknowledgement is lost
 	feeds      map[string][]chan *nats.Msg
 }
@@ -222,7 +223,7 @@ func (l *fakeLink) newest(ctx context.Context, scope string) (newest uint64, err
 func (l *fakeLink) read(ctx context.Context, scope string, from, _ uint64) (changes []change, last uint64, err error) {
 	err = l.do(ctx, func() error {
 		for key, r := range l.records {
-			if key[0] == scope && r.generation >= from {
+			if key[0] == scope && r.generation >= from && !l.damaged {
 				changes = append(changes, r.c)
 			}
 		}
@@ -237,6 +238,15 @@ func (l *fakeLink) read(ctx context.Context, scope string, from, _ uint64) (chan
 
 func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
 	err = l.do(ctx, func() error {
+		r := l.records[[2]string{scope, node}]
+		c, generation = r.c, r.generation
+		return nil
+	})
+	return c, generation, err
+}
+
+func (l *fakeLink) lead(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
+	err = l.write(ctx, func() error {
 		r := l.records[[2]string{scope, node}]
 		c, generation = r.c, r.generation
 		return nil

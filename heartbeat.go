@@ -100,7 +100,11 @@ func (k *keeper) ensure(ctx context.Context) error {
 // join takes the node's place in the scope: a new life, with a record and a lease.
 func (k *keeper) join(ctx context.Context) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := k.tryJoin(ctx)
+		try := k.tryJoin
+		if k.written {
+			try = k.recover // nobody knows how far it got: for the others it is the same life
+		}
+		err := try(ctx)
 		switch {
 		case err == nil:
 			return nil

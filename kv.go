@@ -23,6 +23,8 @@ type store interface {
 	read(ctx context.Context, scope string, from, to uint64) ([]change, uint64, error)
 	// get returns a node's record, which is the zero change if there is none or it cannot be read, and its generation.
 	get(ctx context.Context, scope, node string) (change, uint64, error)
+	// lead returns the same as get, as the stream's leader has it. A replica that lags, or was damaged, has less.
+	lead(ctx context.Context, scope, node string) (change, uint64, error)
 	// put writes a record in the place of the one of a generation, else errConflict.
 	put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error)
 	// arm sets the dead-man's switch: when c is due by the server's clock, it writes c over the record, provided now,
@@ -106,7 +108,14 @@ func (k *kv) newest(ctx context.Context, scope string) (uint64, error) {
 }
 
 func (k *kv) get(ctx context.Context, scope, node string) (change, uint64, error) {
-	msg, err := k.last(ctx, k.subj.record(scope, node))
+	return k.record(k.last(ctx, k.subj.record(scope, node)))
+}
+
+func (k *kv) lead(ctx context.Context, scope, node string) (change, uint64, error) {
+	return k.record(k.lastAtLeader(ctx, k.subj.record(scope, node)))
+}
+
+func (k *kv) record(msg *message, err error) (change, uint64, error) {
 	if msg == nil {
 		return change{}, 0, err
 	}

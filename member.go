@@ -50,7 +50,7 @@ func newMember(s *Scope, roles []Role) *member {
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, b.opts.grace())
 	m.catcher = &catcher{
 		store: b.store, scope: s.name, interval: b.opts.sync,
-		serial: func() uint64 { return s.snap.Load().serial }, deliver: m.deliver, wake: make(chan struct{}, 1),
+		snap: s.snap.Load, deliver: m.deliver, wake: make(chan struct{}, 1),
 	}
 	if b.opts.probe > 0 && b.peers != nil {
 		m.prober = newProber(m)

@@ -83,6 +83,27 @@ func TestAnObserverNoticesALeaderlessTimeInTime(t *testing.T) {
 	}
 }
 
+// A replica that lost its disk, or was damaged, lacks what the leader has.
+func TestWhatOneReplicaLacksTakesNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		b.link.mu.Lock()
+		b.link.damaged = true
+		b.link.mu.Unlock()
+		time.Sleep(100 * fakeTTL)
+		require.Empty(t, seen.take())
+		require.NoError(t, a.Err())
+
+		a.crash()
+		f.wipe(false) // no tombstone: now the leader lacks it, too
+		time.Sleep(30 * fakeTTL)
+		require.Equal(t, []string{"RoleRemoved a x expired", "NodeLeft a expired"}, seen.take())
+	})
+}
+
 func TestHeartbeatsKeepTheLeaseAndMoveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()

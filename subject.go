@@ -53,6 +53,7 @@ func (s subjects) scopeChanges(scope string) string {
 }
 
 // directGet is where any replica of the bucket is asked for messages.
+func (s subjects) leaderGet() string { return "$JS.API.STREAM.MSG.GET." + s.stream() }
 func (s subjects) directGet() string { return "$JS.API.DIRECT.GET." + s.stream() }
 
 // parseRecord returns the scope and the node that a record's subject names.

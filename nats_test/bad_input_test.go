@@ -214,7 +214,7 @@ func TestNoPermissionToReadMany(t *testing.T) {
 func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
 	srv := rolebustest.NewServer(t, withUser(&server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
-			"$JS.API.STREAM.INFO.KV_rolebus", "$JS.API.DIRECT.GET.KV_rolebus",
+			"$JS.API.STREAM.INFO.KV_rolebus", "$JS.API.DIRECT.GET.KV_rolebus", "$JS.API.STREAM.MSG.GET.KV_rolebus",
 			"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*",
 		}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "rolebus.changes.default.*"}},
