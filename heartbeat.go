@@ -88,7 +88,7 @@ func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, er
 func (k *keeper) get(ctx context.Context) (change, uint64, error) {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
-	return k.store.get(ctx, k.scope, k.node)
+	return k.store.lead(ctx, k.scope, k.node)
 }
 
 func (k *keeper) ensure(ctx context.Context) error {

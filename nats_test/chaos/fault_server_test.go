@@ -4,7 +4,6 @@ package chaos_test
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"syscall"
@@ -73,12 +72,11 @@ func (f *fleet) killAll() {
 
 func (f *fleet) startAll() error {
 	var starts sync.WaitGroup
-	errs := make([]error, len(f.servers))
-	for i, s := range f.servers {
-		starts.Go(func() { errs[i] = s.start() })
+	for _, s := range f.servers {
+		starts.Go(func() { f.tryStart(s) })
 	}
 	starts.Wait()
-	return errors.Join(errs...)
+	return nil
 }
 
 // rollingRestart restarts one server after another, sooner than the cluster would like.
@@ -86,9 +84,7 @@ func rollingRestart(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, 
 	return effect{servers: true}, func() error {
 		for _, i := range rng.Perm(len(f.servers)) {
 			f.servers[i].kill()
-			if err := f.servers[i].start(); err != nil {
-				return err
-			}
+			f.tryStart(f.servers[i])
 			select {
 			case <-time.After(rand64(rng, 3*time.Second)):
 			case <-f.ctx.Done():
