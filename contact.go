@@ -7,7 +7,7 @@ import (
 
 // contact is how an observer, who has no heartbeat, learns whether the bus can be believed: it asks the stream's leader.
 // Any replica answers a read, but without a leader no lease can be renewed, nor by one whose replicas do not follow:
-// then it answers, but for longer than a heartbeat's interval nothing was stored.
+// then it answers, but for longer than a heartbeat's interval nothing was stored. A new leader tells of an outage, too.
 //
 // It must know of an outage before the first lease runs out, two thirds of a TTL after it began: it asks within a quarter,
 // and knows a fifth later that there is no leader; that nothing was stored for 5/12 of a TTL it knows at 8/12.
@@ -44,13 +44,16 @@ func (k *contact) run(ctx context.Context) {
 func (k *contact) ask(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, requestPatience(k.ttl))
 	defer cancel()
-	quiet, err := k.store.quiet(bounded)
+	p, err := k.store.pulse(bounded)
 	if ctx.Err() != nil {
 		return err
 	}
 	now := time.Now()
-	if err == nil && quiet > 5*k.ttl/12 && !k.alone() {
-		k.trust.silence(now, now.Add(-quiet))
+	if err == nil {
+		k.trust.led(now, p.leads)
+		if p.quiet > 5*k.ttl/12 && !k.alone() {
+			k.trust.silence(now, now.Add(-p.quiet))
+		}
 	}
 	if err == nil && k.trust.succeed(now) || err != nil && k.trust.fail() {
 		k.moved()

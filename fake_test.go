@@ -25,12 +25,13 @@ type fakeBucket struct {
 	leases   map[[2]string]*fakeLease
 	links    []*fakeLink
 	down     bool
-	headless bool // no leader: reads are answered, writes are not, and no switch fires
-	silent   bool // headless: writes are not even refused
-	mute     bool // announcements are lost
-	writes   int  // of records, by nodes
-	stuck    bool // there is a leader, but what it should store is not stored
-	stored   time.Time
+	headless bool      // no leader: reads are answered, writes are not, and no switch fires
+	silent   bool      // headless: writes are not even refused
+	mute     bool      // announcements are lost
+	writes   int       // of records, by nodes
+	stuck    bool      // there is a leader, but what it should store is not stored
+	stored   time.Time // when anything was
+	led      time.Time // since when there is this leader; zero for ever
 }
 
 type fakeRecord struct {
@@ -114,6 +115,9 @@ func (f *fakeBucket) stop() {
 
 func (f *fakeBucket) start() {
 	f.mu.Lock()
+	if f.headless {
+		f.led = time.Now()
+	}
 	f.down, f.headless, f.silent, f.stuck = false, false, false, false
 	overdue := map[[2]string]*fakeLease{}
 	for key, l := range f.leases {
@@ -308,14 +312,18 @@ func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
 	return time.Now(), l.write(ctx, func() error { return nil })
 }
 
-func (l *fakeLink) quiet(ctx context.Context) (quiet time.Duration, err error) {
-	return quiet, l.do(ctx, func() error {
+func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
+	err = l.do(ctx, func() error {
 		if l.headless {
 			return errFakeDown
 		}
-		quiet = time.Since(l.stored)
+		p = pulse{quiet: time.Since(l.stored), leads: forEver}
+		if !l.led.IsZero() {
+			p.leads = time.Since(l.led)
+		}
 		return nil
 	})
+	return p, err
 }
 
 func (l *fakeLink) ensure(ctx context.Context) error { return l.do(ctx, func() error { return nil }) }

@@ -114,8 +114,11 @@ func (k *keeper) join(ctx context.Context) error {
 		if err == nil {
 			err = errConflict // again, with a bucket
 		}
-		if !errors.Is(err, errConflict) && !passing(err) {
-			return err
+		if !errors.Is(err, errConflict) {
+			if !passing(err) {
+				return err
+			}
+			k.trust.fail() // others may be as badly off
 		}
 		if !sleep(ctx, jitter(wait)) {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)

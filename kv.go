@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -34,8 +35,8 @@ type store interface {
 	bury(ctx context.Context, scope string, c change, replaces uint64) error
 	// now returns the server's clock.
 	now(ctx context.Context) (time.Time, error)
-	// quiet returns how long ago the stream's leader stored anything.
-	quiet(ctx context.Context) (time.Duration, error)
+	// pulse asks the stream's leader how it is.
+	pulse(ctx context.Context) (pulse, error)
 	// ensure makes the bucket if it is missing, or mends its settings.
 	ensure(ctx context.Context) error
 	// check returns ErrTooLarge if the message that stores c is larger than the server takes.
@@ -43,6 +44,14 @@ type store interface {
 	// decode reads an announcement.
 	decode(msg *nats.Msg) (change, error)
 }
+
+// pulse is what the stream's leader says of itself.
+type pulse struct {
+	quiet time.Duration // how long ago anything was stored
+	leads time.Duration // for how long it has been the leader; forEver if there never was another
+}
+
+const forEver = time.Duration(math.MaxInt64)
 
 // feed is a subscription to the announcements of one scope.
 type feed struct {
@@ -273,12 +282,17 @@ func (k *kv) now(ctx context.Context) (time.Time, error) {
 	return info.TimeStamp, nil
 }
 
-func (k *kv) quiet(ctx context.Context) (time.Duration, error) {
+func (k *kv) pulse(ctx context.Context) (pulse, error) {
 	info, err := k.info(ctx)
 	if err != nil {
-		return 0, err
+		return pulse{}, err
 	}
-	return info.TimeStamp.Sub(info.State.LastTime), nil
+	p := pulse{quiet: info.TimeStamp.Sub(info.State.LastTime), leads: forEver}
+	const election = 5 * time.Second
+	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
+		p.leads = info.TimeStamp.Sub(*c.LeaderSince)
+	}
+	return p, nil
 }
 
 // info returns what the stream's leader says of the stream.

@@ -93,11 +93,11 @@ func (m *member) start(ctx context.Context) (err error) {
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
-	if m.contact != nil {
-		if err := m.contact.ask(ctx); err != nil {
-			return err
-		}
+	p, err := m.bus.store.pulse(ctx)
+	if err != nil {
+		return err
 	}
+	m.trust.led(time.Now(), p.leads)
 	first, err := m.catcher.read(ctx, true, true)
 	if err != nil {
 		return err

@@ -163,7 +163,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(s.bus.ctx, func() { cancel(ErrClosed) })()
 	var m *member
-	deleted := false
+	deleted, waited := false, false
 	err := s.bus.insist(ctx, func() error {
 		if deleted { // since it was made, or a server has not heard of it yet
 			if err := s.bus.store.ensure(ctx); err != nil {
@@ -173,7 +173,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 		m = newMember(s, roleSet(roles))
 		s.bus.track(m)
 		err := m.start(ctx)
-		deleted = errors.Is(err, errDeleted)
+		deleted, waited = errors.Is(err, errDeleted), waited || err != nil
 		return err
 	})
 	if err != nil {
@@ -181,6 +181,9 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 			return nil, s.bus.endedOr(ctx)
 		}
 		return nil, err
+	}
+	if waited {
+		m.trust.shake(time.Now())
 	}
 	s.member.Store(m)
 	s.bus.serve(m)

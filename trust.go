@@ -52,6 +52,15 @@ func (t *trust) shake(now time.Time) {
 	t.shaken = now
 }
 
+// led takes note of how long the stream has had its leader. The time before may have been one without.
+func (t *trust) led(now time.Time, leads time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if since := now.Add(-min(leads, 2*t.grace)); since.After(t.shaken) && leads < t.grace {
+		t.shaken = since
+	}
+}
+
 // suspect takes note of a switch that fired late: there was an outage, and what fell due right after it may be as wrong.
 // A node that makes up late switches of its own cannot keep others listed by it: this counts once in a while only.
 func (t *trust) suspect(now time.Time) {
