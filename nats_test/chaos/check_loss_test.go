@@ -10,7 +10,7 @@ import (
 // checkLoss is promise 3. A node's life that an observer reports as lost must be over: its process is gone, or has left
 // the scope, or a newer one was started under its name; or it must have been without a way to the bucket, or not have
 // run, for about as long as its lease, up to then. Faults of servers are no excuse for the loss of a node, except that
-// one is connected to a server that hangs or is split off; nor is a fault of the observer, except that a frozen one,
+// one is connected to a server that hangs, is split off, or catches up after damage; nor is a fault of the observer, except that a frozen one,
 // or one that is cut off, may tell later what was so while it was. And a machine that had no time for anybody for as
 // long as a heartbeat's interval, within the lease, has spoiled the measurement.
 //

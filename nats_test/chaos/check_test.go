@@ -83,6 +83,7 @@ type world struct {
 	procs   map[int]*proc
 	faults  []fault
 	unwell  []span           // the servers did not serve the bucket, or were at fault
+	behind  []connection     // servers whose replica was not current
 	stalls  []record         // of the machine
 	states  map[state]record // every state that was ordered
 	lives   map[incarnation]int
@@ -192,18 +193,28 @@ func (w *world) sickness() {
 			w.unwell = append(w.unwell, f.span)
 		}
 	}
-	from := instant(0)
+	from, behind := instant(0), ""
+	end := func(at instant) {
+		w.unwell = append(w.unwell, span{from, at})
+		if behind != "" {
+			w.behind = append(w.behind, connection{span{from, at}, behind})
+		}
+	}
 	for _, r := range w.records {
 		switch r.Kind {
 		case sick:
-			from = r.At.add(-2 * visit) // when it was asked last
+			if from != forever && behind != "" {
+				w.behind = append(w.behind, connection{span{from, r.At}, behind})
+			}
+			from, behind = r.At.add(-2*visit), "" // when it was asked last
+			_, _ = fmt.Sscanf(r.Text, "replica %s is not current", &behind)
 		case well:
-			w.unwell = append(w.unwell, span{from, r.At})
-			from = forever
+			end(r.At)
+			from, behind = forever, ""
 		}
 	}
 	if from != forever {
-		w.unwell = append(w.unwell, span{from, forever})
+		end(forever)
 	}
 }
 
@@ -215,7 +226,8 @@ func later(i instant, d time.Duration) instant {
 }
 
 // disturb finds out when a process did not run or did not reach NATS, through no fault of anybody's but its own
-// process's, link's or server's. That servers are stopped or started is not among it.
+// process's, link's or server's, which hangs, is split off, or catches up after damage. That servers are stopped or
+// started is not among it.
 func (w *world) disturb(p *proc) {
 	for _, f := range w.faults {
 		s := span{f.from, later(f.to, recovery)}
@@ -232,6 +244,13 @@ func (w *world) disturb(p *proc) {
 			// One that has no connection may be trying the server that hangs.
 			if len(f.cuts) > 0 && (c.server == "" || slices.Contains(f.cuts, c.server)) && c.meets(s) {
 				p.disturbed = append(p.disturbed, span{max(c.from, s.from), min(later(c.to, recovery), s.to)})
+			}
+		}
+	}
+	for _, b := range w.behind { // a server that catches up may not carry anything to the others for seconds
+		for _, c := range p.online {
+			if c.server == b.server && c.meets(b.span) {
+				p.disturbed = append(p.disturbed, span{max(c.from, b.from), min(c.to, b.to)})
 			}
 		}
 	}
