@@ -1,12 +1,9 @@
 package rolebus
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // The invariants, by the names under which a violation is reported. docs/MODEL.md says what each means.
@@ -219,7 +216,7 @@ func (w *fleet) look() {
 // latest, and that each record has its switch.
 func (w *fleet) lookAtRecords(now time.Time) {
 	w.fakeBucket.mu.Lock()
-	reachable := !w.down && !w.headless
+	reachable := !w.down && !w.headless && !w.stuck
 	records, bare := map[string]change{}, []string{}
 	for key, r := range w.records {
 		if key[0] != modelScope {
@@ -235,7 +232,7 @@ func (w *fleet) lookAtRecords(now time.Time) {
 	defer w.mu.Unlock()
 	reachable = reachable && !w.refusing
 	for _, node := range bare {
-		if now.Sub(w.torn) > beatAtMost { // a bucket may be wiped between a lease and its record
+		if now.Sub(w.torn) > time.Second {
 			w.violateLocked(switchStands, "the record of %s has none", node)
 		}
 	}
@@ -329,33 +326,4 @@ func (w *fleet) heal() {
 		}
 	}
 	w.fault("all faults end")
-}
-
-// subscribe brings the announcements to a process, one after another, unless they are lost on the way or it is frozen.
-func (l *modelLink) subscribe(ctx context.Context, scope string) (*feed, error) {
-	inner, err := l.fakeLink.subscribe(ctx, scope)
-	if err != nil {
-		return nil, err
-	}
-	out, stopped := make(chan *nats.Msg, feedSize), make(chan struct{})
-	go func() {
-		for {
-			var msg *nats.Msg
-			select {
-			case msg = <-inner.messages:
-			case <-stopped:
-				return
-			}
-			l.fleet.mu.Lock()
-			frozen, lost := l.frozen, l.loss || l.dead
-			l.fleet.mu.Unlock()
-			if frozen != nil {
-				<-frozen
-			}
-			if !lost {
-				out <- msg
-			}
-		}
-	}()
-	return &feed{messages: out, dropped: inner.dropped, stop: func() { inner.stop(); close(stopped) }}, nil
 }

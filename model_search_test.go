@@ -43,12 +43,6 @@ const (
 
 var searchEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// happening is something that can happen; do returns false if it cannot happen now.
-type happening struct {
-	name string
-	do   func(m *moment) bool
-}
-
 // rolesOf are the roles that a node has in a state. Each state has others, so a mixture shows.
 func rolesOf(id life) []Role { return []Role{Role(fmt.Sprintf("r%d.%d", id.incarnation, id.version))} }
 
@@ -91,148 +85,6 @@ func (m *moment) ends(id life) {
 	}
 }
 
-var happenings = map[string]func(m *moment) bool{
-	"join": func(m *moment) bool {
-		if m.alive || m.lives == 2 {
-			return false
-		}
-		m.lives++
-		m.past = life{m.id.incarnation, m.bound}
-		m.alive, m.id = true, life{m.lives, 1}
-		m.ends(life{m.lives - 1, maxNumber})
-		m.write()
-		return true
-	},
-	"change": func(m *moment) bool { return m.change(kindDelta) },
-	"notice": func(m *moment) bool { return m.change(kindNotice) },
-	"beat":   (*moment).beat,
-	"crash": func(m *moment) bool {
-		was := m.alive
-		m.alive = false
-		m.ends(life{m.id.incarnation, maxNumber})
-		return was
-	},
-	"expire": func(m *moment) bool { // it crashed, or was silent for longer than its TTL
-		if !m.holds() {
-			return false
-		}
-		m.silenced = m.alive
-		m.ends(life{m.id.incarnation, m.bound})
-		m.bury(kindExpired, life{m.id.incarnation, m.bound}, 0)
-		return true
-	},
-	"expire wrongly": func(m *moment) bool { // after an outage, so it is late
-		if !m.holds() || !m.alive || m.lapses == 1 {
-			return false
-		}
-		m.lapses++
-		m.bury(kindExpired, life{m.id.incarnation, m.bound}, time.Minute)
-		return true
-	},
-	"expire the life before": func(m *moment) bool {
-		if m.past.version == 0 || m.record.kind != kindState {
-			return false
-		}
-		m.bury(kindExpired, m.past, 0)
-		return true
-	},
-	"leave": func(m *moment) bool {
-		if !m.alive {
-			return false
-		}
-		m.alive = false
-		m.ends(life{m.id.incarnation, maxNumber})
-		m.bury(kindLeft, life{m.id.incarnation, max(m.id.version, m.bound)}, 0)
-		return true
-	},
-	"purge": func(m *moment) bool {
-		if m.record.kind == 0 || m.lapses == 1 {
-			return false
-		}
-		m.lapses++
-		m.record = change{}
-		return true
-	},
-	"copy": func(m *moment) bool {
-		was := m.copied
-		copied := *m
-		m.copied = &copied
-		return was == nil
-	},
-	"restore": func(m *moment) bool {
-		if m.copied == nil || m.copied.sequence == m.sequence || m.lapses == 1 {
-			return false
-		}
-		m.lapses++
-		m.record, m.sequence = m.copied.record, m.copied.sequence
-		return true
-	},
-	"tick": func(m *moment) bool {
-		if m.ticks == 4 {
-			return false
-		}
-		if !m.silenced {
-			m.beat()
-		}
-		m.ticks++
-		m.reading = nil // no reading takes so long
-		return true
-	},
-	"get": func(m *moment) bool {
-		if m.record.kind == 0 {
-			return false
-		}
-		m.hear(reading{changes: []change{m.record}})
-		return true
-	},
-	"begin to read": func(m *moment) bool {
-		if m.reading != nil {
-			return false
-		}
-		r := m.whole()
-		m.reading = &r
-		return true
-	},
-	"have read": func(m *moment) bool {
-		if m.reading == nil {
-			return false
-		}
-		r := *m.reading
-		m.reading = nil
-		m.hear(r)
-		return true
-	},
-	"read": func(m *moment) bool {
-		m.hear(m.whole())
-		return true
-	},
-}
-
-// An announcement may come at any time, more than once, or never: it stays on its way for ever.
-func hearNumber(n int) happening {
-	return happening{fmt.Sprint("hear no. ", n+1), func(m *moment) bool {
-		if n >= len(m.said) {
-			return false
-		}
-		m.hear(reading{changes: m.said[n : n+1]})
-		return true
-	}}
-}
-
-func (m *moment) change(kind kind) bool {
-	if !m.alive || !m.holds() || m.id.version >= m.bound {
-		return false
-	}
-	was := m.id
-	m.id.version++
-	said := change{kind: kind, id: m.id}
-	if kind == kindDelta {
-		said.base, said.added, said.removed = was.version, rolesOf(m.id), rolesOf(was)
-	}
-	m.store(change{kind: kindState, id: m.id, roles: rolesOf(m.id)}, said)
-	return true
-}
-
 func (m *moment) whole() reading {
 	r := reading{whole: true, began: m.snap.serial}
 	if m.record.kind != 0 {
@@ -242,18 +94,18 @@ func (m *moment) whole() reading {
 }
 
 // hear lets the real code make of it what it does, and checks what must be so then.
-func (m *moment) hear(r reading) {
+func (m *moment) hear(r reading, verdicts ...verdict) {
 	own := uint64(0)
 	if m.snap.self == "a" {
 		own = m.lives
 	}
-	old := m.snap.named["a"]
+	old := m.snap.live("a")
 	next, fetch := m.snap.apply(news{
-		changes: r.changes, whole: r.whole, began: r.began, own: own, believe: true,
+		changes: r.changes, verdicts: verdicts, whole: r.whole, began: r.began, own: own, believe: true,
 		now: searchEpoch.Add(time.Duration(m.ticks) * time.Second), grace: searchGrace * time.Second,
 	})
 	m.snap = next
-	now := next.named["a"]
+	now := next.live("a")
 	if e := next.ends["a"]; m.newest.before(e.id) && now == nil {
 		m.newest = e.id
 	}
@@ -284,6 +136,19 @@ func (m *moment) hear(r reading) {
 	}
 }
 
+// judge brings what came of asking the node to the process that looks on.
+func (m *moment) judge(reachable bool) bool {
+	n := m.snap.live("a")
+	if n == nil || (m.snap.named["a"] == nil) != reachable {
+		return false
+	}
+	m.hear(reading{}, verdict{node: "a", incarnation: n.id.incarnation, reachable: reachable, began: m.snap.serial})
+	return true
+}
+
+// answer is a suspect's, when it is asked again.
+func (m *moment) answer() bool { return m.alive && m.judge(true) }
+
 // rest ends all faults, and demands that a whole reading, and another when the grace is over, show what is so. If a look
 // at the record alone tells the process anything, one whole reading is enough.
 func (from *moment) rest() {
@@ -294,6 +159,7 @@ func (from *moment) rest() {
 	}
 	m.silenced = false
 	m.beat()
+	m.answer()
 	if !m.alive && m.record.kind == kindState {
 		m.bury(kindExpired, life{m.record.id.incarnation, m.record.id.version + searchReach}, 0)
 	}
@@ -319,13 +185,13 @@ func (m *moment) readTwice() {
 }
 
 func (m *moment) mustBeSo() {
-	n := m.snap.named["a"]
+	n := m.snap.live("a")
 	if m.snap.self == "a" {
 		return // what it was is shown until it writes again
 	}
 	switch {
-	case m.alive && (n == nil || n.id != m.id):
-		m.fail(converges, "the node lives in %v, shown is %v", m.id, n)
+	case m.alive && (n == nil || n.id != m.id || n != m.snap.named["a"]):
+		m.fail(converges, "the node lives in %v, shown is %v, suspected %v", m.id, n, m.snap.Suspects())
 	case !m.alive && n != nil:
 		m.fail(boundedLoss, "the node is dead, shown is %v", n.id)
 	case len(m.snap.doubts) > 0:
@@ -355,9 +221,9 @@ func (m *moment) key() string {
 	if m.copied != nil {
 		fmt.Fprint(&b, "|", m.copied.record.kind, m.copied.record.id, m.copied.sequence)
 	}
-	n := m.snap.named["a"]
+	n := m.snap.live("a")
 	if n != nil {
-		fmt.Fprint(&b, "|", n.id, n.generation, m.snap.doubts["a"])
+		fmt.Fprint(&b, "|", m.snap.named["a"] == nil, n.id, n.generation, m.snap.doubts["a"])
 	}
 	fmt.Fprint(&b, "|", m.snap.ends["a"].id)
 	if m.reading != nil {
@@ -383,6 +249,7 @@ func TestModelSearch(t *testing.T) {
 		{"a store that loses and goes back", "", "join, change, crash, purge, copy, restore, beat, get, read, tick", 5, 7},
 		{"slow readings", "", "join, purge, begin to read, have read, tick", 3, 10},
 		{"wrong burials", "", "join, expire wrongly, purge, read, get, tick", 5, 7},
+		{"suspicion", "", "join, change, crash, expire wrongly, purge, suspect, answer, get, read, tick", 5, 7},
 		{"itself", "a", "join, expire, expire wrongly, purge, read, get, tick", 5, 7},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

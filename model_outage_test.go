@@ -1,0 +1,278 @@
+package rolebus
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// stop makes the server unreachable, which every client notices.
+func (w *fleet) stop() {
+	w.fault("the server stops")
+	w.fakeBucket.stop()
+	for _, p := range w.running(true) {
+		p.flap(false)
+	}
+}
+
+// restart brings the server back; the clients follow, each in its own time.
+func (w *fleet) restart() {
+	w.fault("the server is back")
+	w.fakeBucket.mu.Lock()
+	for _, p := range w.running(true) {
+		p.link.cut = true
+	}
+	w.fakeBucket.mu.Unlock()
+	w.fakeBucket.start()
+	all := w.running(true)
+	w.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, p := range all {
+		w.sleep(w.between(0, 1500*time.Millisecond))
+		p.disturb("reconnects")
+		p.link.setCut(false)
+		p.flap(true)
+	}
+	w.fault("all are back")
+}
+
+func outages(w *fleet) {
+	all := w.staff(3)
+	for range 1 + w.rng.IntN(3) {
+		if w.rng.IntN(3) == 0 && len(w.running(false)) > 1 {
+			w.somebody().crash()
+		}
+		w.stop()
+		w.someChange()
+		until := anyOf(w.rng, w.switchOf("a"), w.switchOf("b"), w.between(0, 3*modelTTL))
+		w.sleep(max(0, until+w.between(-time.Second, time.Second)))
+		w.restart()
+		w.sleep(w.between(0, 2*modelGrace))
+	}
+	_ = all
+}
+
+func refusedWrites(w *fleet) {
+	all := w.staff(2)
+	a, b := all[0], all[1]
+	if w.rng.IntN(2) == 0 {
+		a, b = b, a
+	}
+	for _, p := range w.running(true) {
+		if p.opts.observer {
+			p.crash() // it asks too seldom to notice this
+		}
+	}
+	refuse := func(on bool) {
+		w.mu.Lock()
+		w.refusing = on
+		w.mu.Unlock()
+	}
+	w.fault("writes are refused")
+	refuse(true)
+	// b gets through again before the switch of a fires, or long after; a after it fired.
+	if until := w.switchOf(a.NodeName()); w.variant(2) == 0 {
+		w.sleep(until - w.between(500*time.Millisecond, 3*time.Second))
+		w.fault("writes are taken again, not those of %s", a.label())
+		a.link.setCut(true)
+		refuse(false)
+		w.sleep(w.switchOf(a.NodeName()) + w.between(time.Millisecond, 2*time.Second))
+		a.link.setCut(false)
+	} else {
+		w.sleep(until + w.between(0, modelTTL))
+		refuse(false)
+	}
+	w.fault("writes are taken again")
+	w.sleep(w.between(0, modelGrace))
+}
+
+// unequalOutage takes one process away first, just before it would beat, and then the others, just after they have.
+func unequalOutage(w *fleet) {
+	all := w.staff(2)
+	a, b := all[0], all[1]
+	for _, p := range w.running(true) {
+		if p.opts.observer {
+			p.crash() // it asks too seldom to notice this
+		}
+	}
+	w.until(func() bool { return w.switchOf("a") < 7100*time.Millisecond })
+	w.fault("the server takes nothing of %s", a.label())
+	a.link.setCut(true)
+	w.sleep(w.between(500*time.Millisecond, time.Second))
+	w.until(func() bool { return w.switchOf("b") > 9900*time.Millisecond })
+	w.fault("nor of %s", b.label())
+	b.link.cutWrites(true)
+	w.sleep(w.switchOf("a") + w.between(0, modelTTL))
+	w.fault("it takes all again")
+	a.link.setCut(false)
+	b.link.cutWrites(false)
+	w.sleep(w.between(0, modelGrace))
+}
+
+func noLeader(w *fleet) {
+	w.sync = time.Minute
+	for _, node := range []string{"a", "b", "c"} {
+		w.start(node, WithRoles("x"))
+		w.sleep(w.between(0, modelTTL/3))
+	}
+	o := w.start("o", WithObserver(), WithTTL(time.Minute)) // asks seldom
+	w.grace = o.opts.grace()
+	for round := range 2 {
+		w.sleep(w.grace + o.opts.ttl/3 + w.between(0, modelTTL/3))
+		w.fault("the leader dies")
+		w.fakeBucket.mu.Lock()
+		w.headless = true
+		w.fakeBucket.mu.Unlock()
+		// A new one comes when some switches are overdue, and others fall due.
+		first, second := anyOf(w.rng, "a", "b"), "c"
+		early, late := w.switchOf(first), w.switchOf(second)
+		if early > late {
+			early, late = late, early
+		}
+		until := early + w.between(1100*time.Millisecond, 3*time.Second)
+		if w.rng.IntN(2) == 0 && late > early+1200*time.Millisecond {
+			until = late - time.Millisecond
+		}
+		w.sleep(until)
+		if round > 0 && w.dueSoon() {
+			w.gulls() // that what is in time follows on what is late is taken note of once in ten graces
+		}
+		w.fakeBucket.start()
+		w.fault("there is a new leader")
+		w.sleep(w.between(modelGrace, 2*modelGrace))
+	}
+}
+
+// dueSoon says whether the switch of somebody who lives fires now, and not late enough to tell.
+func (w *fleet) dueSoon() bool {
+	return slices.ContainsFunc(w.running(false), func(p *process) bool {
+		due := w.switchOf(p.NodeName())
+		return due > -maxLate-time.Millisecond && due < 2*time.Second
+	})
+}
+
+// gulls lets observers report others lost for a moment.
+func (w *fleet) gulls() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.processes {
+		if p.opts.observer {
+			p.gullible = time.Now().Add(2 * time.Second)
+		}
+	}
+}
+
+// nothingStored is a stream that has no leader, or one that stores nothing, until a lease has just run out: its switch
+// fires in time.
+func nothingStored(w *fleet) {
+	w.sync = time.Minute
+	w.staff(3)
+	for range 2 {
+		w.sleep(2*w.grace + modelTTL/3 + w.between(0, modelTTL/3))
+		w.fault("nothing is stored any more")
+		w.fakeBucket.mu.Lock()
+		if w.variant(2) == 0 {
+			w.stuck = true
+		} else {
+			w.headless = true
+		}
+		w.fakeBucket.mu.Unlock()
+		w.sleep(min(w.switchOf("a"), w.switchOf("b"), w.switchOf("c")) + w.between(time.Millisecond, maxLate-10*time.Millisecond))
+		w.fault("all is stored again")
+		w.fakeBucket.start()
+		w.sleep(w.between(0, modelTTL))
+	}
+}
+
+// nobodyCanWrite is a bucket that can be read and not written for longer than a doubt lasts. All know of it.
+func (w *fleet) nobodyCanWrite() {
+	w.fault("nobody can write")
+	w.fakeBucket.mu.Lock()
+	w.headless = true
+	w.fakeBucket.mu.Unlock()
+	for _, p := range w.running(true) {
+		p.flap(false)
+		p.flap(true)
+	}
+	w.sleep(w.between(0, 2*modelGrace))
+	w.fakeBucket.start()
+	w.fault("there is a leader again")
+}
+
+func allFrozen(w *fleet) {
+	all := w.staff(3)
+	for _, p := range w.running(true) {
+		if p.opts.observer {
+			p.crash()
+		}
+	}
+	w.fault("everybody is frozen")
+	for _, p := range all {
+		p.link.freeze()
+	}
+	w.sleep(w.between(modelTTL, 2*modelTTL))
+	w.fault("everybody runs again")
+	for _, p := range all {
+		p.link.thaw()
+	}
+	w.sleep(w.between(0, modelGrace))
+}
+
+func oneAway(w *fleet) {
+	w.staff(3)
+	for range 1 + w.rng.IntN(3) {
+		w.someChange()
+		p := w.somebody()
+		d := w.between(0, modelTTL/3)
+		if w.rng.IntN(2) == 0 {
+			d = w.between(modelTTL, 2*modelTTL)
+			p.excuse(d + 2*time.Second)
+		}
+		noticed := w.rng.IntN(2) == 0
+		if frozen := w.rng.IntN(2) == 0; frozen {
+			p.disturb("is frozen")
+			p.link.freeze()
+			w.sleep(d)
+			p.link.thaw()
+			p.disturb("runs again")
+		} else {
+			p.disturb("is cut off")
+			p.link.setCut(true)
+			if noticed {
+				p.flap(false)
+			}
+			p.want(w.someRoles()...)
+			w.sleep(d)
+			p.disturb("is back")
+			p.link.setCut(false)
+			if noticed {
+				p.flap(true)
+			}
+		}
+		w.fault("")
+		w.sleep(w.between(beatAtMost, modelGrace))
+	}
+}
+
+// mutedReconnects is a process that can read and not write: it reconnects, and has missed something.
+func mutedReconnects(w *fleet) {
+	all := w.staff(2)
+	p, q := all[0], all[1]
+	q.excuse(time.Hour)
+	w.fault("%s cannot write", q.label())
+	q.link.cutWrites(true)
+	w.sleep(w.between(modelTTL, 2*modelTTL))
+	q.flap(false)
+	w.setLoss(q, true)
+	p.want("missed")
+	w.sleep(w.between(10*time.Millisecond, time.Second))
+	w.setLoss(q, false)
+	q.disturb("reconnects")
+	q.flap(true)
+	w.expect(expectation{invariant: missedIsFound, of: q, unmet: func() string {
+		if len(q.Roles("a")) != 1 || q.Roles("a")[0] != "missed" {
+			return fmt.Sprintf("%s shows a as %v", q.label(), q.Roles("a"))
+		}
+		return ""
+	}}, time.Second)
+	w.sleep(2 * time.Second)
+}
