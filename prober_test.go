@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -282,6 +283,116 @@ func TestASuspectThatChangesIsBack(t *testing.T) {
 		require.NoError(t, fleet[1].AddRoles(t.Context(), "y"))
 		synctest.Wait()
 		require.True(t, listedBy(fleet[0], "n01"))
+	})
+}
+
+func TestAHintIsCheckedAndNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 4)
+		settle()
+		logs := watchLog(t.Context(), fleet[0].Scope)
+		logs.take()
+		incarnation := fleet[3].Snapshot().named["n03"].id.incarnation
+		require.NoError(t, fleet[1].peers.hint("default", hint{node: "n03", server: "S1"}))
+		require.NoError(t, fleet[1].peers.hint("default", hint{node: "n02", server: "S1", incarnation: incarnation}))
+		n.died(hint{node: "n01", server: "S1", closed: true})
+		time.Sleep(5 * time.Second)
+		require.Empty(t, logs.take(), "they answer")
+	})
+}
+
+func TestWhoIsAwayForAMomentIsNotHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 4)
+		settle()
+		logs := watchLog(t.Context(), fleet[0].Scope)
+		logs.take()
+		for range 40 { // at any moment of a round
+			fleet[2].set(func(p *fakePeers) { p.at = "" })
+			time.Sleep(absentAgain - time.Millisecond)
+			fleet[2].set(func(p *fakePeers) { p.at = "S1" })
+			time.Sleep(time.Second - 61*time.Millisecond)
+		}
+		require.Empty(t, logs.take())
+	})
+}
+
+// A new life may be a program in another language, which answers nobody.
+func TestANewLifeThatNeverAnsweredIsNotSuspected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		settle()
+		fleet[1].crash()
+		f.bus(t, "n01", WithRoles("new"))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{"n01"}, names(fleet[0].Nodes("new")))
+		require.Empty(t, fleet[0].Snapshot().Suspects())
+	})
+}
+
+// A verdict takes its time. Who says something meanwhile is there.
+func TestWhoIsHeardOfWhileItIsAskedIsNotHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 2)
+		settle()
+		logs := watchLog(t.Context(), fleet[0].Scope)
+		logs.take()
+		before := n.asked("n01")
+		fleet[1].set(func(p *fakePeers) { p.hung = true })
+		for end := time.Now().Add(5 * time.Second); n.asked("n01") < before+silentTries; {
+			require.True(t, time.Now().Before(end), "it is asked")
+			time.Sleep(10 * time.Millisecond)
+		}
+		// The last question will not be answered any more.
+		fleet[1].set(func(p *fakePeers) { p.hung = false })
+		require.NoError(t, fleet[1].AddRoles(t.Context(), "y"))
+		time.Sleep(5 * time.Second)
+		require.Equal(t, []string{"RoleAdded n01 y"}, logs.take())
+	})
+}
+
+// slowLink is a way to the bucket on which an announcement that cannot be read keeps the scope's loop busy.
+type slowLink struct {
+	*fakeLink
+	busy chan struct{}
+}
+
+func (l *slowLink) decode(msg *nats.Msg) (change, error) {
+	if len(msg.Data) > 0 {
+		<-l.busy
+	}
+	return l.fakeLink.decode(msg)
+}
+
+func TestAGoodbyeComesBeforeAVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		o, err := newOptions([]Option{WithNode("o"), WithObserver()})
+		require.NoError(t, err)
+		link := &slowLink{f.link(), make(chan struct{})}
+		b := newBus(o, newNoise(o.log), link)
+		require.NoError(t, b.open(t.Context(), false))
+		defer func() { _ = b.Close() }()
+		logs := watchLog(t.Context(), b.Scope)
+		m := b.member.Load()
+		for range 10 { // which of two that wait is taken first is left to chance
+			leaver := f.bus(t, "n", WithRoles("x"))
+			synctest.Wait()
+			logs.take()
+			snap := b.Snapshot()
+			m.feed.messages <- garbage()
+			synctest.Wait()
+			require.NoError(t, leaver.Close())
+			go m.judge(t.Context(), verdict{node: "n", incarnation: snap.named["n"].id.incarnation, began: snap.serial})
+			synctest.Wait()
+			link.busy <- struct{}{}
+			require.Equal(t, []string{"RoleRemoved n x left", "NodeLeft n left"}, logs.take())
+		}
 	})
 }
 

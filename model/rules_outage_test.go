@@ -1,0 +1,57 @@
+package model_test
+
+// outageRules are about when a process believes the bus.
+var outageRules = []rule{
+	{
+		name:  "expired is not believed while heartbeats fail",
+		says:  "While my own heartbeats do not succeed I believe no tombstone of kind expired",
+		why:   "an outage that begins elsewhere reports others lost, though all are cut off",
+		edits: []edit{{"trust.go", "return !t.failing && !t.late(now) &&", "return !t.late(now) &&"}},
+	},
+	{
+		name:  "nor when the last success is long ago",
+		says:  "While my own heartbeats do not succeed I believe no tombstone of kind expired",
+		why:   "a machine that was asleep wakes up and believes that all others died",
+		edits: []edit{{"trust.go", "return !t.failing && !t.late(now) &&", "return !t.failing &&"}},
+	},
+	{
+		name:  "nor for one grace period after they succeed again",
+		says:  "and for one grace period after they succeed again",
+		why:   "who reconnects first sees the switches of the others fire",
+		edits: []edit{{"trust.go", "regained = t.failing || t.late(now)\n	if regained {", "regained = t.failing || t.late(now)\n	if false {"}},
+	},
+	{
+		name:  "a late switch is doubted",
+		says:  "a live node whose heartbeat could not get through was buried by the new leader: hence section 6",
+		why:   "who only reads does not notice that there was no leader; the new one fires what fell due",
+		edits: []edit{{"cache.go", "(!d.believe || c.late > maxLate)", "!d.believe"}},
+	},
+	{
+		name:  "a late switch shakes the trust in those in time",
+		says:  "a live node whose heartbeat could not get through was buried by the new leader: hence section 6",
+		why:   "right after the late ones come some in time, just as wrong",
+		edits: []edit{{"member.go", "if snap.outage(n.changes) {", "if false {"}},
+	},
+	{
+		name:  "who was buried and never late trusts nobody",
+		says:  "The same if I was buried myself although I was never late",
+		why:   "a server whose clock is wrong buries one after another, and all believe it",
+		edits: []edit{{"heartbeat.go", "				k.trust.shake(now) // buried, but never late", "				_ = now"}},
+	},
+	{
+		name: "silence shakes the trust",
+		says: "An observer, who has no heartbeat, goes by its connection and its syncs",
+		why:  "a leader that stores nothing for a while, and then fires the switches of all whom it did not hear",
+		edits: []edit{
+			{"contact.go", "		k.trust.silence(now, now.Add(-quiet))", "		_ = now"},
+		},
+	},
+	{
+		name: "an observer asks the leader",
+		says: "An observer, who has no heartbeat, goes by its connection and its syncs",
+		why:  "there is no leader for a while, and the next one fires the switches of all who had none to write to",
+		edits: []edit{
+			{"contact.go", "quiet, err := k.store.quiet(bounded)", "quiet, err := time.Duration(0), bounded.Err()"},
+		},
+	},
+}

@@ -1,0 +1,135 @@
+package model_test
+
+// snapshotRules are about what becomes of news, and about what was missed.
+var snapshotRules = []rule{
+	{
+		name: "order by life, not by revision",
+		says: "A node alone writes its own facts, so its own order decides",
+		why:  "a bucket that went back gives a revision to another state: an older state is shown after a newer one, or the newer one is never shown",
+		edits: []edit{
+			{"cache.go", "if known != nil && c.id.before(known.id) {", "if known != nil && c.generation < known.generation {"},
+		},
+	},
+	{
+		name: "a tombstone beats only what it names",
+		says: "a tombstone beats the state whose version it names",
+		why:  "the switch of an earlier life buries a later one, which lives",
+		edits: []edit{{"cache.go", `	case known != nil && c.id.before(known.id):
+		d.contradict(known, c)
+	case known != nil && c.kind == kindExpired`, `	case known != nil && c.kind == kindExpired`}},
+	},
+	{
+		name:  "ends are remembered",
+		says:  "everything else is ignored",
+		why:   "an announcement that comes late raises the dead",
+		edits: []edit{{"cache.go", "if known != nil && known.id == c.id || !d.end(c.node).id.before(c.id) {", "if known != nil && known.id == c.id {"}},
+	},
+	{
+		name:  "a delta needs its base",
+		says:  "A delta that follows directly on the known version",
+		why:   "a lost delta leaves roles that the node never had together",
+		edits: []edit{{"cache.go", "case c.kind == kindDelta && known != nil && known.id == life{c.id.incarnation, c.base}:", "case c.kind == kindDelta && known != nil:"}},
+	},
+	{
+		name:  "a gap is fetched",
+		says:  "otherwise the record is fetched",
+		why:   "what was heard in part is not seen until a sync happens to read it",
+		edits: []edit{{"cache.go", "		if d.fetch[c.node].before(c.id) {", "		if false {"}},
+	},
+	{
+		name:  "a contradiction casts doubt",
+		says:  "What the bucket does not say is not a fact either",
+		why:   "a dead node whose record names an earlier life is listed until whole readings have found that out, twice",
+		edits: []edit{{"cache.go", "if c.generation > known.generation {", "if false {"}},
+	},
+	{
+		name:  "a doubt lasts the grace",
+		says:  "the node stays listed for one TTL and one heartbeat more, for its owner to write it again",
+		why:   "a live node is dropped before it can write again",
+		edits: []edit{{"cache.go", "until: d.now.Add(d.grace)}", "until: d.now}"}},
+	},
+	{
+		name: "a doubt begins anew with a sign of life",
+		says: "the node stays listed for one TTL and one heartbeat more, for its owner to write it again",
+		why:  "who wrote again, unheard, and is buried wrongly once more has no time left to write",
+		edits: []edit{
+			{"cache.go", "ok && !found.id.before(c.id) {", "ok {"},
+		},
+	},
+	{
+		name: "what a whole reading lacks is doubted",
+		says: "a record that is missing without a tombstone is doubted",
+		why:  "who died when the bucket was wiped, its switch with it, is listed for ever",
+		edits: []edit{{"cache.go", `		case !ok:
+			d.cast(n, change{})`, `		case !ok:`}},
+	},
+	{
+		name:  "a doubt runs out",
+		says:  "and only then is it dropped as expired",
+		why:   "the same",
+		edits: []edit{{"cache.go", "case d.believe && !d.now.Before(found.until):", "case false:"}},
+	},
+	{
+		name:  "a doubt does not run out while the bus is not believed",
+		says:  "those nodes stay listed until they return or the grace ends",
+		why:   "nobody can write again while there is no leader: all are dropped who live",
+		edits: []edit{{"cache.go", "case d.believe && !d.now.Before(found.until):", "case !d.now.Before(found.until):"}},
+	},
+	{
+		name:  "a reading casts no doubt on what was heard since it began",
+		says:  "a record that is missing without a tombstone is doubted",
+		why:   "a doubt begins before the bucket lacks anything, and has run out when it does",
+		edits: []edit{{"cache.go", "|| n.heard > d.began ||", "||"}},
+	},
+	{
+		name:  "a process believes nobody about itself",
+		says:  "A node alone writes its own facts",
+		why:   "a tombstone takes a process out of its own snapshot",
+		edits: []edit{{"cache.go", "	case c.node == d.old.self && c.id.incarnation <= d.own:\n		return // about this very process, which knows better\n", ""}},
+	},
+	{
+		name: "a process does not doubt itself",
+		says: "A node alone writes its own facts",
+		why:  "the same, slower",
+		edits: []edit{
+			{"cache.go", "	if known.name == d.old.self {\n		return\n	}\n", ""},
+			{"cache.go", "n.heard > d.began || n.name == d.old.self {", "n.heard > d.began {"},
+		},
+	},
+	{
+		name:  "each sync asks for the newest",
+		says:  "every sync interval: one direct get of the scope's newest record says whether anything is missing",
+		why:   "the last announcement, lost, is missed for four syncs",
+		edits: []edit{{"catchup.go", "k.ask(asked{check: true, newer:", "k.ask(asked{check: false, newer:"}},
+	},
+	{
+		name:  "every fourth sync reads what is newer",
+		says:  "only then is anything read, from the known generation on",
+		why:   "a lost announcement that another one hides is missed until the whole scope is read",
+		edits: []edit{{"catchup.go", "newer: round%newerEvery == 0,", "newer: false,"}},
+	},
+	{
+		name:  "every sixteenth sync reads the whole scope",
+		says:  "At times the whole scope is compared, so that a wiped bucket is noticed",
+		why:   "a record that is purged is never missed",
+		edits: []edit{{"catchup.go", "whole: round%wholeEvery == 0})", "whole: false})"}},
+	},
+	{
+		name:  "after a reconnect the whole scope is read",
+		says:  "At times (and after each reconnect) the whole scope is compared",
+		why:   "what was announced meanwhile waits for a sync",
+		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)", "	if m.keeper != nil {\n		poke(m.keeper.nudge)"}},
+	},
+	{
+		name:  "a bucket that went back is read whole",
+		says:  "so that a wiped bucket is noticed",
+		why:   "what is written in a bucket made anew is not found: it is older than the cursor",
+		edits: []edit{{"catchup.go", "case whole, newest < k.cursor, newest < heard:", "case whole:"}},
+	},
+	{
+		name:  "only a node's own lease buries it",
+		says:  "A change that came out of a schedule counts only if it is a tombstone from that node's own lease",
+		why:   "anybody's schedule takes anybody out",
+		edits: []edit{{"change.go", `if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {`, "if true {"}},
+	},
+}
