@@ -388,7 +388,10 @@ func TestAGoodbyeComesBeforeAVerdict(t *testing.T) {
 			m.feed.messages <- garbage()
 			synctest.Wait()
 			require.NoError(t, leaver.Close())
+			m.feed.messages <- garbage() // so that the watcher sees what comes before it
 			go m.judge(t.Context(), verdict{node: "n", incarnation: snap.named["n"].id.incarnation, began: snap.serial})
+			synctest.Wait()
+			link.busy <- struct{}{}
 			synctest.Wait()
 			link.busy <- struct{}{}
 			require.Equal(t, []string{"RoleRemoved n x left", "NodeLeft n left"}, logs.take())

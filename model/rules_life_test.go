@@ -3,9 +3,10 @@ package model_test
 // lifeRules are about a node and its own record.
 var lifeRules = []rule{
 	{
-		name: "lease before record",
-		says: "Lease before record, so that no record ever stands without a switch",
-		why:  "a process that dies between the two leaves a record that nothing ever buries",
+		name:  "lease before record",
+		says:  "Lease before record, so that no record ever stands without a switch",
+		why:   "a process that dies between the two leaves a record that nothing ever buries",
+		found: "TestModelFleet/death_between_two_requests",
 		edits: []edit{{"heartbeat.go", `	if err := k.arm(ctx, replaces); err != nil {
 		return err
 	}
@@ -27,18 +28,20 @@ var lifeRules = []rule{
 `}},
 	},
 	{
-		name: "a record is compared and set",
-		says: "one writer per scope brings the record there with a compare-and-set",
-		why:  "an older life writes over a newer one",
+		name:  "a record is compared and set",
+		says:  "one writer per scope brings the record there with a compare-and-set",
+		why:   "an older life writes over a newer one",
+		found: "TestModelFleet/a_restart_under_the_same_name",
 		edits: []edit{{"heartbeat.go", "	return k.store.put(ctx, k.scope, c, replaces)", `	if _, now, err := k.store.get(ctx, k.scope, k.node); err == nil {
 		replaces = now
 	}
 	return k.store.put(ctx, k.scope, c, replaces)`}},
 	},
 	{
-		name: "a heartbeat is conditional",
-		says: "A refusal tells the node at once that its record was buried, taken over or wiped",
-		why:  "a wiped record is missed only when somebody reads",
+		name:  "a heartbeat is conditional",
+		says:  "A refusal tells the node at once that its record was buried, taken over or wiped",
+		why:   "a wiped record is missed only when somebody reads",
+		found: "TestModelFleet/the_bucket_is_wiped",
 		edits: []edit{{"heartbeat.go", "	if err := k.store.arm(ctx, k.scope, c, record); err != nil {", `	if _, found, err := k.store.get(ctx, k.scope, k.node); err == nil {
 		record = found
 	}
@@ -48,66 +51,77 @@ var lifeRules = []rule{
 		name:  "a rewrite is above every bound",
 		says:  "Leases, and so the tombstones that come of them, carry the incarnation and version that they bury",
 		why:   "who heard the tombstone takes the new record for part of what it buried",
+		found: "TestModelFleet/(the_bucket_is_wiped|the_store_goes_back|the_server_buries|an_outage_of)",
 		edits: []edit{{"heartbeat.go", "max(k.id.version, k.bound, k.tried) + 1", "max(k.id.version, k.tried) + 1"}},
 	},
 	{
 		name:  "a lease names the versions to come",
 		says:  "Leases, and so the tombstones that come of them, carry the incarnation and version that they bury",
 		why:   "a crash right after a change leaves a tombstone that buries too little",
+		found: "TestModelFleet/changes_and_crashes",
 		edits: []edit{{"heartbeat.go", "id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}", "id: k.id, due: now.Add(k.ttl)}"}},
 	},
 	{
 		name:  "no change beyond what the lease buries",
 		says:  "Leases, and so the tombstones that come of them, carry the incarnation and version that they bury",
 		why:   "the same, after a thousand changes between two heartbeats",
+		found: "TestModelFleet/a_burst_of_changes",
 		edits: []edit{{"heartbeat.go", "		if c.id.version > k.bound {", "		if false {"}},
 	},
 	{
 		name:  "an incarnation above the found one",
 		says:  "one more than the record found",
 		why:   "a machine whose clock is behind, or a restart within a millisecond: two lives with one number",
+		found: "TestModelFleet/(a_clock_that_was|a_restart_under)",
 		edits: []edit{{"heartbeat.go", "max(first, found.id.incarnation+1, last+1)", "max(first, last+1)"}},
 	},
 	{
 		name:  "an incarnation at least the wall clock",
 		says:  "at least the wall clock in milliseconds",
 		why:   "when the bucket has forgotten a node that others remember, its new life counts as an old one",
+		found: "TestModelFleet/a_clock_that_was_ahead",
 		edits: []edit{{"heartbeat.go", "id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))", "_ = time.Now"}},
 	},
 	{
 		name:  "the superseded stops",
 		says:  "the older, if it still runs, finds out by its refused heartbeat, stops",
 		why:   "two lives write over each other for ever",
+		found: "TestModelFleet/a_restart_under_the_same_name",
 		edits: []edit{{"heartbeat.go", "	if found.id.incarnation > k.id.incarnation {", "	if false {"}},
 	},
 	{
 		name:  "after a failure the record is looked at",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "a bucket that went back gave the record's generation to its tombstone: heartbeats pass, the record is gone",
+		found: "TestModelFleet/a_generation_is_given_twice",
 		edits: []edit{{"heartbeat.go", "		suspicious = err != nil // who knows what was stored", "		suspicious = false"}},
 	},
 	{
 		name:  "after a reconnect the record is looked at",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "the same, when the outage was too short for a heartbeat to fail",
+		found: "TestModelFleet/a_generation_is_given_twice",
 		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)\n	} else {", "	m.catcher.ask(asked{whole: true})\n	if m.keeper == nil {"}},
 	},
 	{
 		name:  "news about itself make a node look",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "a tombstone that others heard, and that the bucket forgot, stands in their way for ever",
+		found: "TestModelFleet/the_store_goes_back_and_forgets_what_it_announced",
 		edits: []edit{{"member.go", "m.disputed(n, next) {\n		poke(m.keeper.nudge)\n", "m.disputed(n, next) {\n"}},
 	},
 	{
 		name:  "what a tombstone said is remembered",
 		says:  "a tombstone beats the state whose version it names",
 		why:   "the same: the record looks as it should",
+		found: "TestModelFleet/the_store_goes_back_and_forgets_what_it_announced",
 		edits: []edit{{"heartbeat.go", "	if told := k.told.Load(); told >= k.id.version {", "	if told := k.told.Load(); false {"}},
 	},
 	{
-		name: "a record is written again though it is one's own",
-		says: "the truth lives in the processes: every node notices and says again what is so",
-		why:  "a leader that died took the announcement with it: the change is seen when somebody reads",
+		name:  "a record is written again though it is one's own",
+		says:  "the truth lives in the processes: every node notices and says again what is so",
+		why:   "a leader that died took the announcement with it: the change is seen when somebody reads",
+		found: "TestModelFleet/an_acknowledgement_and_an_announcement_are_lost",
 		edits: []edit{{"heartbeat.go", "	// Also if the record is this life's own:", `	if found.kind == kindState && found.id == (life{k.id.incarnation, k.id.version + 1}) {
 		k.id, k.generation, k.roles, k.tried = found.id, generation, found.roles, found.id.version
 		if roles, rev, _ := k.want.current(); len(missing(roles, k.roles))+len(missing(k.roles, roles)) == 0 {
@@ -118,9 +132,10 @@ var lifeRules = []rule{
 	// Also if the record is this life's own:`}},
 	},
 	{
-		name: "a goodbye is compared and set",
-		says: "two lives never fight",
-		why:  "the goodbye of an older life goes over the record of a newer one",
+		name:  "a goodbye is compared and set",
+		says:  "two lives never fight",
+		why:   "the goodbye of an older life goes over the record of a newer one",
+		found: "TestModelFleet/a_restart_under_the_same_name",
 		edits: []edit{{"heartbeat.go", "		err := k.store.bury(ctx, k.scope, c, generation)", `		if _, now, err := k.store.get(ctx, k.scope, k.node); err == nil {
 			generation = now
 		}
@@ -130,20 +145,23 @@ var lifeRules = []rule{
 		name:  "a takeover arms the lease once more",
 		says:  "the new incarnation takes the record over by compare-and-set",
 		why:   "a heartbeat of the older life got in between; the newer one dies, and its switch names the older",
+		found: "TestModelFleet/a_heartbeat_of_the_life_before_comes_in_between",
 		edits: []edit{{"heartbeat.go", "	if found.kind == kindState {\n		// The life before", "	if false {\n		// The life before"}},
 	},
 	{
-		name: "a version once sent is never used again",
-		says: "A node alone writes its own facts, so its own order decides",
-		why:  "a change that others heard, and that the store forgot unacknowledged, and the next one are two states under one version",
+		name:  "a version once sent is never used again",
+		says:  "A node alone writes its own facts, so its own order decides",
+		why:   "a change that others heard, and that the store forgot unacknowledged, and the next one are two states under one version",
+		found: "TestModelFleet/a_change_is_announced_and_forgotten",
 		edits: []edit{
 			{"heartbeat.go", "max(k.id.version, k.tried) + 1}, base", "k.id.version + 1}, base"},
 		},
 	},
 	{
-		name: "who took the record away may have taken the lease",
-		says: "Lease before record, so that no record ever stands without a switch",
-		why:  "a bucket that is wiped between a lease and its record leaves the record without a switch",
+		name:  "who took the record away may have taken the lease",
+		says:  "Lease before record, so that no record ever stands without a switch",
+		why:   "a bucket that is wiped between a lease and its record leaves the record without a switch",
+		found: "TestModelFleet/a_record_is_wiped_twice",
 		edits: []edit{
 			{"heartbeat.go", `	if generation == 0 {
 		// Whatever`, `	if false {
@@ -151,18 +169,20 @@ var lifeRules = []rule{
 		},
 	},
 	{
-		name: "one process is one life in every scope",
-		says: "two lives never fight",
-		why:  "two processes of one name, one newer in this scope and one in that, supersede each other: both stop",
+		name:  "one process is one life in every scope",
+		says:  "two lives never fight",
+		why:   "two processes of one name, one newer in this scope and one in that, supersede each other: both stop",
+		found: "TestModelFleet/two_processes_join_in_another_order",
 		edits: []edit{
 			{"heartbeat.go", "max(first, found.id.incarnation+1, last+1)", "max(found.id.incarnation+1, last+1)"},
 			{"heartbeat.go", "	case first == 0:", "	default:"},
 		},
 	},
 	{
-		name: "who finds a newer life in another scope stops",
-		says: "two lives never fight",
-		why:  "the same",
+		name:  "who finds a newer life in another scope stops",
+		says:  "two lives never fight",
+		why:   "the same",
+		found: "TestModelFleet/two_processes_join_in_another_order",
 		edits: []edit{
 			{"heartbeat.go", "case live && first > 0 && found.id.incarnation > k.lives.newest.Load():", "case false:"},
 		},

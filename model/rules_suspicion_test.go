@@ -3,25 +3,28 @@ package model_test
 // suspicionRules are about who cannot be reached.
 var suspicionRules = []rule{
 	{
-		name: "a hint is checked",
-		says: "A hint is never believed, only checked; nobody can evict anybody by it",
-		why:  "one message hides anybody",
+		name:  "a hint is checked",
+		says:  "A hint is never believed, only checked; nobody can evict anybody by it",
+		why:   "one message hides anybody",
+		found: "TestAHintIsCheckedAndNotBelieved",
 		edits: []edit{
 			{"prober.go", "	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) || !p.vouched(ctx, h.server) {", "	} else if false {"},
 		},
 	},
 	{
-		name: "a server's word is checked",
-		says: "A hint is never believed, only checked; nobody can evict anybody by it",
-		why:  "who connects anew is hidden",
+		name:  "a server's word is checked",
+		says:  "A hint is never believed, only checked; nobody can evict anybody by it",
+		why:   "who connects anew is hidden",
+		found: "TestAHintIsCheckedAndNotBelieved",
 		edits: []edit{
 			{"prober.go", "		if !p.closed(ctx, n, h.rtt) {", "		if false {"},
 		},
 	},
 	{
-		name: "nobody is gone who was never there",
-		says: "No responders twice (its connection is gone), or three unanswered probes (it hangs): a hint",
-		why:  "who listens to nobody, a program in another language, is hidden",
+		name:  "nobody is gone who was never there",
+		says:  "No responders twice (its connection is gone), or three unanswered probes (it hangs): a hint",
+		why:   "who listens to nobody, a program in another language, is hidden",
+		found: "TestANewLifeThatNeverAnsweredIsNotSuspected",
 		edits: []edit{
 			{"prober.go", `		case p.seen[n.name].incarnation != n.id.incarnation:
 			return unknown
@@ -29,17 +32,19 @@ var suspicionRules = []rule{
 		},
 	},
 	{
-		name: "once is not enough",
-		says: "No responders twice (its connection is gone)",
-		why:  "who connects anew is hidden",
+		name:  "once is not enough",
+		says:  "No responders twice (its connection is gone)",
+		why:   "who connects anew is hidden",
+		found: "TestWhoIsAwayForAMomentIsNotHidden",
 		edits: []edit{
 			{"prober.go", "	absentTries   = 2 ", "	absentTries   = 1 "},
 		},
 	},
 	{
-		name: "the server that it was on must work",
-		says: "a server that stops or restarts makes nobody suspect anybody",
-		why:  "a server that dies takes all its clients out",
+		name:  "the server that it was on must work",
+		says:  "a server that stops or restarts makes nobody suspect anybody",
+		why:   "a server that dies takes all its clients out",
+		found: "TestAServerThatDiesMakesNobodySuspectItsClients",
 		edits: []edit{
 			{"prober.go", `	if server == "" {
 		return false
@@ -51,43 +56,48 @@ var suspicionRules = []rule{
 		},
 	},
 	{
-		name: "who may be cut off suspects nobody",
-		says: "A member whose own heartbeats are late suspects nobody",
-		why:  "who comes back hides whom it did not find at once",
+		name:  "who may be cut off suspects nobody",
+		says:  "A member whose own heartbeats are late suspects nobody",
+		why:   "who comes back hides whom it did not find at once",
+		found: "TestWhoIsCutOffSuspectsNobody",
 		edits: []edit{
 			{"prober.go", "	return p.refused || !p.trust.believes(time.Now())", "	return p.refused"},
 			{"cache.go", "!hidden && d.believe && known", "!hidden && known"},
 		},
 	},
 	{
-		name: "who was heard of since it was asked is not hidden",
-		says: "The node is back when it answers or changes",
-		why:  "a verdict that took its time hides a node that has just said something",
+		name:  "who was heard of since it was asked is not hidden",
+		says:  "The node is back when it answers or changes",
+		why:   "a verdict that took its time hides a node that has just said something",
+		found: "TestWhoIsHeardOfWhileItIsAskedIsNotHidden",
 		edits: []edit{
 			{"cache.go", "known.heard <= v.began && ", ""},
 		},
 	},
 	{
-		name: "not more than half at once",
-		says: "The lease is the verdict; suspicion is local and reversible",
-		why:  "who is cut off in a way that it does not notice hides everybody",
+		name:  "not more than half at once",
+		says:  "The lease is the verdict; suspicion is local and reversible",
+		why:   "who is cut off in a way that it does not notice hides everybody",
+		found: "TestAMassOfHintsEmptiesNoSnapshot",
 		edits: []edit{
 			{"cache.go", "	return sudden < (others+sudden+1)/2", "	return sudden+others >= 0"},
 		},
 	},
 	{
-		name: "suspects are asked again",
-		says: "The node is back when it answers or changes",
-		why:  "who was hidden stays hidden",
+		name:  "suspects are asked again",
+		says:  "The node is back when it answers or changes",
+		why:   "who was hidden stays hidden",
+		found: "TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack",
 		edits: []edit{
 			{"prober.go", `				p.revisit(ctx)
 `, ""},
 		},
 	},
 	{
-		name: "a suspect that changes is back",
-		says: "The node is back when it answers or changes",
-		why:  "the same",
+		name:  "a suspect that changes is back",
+		says:  "The node is back when it answers or changes",
+		why:   "the same",
+		found: "TestASuspectThatChangesIsBack",
 		edits: []edit{
 			{"cache.go", `	n.heard = d.old.serial + 1
 	d.change(n.name, n)
@@ -101,9 +111,10 @@ var suspicionRules = []rule{
 		},
 	},
 	{
-		name: "a suspicion forgets nothing",
-		says: "suspicion is local and reversible",
-		why:  "who is back has no roles until the bucket is read",
+		name:  "a suspicion forgets nothing",
+		says:  "suspicion is local and reversible",
+		why:   "who is back has no roles until the bucket is read",
+		found: "TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack",
 		edits: []edit{
 			{"cache.go", `		d.hide(&suspect)
 `, `		suspect.roles = nil
@@ -112,9 +123,10 @@ var suspicionRules = []rule{
 		},
 	},
 	{
-		name: "a suspect is still known",
-		says: "suspicion is local and reversible",
-		why:  "a tombstone does not end who is hidden",
+		name:  "a suspect is still known",
+		says:  "suspicion is local and reversible",
+		why:   "a tombstone does not end who is hidden",
+		found: "TestModelSearch/suspicion",
 		edits: []edit{
 			{"cache.go", `	return d.old.live(name)
 `, `	return d.old.named[name]
@@ -122,9 +134,10 @@ var suspicionRules = []rule{
 		},
 	},
 	{
-		name: "what was announced comes before a verdict",
-		says: "suspicion is what makes a crash visible",
-		why:  "a goodbye is reported as a loss",
+		name:  "what was announced comes before a verdict",
+		says:  "suspicion is what makes a crash visible",
+		why:   "a goodbye is reported as a loss",
+		found: "TestAGoodbyeComesBeforeAVerdict",
 		edits: []edit{
 			{"member.go", `			if len(m.feed.messages) > 0 {
 				n.changes`, `			if false {
@@ -132,17 +145,19 @@ var suspicionRules = []rule{
 		},
 	},
 	{
-		name: "who finds out tells all",
-		says: "a hint on `<bucket>.suspect.<scope>.<node>`",
-		why:  "all but one neighbour wait for the lease, or for news to get round",
+		name:  "who finds out tells all",
+		says:  "a hint on `<bucket>.suspect.<scope>.<node>`",
+		why:   "all but one neighbour wait for the lease, or for news to get round",
+		found: "TestADeadNeighbourIsHiddenEverywhereInUnderASecond",
 		edits: []edit{
 			{"prober.go", "	_ = p.peers.hint(p.scope, h) //", "	//"},
 		},
 	},
 	{
-		name: "answers name suspects",
-		says: "Whoever hears a hint probes once itself",
-		why:  "who joins later, or missed a hint, waits for the lease",
+		name:  "answers name suspects",
+		says:  "Whoever hears a hint probes once itself",
+		why:   "who joins later, or missed a hint, waits for the lease",
+		found: "TestANewcomerLearnsWhomTheOthersSuspect",
 		edits: []edit{
 			{"prober.go", "range a.suspects {", "range a.suspects[:0] {"},
 		},

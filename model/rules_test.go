@@ -7,8 +7,8 @@ type rule struct {
 	name  string
 	says  string // the design's sentence, or the part of it that the rule is
 	why   string // what goes wrong without it
+	found string // by which tests: a pattern for -test.run
 	edits []edit
-	found string // what is known to find that: a pattern for -test.run
 }
 
 // edit replaces a text that stands exactly once in a file of the root package.
