@@ -100,6 +100,13 @@ func TestNothingIsBrokenWithAllRules(t *testing.T) {
 	}
 }
 
+// A rule that moved is told at once, before anything is built.
+func TestEachRuleStandsInTheSource(t *testing.T) {
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) { newMutant(t, r.edits) })
+	}
+}
+
 func TestEachRuleIsNeeded(t *testing.T) {
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
