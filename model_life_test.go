@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -16,14 +17,19 @@ func restarts(w *fleet) {
 		w.mu.Unlock()
 		old.link.kill()
 		_ = old.Close()
-	case 1: // the older runs on, and wants something else at that moment
+	case 1: // the older runs on, and wants something else at that moment; it may hear nothing of the younger
+		w.setLoss(old, w.variant(2) == 0)
 		w.mu.Lock()
 		young.link.latency, old.link.latency = 50*time.Millisecond, 50*time.Millisecond
 		w.mu.Unlock()
+		pauses := make([]time.Duration, 20)
+		for i := range pauses {
+			pauses[i] = w.between(time.Millisecond, 400*time.Millisecond)
+		}
 		go func() {
-			for range 20 {
-				old.want(anyOf(young.link.rng, []Role{"p"}, []Role{"q"})...)
-				time.Sleep(7 * time.Millisecond)
+			for i, pause := range pauses {
+				old.want(Role(fmt.Sprint("p", i)))
+				time.Sleep(pause)
 			}
 		}()
 	}
