@@ -146,6 +146,11 @@ func (l *modelLink) get(ctx context.Context, scope, node string) (c change, gene
 	return c, generation, rerr
 }
 
+func (l *modelLink) lead(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
+	rerr := l.request(ctx, "lead", false, func() error { c, generation, err = l.fakeLink.lead(ctx, scope, node); return err })
+	return c, generation, rerr
+}
+
 func (l *modelLink) now(ctx context.Context) (now time.Time, err error) {
 	rerr := l.request(ctx, "now", true, func() error { now, err = l.fakeLink.now(ctx); return err })
 	return now, rerr
