@@ -229,6 +229,27 @@ func ExampleScope_AddRoles() {
 	// Output: not stored yet, but wanted: it is written when NATS is back
 }
 
+func ExampleScope_Context() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	bus, err := rolebus.Connect(context.Background(), server.URL(), rolebus.WithNode("api-1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+
+	ctx := bus.Context()
+	select {
+	case <-ctx.Done():
+		log.Print("stop at once: ", context.Cause(ctx))
+	default:
+		fmt.Println("listed for another", bus.LeaseLeft())
+	}
+}
+
 func ExampleBus_Done() {
 	server, err := embedded.Start()
 	if err != nil {
