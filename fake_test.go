@@ -169,10 +169,22 @@ func (l *fakeLink) setCut(cut bool) {
 	l.cut = cut
 }
 
-// write runs an operation that only a leader can do.
+// write runs an operation that a leader can do only if its replicas follow.
 func (l *fakeLink) write(ctx context.Context, op func() error) error {
 	l.mu.Lock()
-	silent := l.headless && l.silent || l.stuck
+	stuck := l.stuck
+	l.mu.Unlock()
+	if stuck {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return l.atLeader(ctx, op)
+}
+
+// atLeader runs an operation that only a leader can do.
+func (l *fakeLink) atLeader(ctx context.Context, op func() error) error {
+	l.mu.Lock()
+	silent := l.headless && l.silent
 	l.mu.Unlock()
 	if silent {
 		<-ctx.Done()
@@ -250,7 +262,7 @@ func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, gener
 }
 
 func (l *fakeLink) lead(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
-	err = l.write(ctx, func() error {
+	err = l.atLeader(ctx, func() error {
 		r := l.records[[2]string{scope, node}]
 		c, generation = r.c, r.generation
 		return nil
@@ -309,7 +321,7 @@ func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces ui
 }
 
 func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
-	return time.Now(), l.write(ctx, func() error { return nil })
+	return time.Now(), l.atLeader(ctx, func() error { return nil })
 }
 
 func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {

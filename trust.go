@@ -11,13 +11,14 @@ type trust struct {
 	patience time.Duration // without success for longer than this, contact counts as lost
 	grace    time.Duration
 
-	mu      sync.Mutex
-	good    time.Time // the last success
-	failing bool      // an attempt failed since
-	shaken  time.Time // when contact was last regained after a loss; zero if it never was lost
-	outage  time.Time // when a late switch last told of an outage
-	silent  time.Time // when silence last did
-	since   time.Time // and when that began
+	mu       sync.Mutex
+	good     time.Time // the last success
+	failing  bool      // an attempt failed since
+	shaken   time.Time // when contact was last regained after a loss; zero if it never was lost
+	outage   time.Time // when a late switch last told of an outage
+	silent   time.Time // when silence last did
+	since    time.Time // and when that began
+	troubled time.Time // and the first of those that followed one another
 }
 
 func newTrust(now time.Time, patience, grace time.Duration) *trust {
@@ -75,14 +76,18 @@ const outagesApart = 10 // in graces
 
 // silence takes note that nothing was stored since a time, which is longer than it should be: nobody's heartbeat got
 // through. If that happens again and again, the nodes have a longer TTL than this process thinks, or all are dead: after
-// each time it does not count for a grace period.
+// three graces it does not count for one.
 func (t *trust) silence(now, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	goesOn := since.Sub(t.since).Abs() < time.Second
-	if t.silent.IsZero() || goesOn || now.Sub(t.silent) > 2*t.grace {
-		t.shaken, t.silent, t.since = now, now, since
+	switch {
+	case t.silent.IsZero() || now.Sub(t.silent) > 2*t.grace:
+		t.troubled = now
+	case !goesOn && now.Sub(t.troubled) > 3*t.grace:
+		return
 	}
+	t.shaken, t.silent, t.since = now, now, since
 }
 
 // believes says whether a tombstone of kind expired counts.
