@@ -46,8 +46,6 @@ type hint struct {
 	incarnation uint64 // 0 if not known
 	server      string // the id of the server that the node was connected to
 	closed      bool   // that server itself says that the node's side closed the connection
-	// closed: how long a message took that way and back; 0 if not known
-	rtt time.Duration
 }
 
 // answer is what a node that was asked says.
@@ -80,8 +78,7 @@ type wireDisconnect struct {
 		ID string `json:"id"`
 	} `json:"server"`
 	Client struct {
-		Name string        `json:"name"`
-		RTT  time.Duration `json:"rtt"` // in nanoseconds
+		Name string `json:"name"`
 	} `json:"client"`
 	Reason string `json:"reason"`
 }
@@ -215,7 +212,7 @@ func decodeDisconnect(body []byte) (hint, error) {
 	}
 	switch wire.Reason {
 	case "Client Closed", "Read Error", "Write Error":
-		return hint{node: node, server: wire.Server.ID, closed: true, rtt: wire.Client.RTT}, checkServer(wire.Server.ID)
+		return hint{node: node, server: wire.Server.ID, closed: true}, checkServer(wire.Server.ID)
 	}
 	return hint{}, nil
 }

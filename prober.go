@@ -16,11 +16,9 @@ const (
 	absentAgain   = 200 * time.Millisecond // between them
 	silentTries   = 3                      // so often no answer comes before that is a hint
 
-	// A connection that its own side closed may be that of a process that lives and connects anew, which takes a few
-	// messages there and back.
-	closedGrace    = 2 * time.Millisecond // at least
-	closedRTTs     = 6
-	closedLimit    = time.Second // at most
+	// A connection that its own side closed may be that of a process that lives and connects anew. If it takes longer than
+	// this, nobody can reach it now.
+	closedGrace    = 2 * time.Millisecond
 	closedTries    = 4
 	closedPatience = 100 * time.Millisecond
 
@@ -326,7 +324,7 @@ func (p *prober) take(node string) bool {
 func (p *prober) examine(ctx context.Context, n *Node, h hint) {
 	began := p.snap().serial
 	if h.closed {
-		if !p.closed(ctx, n, h.rtt) {
+		if !p.closed(ctx, n) {
 			return
 		}
 	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) || !p.vouched(ctx, h.server) {
@@ -342,8 +340,8 @@ func unreached(err error) bool { return errors.Is(err, errAbsent) || errors.Is(e
 // closed says whether a node that closed its connection has not come back. The server that told of it works, so nobody
 // need vouch for it. Another server may take a moment longer to learn that nobody listens there any more: until then
 // nothing answers, which counts for nothing.
-func (p *prober) closed(ctx context.Context, n *Node, rtt time.Duration) bool {
-	if !sleep(ctx, min(max(closedGrace, closedRTTs*rtt), closedLimit)) {
+func (p *prober) closed(ctx context.Context, n *Node) bool {
+	if !sleep(ctx, closedGrace) {
 		return false
 	}
 	for range closedTries {

@@ -100,9 +100,9 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 			require.False(t, listedBy(b, "n01"), b.NodeName())
 		}
 		// Who connects anew in time is not touched.
-		n.died(hint{node: "n02", server: "S1", closed: true, rtt: 50 * time.Millisecond})
+		n.died(hint{node: "n02", server: "S1", closed: true})
 		fleet[2].set(func(p *fakePeers) { p.at = "" })
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(closedGrace / 2)
 		fleet[2].set(func(p *fakePeers) { p.at = "S2" })
 		time.Sleep(time.Second)
 		synctest.Wait()
