@@ -107,7 +107,7 @@ func passing(err error) bool {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return false
 	case errors.As(err, &api):
-		return api.Code == 503
+		return api.Code == 503 || api.ErrorCode == codeNoPeers // a cluster that has just lost a server
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||

@@ -299,7 +299,7 @@ func (k *keeper) look(ctx context.Context) error {
 	if err != nil || found.kind != kindState || found.id != k.id {
 		return k.recover(ctx)
 	}
-	k.generation = generation
+	k.generation, k.roles = generation, found.roles // stored, perhaps, by a write that seemed to fail
 	return k.beat(ctx)
 }
 

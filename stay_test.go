@@ -158,3 +158,29 @@ func TestStaleOutlivesClose(t *testing.T) {
 		require.GreaterOrEqual(t, a.Snapshot().Stale(), time.Hour)
 	})
 }
+
+// A rewrite whose acknowledgement was lost, and the next change at once: the delta starts from what was stored.
+func TestAChangeAfterAnUnknownOneStartsFromWhatWasStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		b := f.bus(t, "b", WithObserver())
+		o, err := newOptions([]Option{WithNode("a"), WithTTL(fakeTTL)})
+		require.NoError(t, err)
+		link := f.link()
+		k := newMember(newBus(o, newNoise(o.log), link).Scope, []Role{"one"}).keeper
+		want := func(role Role) {
+			_, err := k.want.edit(func([]Role) []Role { return []Role{role} }, func([]Role) error { return nil })
+			require.NoError(t, err)
+		}
+		require.NoError(t, k.join(t.Context()))
+		want("two")
+		link.deaf = true
+		require.Error(t, k.rewrite(t.Context(), k.generation))
+		link.deaf = false
+		want("three")
+		require.NoError(t, k.look(t.Context()))
+		require.NoError(t, k.update(t.Context()))
+		synctest.Wait()
+		require.Equal(t, []Role{"three"}, b.Roles("a"))
+	})
+}
