@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 var (
@@ -34,6 +35,35 @@ func TestModelFleet(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestModelADoubtBeginsAnew is the shortest world in which that rule alone saves a live node: it wrote again after the doubt,
+// was not heard, and was buried wrongly once more.
+func TestModelADoubtBeginsAnew(t *testing.T) {
+	const grace = 10 * time.Second
+	now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	snap := newSnapshot("s", "o")
+	hear := func(after time.Duration, whole bool, changes ...change) {
+		now = now.Add(after)
+		snap, _ = snap.apply(news{changes: changes, whole: whole, began: snap.serial, now: now, grace: grace, believe: true})
+	}
+	state := func(version uint64) change {
+		return change{kind: kindState, node: "n", id: life{1, version}, generation: version}
+	}
+	buried := func(version uint64) change {
+		return change{kind: kindExpired, node: "n", id: life{1, version}, generation: version, late: 2 * maxLate}
+	}
+	hear(0, false, state(1))
+	hear(0, false, buried(3))
+	hear(9*time.Second, false, buried(6)) // so it had written version 4 or 5 meanwhile
+	hear(2*time.Second, true)
+	if snap.named["n"] == nil {
+		t.Fatal("dropped 2 s after it was buried by mistake")
+	}
+	hear(9*time.Second, true)
+	if snap.named["n"] != nil {
+		t.Fatal("listed for ever")
 	}
 }
 

@@ -50,7 +50,7 @@ var outageRules = []rule{
 		why:   "a leader that stores nothing for a while, and then fires the switches of all whom it did not hear",
 		found: "TestModelFleet/nothing_is_stored_for_a_while",
 		edits: []edit{
-			{"contact.go", "		k.trust.silence(now, now.Add(-quiet))", "		_ = now"},
+			{"contact.go", "		k.trust.silence(now, now.Add(-p.quiet))", "		_ = now"},
 		},
 	},
 	{
@@ -59,7 +59,7 @@ var outageRules = []rule{
 		why:   "there is no leader for a while, and the next one fires the switches of all who had none to write to",
 		found: "TestModelFleet/nothing_is_stored_for_a_while",
 		edits: []edit{
-			{"contact.go", "quiet, err := k.store.quiet(bounded)", "quiet, err := time.Duration(0), bounded.Err()"},
+			{"contact.go", "p, err := k.store.pulse(bounded)", "p, err := pulse{leads: forEver}, bounded.Err()"},
 		},
 	},
 }

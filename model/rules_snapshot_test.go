@@ -59,7 +59,7 @@ var snapshotRules = []rule{
 		name:  "a doubt begins anew with a sign of life",
 		says:  "the node stays listed for one TTL and one heartbeat more, for its owner to write it again",
 		why:   "who wrote again, unheard, and is buried wrongly once more has no time left to write",
-		found: "TestModelFleet/buried_late,_twice",
+		found: "TestModelADoubtBeginsAnew",
 		edits: []edit{
 			{"cache.go", "ok && !found.id.before(c.id) {", "ok && found.id == found.id {"},
 		},
