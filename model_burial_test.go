@@ -38,7 +38,7 @@ func buriedAgain(w *fleet) {
 	w.fireLate(p.NodeName())
 	w.setLoss(q, true)
 	q.disturb("does not hear what is announced from now on")
-	w.sleep(began.Add(w.grace - 200*time.Millisecond).Sub(time.Now()))
+	w.sleep(time.Until(began.Add(w.grace - 200*time.Millisecond)))
 	w.setLoss(q, false)
 	p.disturb("is cut off for a moment")
 	p.link.setCut(true)
