@@ -35,7 +35,11 @@
 // ([ErrNotConfirmed]).
 //
 // A dead process is gone from every snapshot when its lease ends: one TTL after its last heartbeat, that is at most 15
-// seconds unless [WithTTL] says otherwise. A process that closes its [Bus] is gone at once.
+// seconds unless [WithTTL] says otherwise. Mostly it is gone long before: processes ask their neighbours whether they are
+// there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes ([ReasonUnreachable]). A
+// process that closes its [Bus] is gone at once.
+//
+// A process that must know whether it is still listed itself asks [Scope.LeaseLeft], or hangs its work on [Scope.Context].
 //
 // # Start
 //
