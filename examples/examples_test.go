@@ -69,7 +69,7 @@ func TestQuickstart(t *testing.T) {
 		row("web-1", "checkout, web", "-"),
 		`web-1 gave the role checkout back`,
 		row("web-1", "web", "-"),
-		`worker-2 was killed \(SIGKILL\): its roles vanished \(reason: (expired|unreachable).*\)`,
+		`worker-2 was killed \(SIGKILL\): its roles went \(reason: (expired|unreachable).*\)`,
 		row("web-1", "web", "-"),
 		row("worker-1", "packer", "invoicer"),
 		`worker-2 +- +- +-`,

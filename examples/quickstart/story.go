@@ -93,7 +93,7 @@ func (s *story) steps() []step {
 		act:   func() error { return s.expectEnd(s.process(worker2.Name)).kill() },
 		seen:  func() bool { return s.gone(worker2) },
 		told: func() string {
-			return fmt.Sprintf("worker-2 was killed (SIGKILL): its roles vanished (%s)", s.reasons(worker2))
+			return fmt.Sprintf("worker-2 was killed (SIGKILL): its roles went (%s)", s.reasons(worker2))
 		},
 	}, {
 		doing: "start worker-2 again, under the same name",
