@@ -88,7 +88,7 @@ func (p *fakePeers) works() bool { return p.at != "" && !p.down[p.at] }
 func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, error) {
 	p.mu.Lock()
 	p.probes[node]++
-	works, forbidden := p.works(), p.forbidden
+	works, dumb := p.works(), p.forbidden || p.hung
 	var there *fakePeers
 	var suspects func() []hint
 	for _, other := range p.peers {
@@ -103,7 +103,7 @@ func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, erro
 	}
 	p.mu.Unlock()
 	switch {
-	case !works || hangs || p.hung || forbidden:
+	case !works || hangs || dumb:
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return answer{}, ctx.Err()
