@@ -12,31 +12,50 @@ type clock struct {
 
 	mu     sync.Mutex
 	server time.Time // what the server said
-	at     time.Time // when it was asked; zero: ask again
+	at     time.Time // when it was asked; zero: never
+	stale  bool      // ask again
 }
 
 const clockAge = time.Minute
 
-// now returns the server's time, too late by one round trip at the most.
+// now returns the server's time, too late by one round trip at the most. If nobody tells it, what was told before is
+// carried on: a heartbeat must not wait for JetStream's API, which without a meta leader does not answer.
 func (c *clock) now(ctx context.Context) (time.Time, error) {
 	c.mu.Lock()
-	server, at := c.server, c.at
+	server, at, stale := c.server, c.at, c.stale
 	c.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < clockAge {
+	known := !at.IsZero()
+	if known && !stale && time.Since(at) < clockAge {
 		return server.Add(time.Since(at)), nil
 	}
-	at = time.Now()
-	server, err := c.ask(ctx)
+	if deadline, ok := ctx.Deadline(); ok && known {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/3) // the rest is for the heartbeat
+		defer cancel()
+	}
+	asked := time.Now()
+	told, err := c.ask(ctx)
 	if err != nil {
+		if known {
+			return server.Add(time.Since(at)), nil
+		}
 		return time.Time{}, err
 	}
 	c.mu.Lock()
-	c.server, c.at = server, at
+	c.server, c.at, c.stale = told, asked, false
 	c.mu.Unlock()
-	return server.Add(time.Since(at)), nil
+	return told.Add(time.Since(asked)), nil
 }
 
+// reset makes it ask again, if it can.
 func (c *clock) reset() {
+	c.mu.Lock()
+	c.stale = true
+	c.mu.Unlock()
+}
+
+// forget makes it ask again in any case: what it was told was wrong, perhaps.
+func (c *clock) forget() {
 	c.mu.Lock()
 	c.at = time.Time{}
 	c.mu.Unlock()

@@ -322,7 +322,7 @@ func (k *keeper) recover(ctx context.Context) error {
 	}
 	if found.id.incarnation == k.id.incarnation {
 		if found.kind == kindExpired {
-			k.clock.reset()
+			k.clock.forget()
 			if now := time.Now(); k.trust.staleSince(now).IsZero() {
 				k.trust.shake(now) // buried, but never late
 			}

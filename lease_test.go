@@ -28,7 +28,7 @@ func TestTheContextLastsAsLongAsTheHeartbeatsGetThrough(t *testing.T) {
 		time.Sleep(left - 1)
 		require.NoError(t, ctx.Err())
 		require.Equal(t, time.Duration(1), a.LeaseLeft())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.ErrorIs(t, context.Cause(ctx), ErrLeaseLost)
 		require.Zero(t, a.LeaseLeft())
@@ -89,3 +89,41 @@ func TestABurialEndsTheContextAtOnce(t *testing.T) {
 
 // own is the incarnation in the default scope.
 func (b *fakeBus) own() uint64 { return b.Scope.member.Load().own.Load() }
+
+func TestTheClockGoesOnWhenNobodyTellsTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		ahead := time.Hour
+		c := &clock{ask: func(ctx context.Context) (time.Time, error) {
+			if err != nil {
+				<-ctx.Done()
+				return time.Time{}, err
+			}
+			return time.Now().Add(ahead), nil
+		}}
+		require.Equal(t, time.Hour, aheadOf(t, c))
+		err = errFakeDown
+		c.reset()
+		began := time.Now()
+		require.Equal(t, time.Hour, aheadOf(t, c))
+		require.Equal(t, time.Second, time.Since(began), "a third of what the heartbeat has")
+		err, ahead = nil, 2*time.Hour
+		require.Equal(t, 2*time.Hour, aheadOf(t, c))
+		err = errFakeDown
+		c.forget()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, refused := c.now(ctx)
+		require.ErrorIs(t, refused, errFakeDown)
+	})
+}
+
+// aheadOf returns how far the server's clock is ahead.
+func aheadOf(t *testing.T, c *clock) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	now, err := c.now(ctx)
+	require.NoError(t, err)
+	return time.Until(now)
+}
