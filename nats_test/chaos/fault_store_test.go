@@ -162,5 +162,8 @@ func restoreStore(s *serverSeat) error {
 	if err := os.RemoveAll(store); err != nil {
 		return err
 	}
-	return os.Rename(aside, store)
+	if err := os.Rename(aside, store); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil // the store was empty when it was copied
 }
