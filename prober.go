@@ -14,7 +14,7 @@ const (
 	probePatience = 700 * time.Millisecond // for one answer
 	absentTries   = 2                      // so often nobody listens before that is a hint
 	absentAgain   = 200 * time.Millisecond // between them
-	silentTries   = 3                      // so often no answer comes before that is a hint
+	silentTries   = 2                      // so often no answer comes, before the last time, which makes it a hint
 
 	// A connection that its own side closed may be that of a process that lives and connects anew. If it takes longer than
 	// this, nobody can reach it now.
@@ -197,6 +197,10 @@ func (p *prober) find(ctx context.Context, n *Node) finding {
 	}
 	h := hint{node: n.name, incarnation: n.id.incarnation, server: p.seen[n.name].server}
 	if !p.vouched(ctx, h.server) || p.quiet() {
+		return unknown
+	}
+	// Once more, now that the way is known to be good: it may have come back since the node was asked last.
+	if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) {
 		return unknown
 	}
 	p.log.Info("a node cannot be reached", "node", n.name, "incarnation", n.id.incarnation)
