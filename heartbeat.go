@@ -85,10 +85,18 @@ func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, er
 	return k.store.put(ctx, k.scope, c, replaces)
 }
 
+// get reads this node's own record at the stream's leader, because a replica may lag. Without a meta leader JetStream's API
+// does not carry the question: then what any replica has must do, and a write that goes by too old a generation is refused.
 func (k *keeper) get(ctx context.Context) (change, uint64, error) {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
-	return k.store.lead(ctx, k.scope, k.node)
+	half, stop := context.WithTimeout(ctx, requestPatience(k.ttl)/2)
+	defer stop()
+	found, generation, err := k.store.lead(half, k.scope, k.node)
+	if err == nil || errors.Is(err, errDeleted) {
+		return found, generation, err
+	}
+	return k.store.get(ctx, k.scope, k.node)
 }
 
 func (k *keeper) ensure(ctx context.Context) error {
