@@ -16,7 +16,7 @@ type fakeNet struct {
 	mu     sync.Mutex
 	peers  []*fakePeers
 	down   map[string]bool // servers
-	probes map[string]int  // how often a node was asked
+	probes map[string]int  // how often a node was asked by others
 }
 
 // fakePeers is one process's connection.
@@ -87,7 +87,9 @@ func (p *fakePeers) works() bool { return p.at != "" && !p.down[p.at] }
 
 func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, error) {
 	p.mu.Lock()
-	p.probes[node]++
+	if p.answers[[2]string{scope, node}] == nil {
+		p.probes[node]++
+	}
 	works, dumb := p.works(), p.forbidden || p.hung
 	var there *fakePeers
 	var suspects func() []hint
