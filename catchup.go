@@ -134,7 +134,7 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) {
 	snap := k.snap()
 	r := reading{whole: whole, began: snap.serial}
-	newest, err := k.store.newest(ctx, k.scope)
+	newest, err := k.store.newest(ctx, k.scope, newer || whole)
 	if err != nil {
 		return r, err
 	}
@@ -193,10 +193,15 @@ func (k *catcher) hear(generation uint64) {
 	}
 }
 
-// fetch reads one record that is known to be of a state at least. A replica that answers may lag: it is asked again.
+// fetch reads one record that is known to be of a state at least. A replica that answers may lag: it is asked again, and
+// at last the stream's leader.
 func (k *catcher) fetch(ctx context.Context, node string, want life) error {
+	get := k.store.get
 	for i, wait := 0, firstRetry; i < fetchRetries; i, wait = i+1, 2*wait {
-		c, _, err := k.store.get(ctx, k.scope, node)
+		if i == fetchRetries-1 {
+			get = k.store.lead
+		}
+		c, _, err := get(ctx, k.scope, node)
 		if err != nil {
 			return err
 		}

@@ -50,20 +50,38 @@ func (k *kv) last(ctx context.Context, subject string) (*message, error) {
 
 // lastAtLeader returns the newest message of a subject as the stream's leader has it, nil if there is none.
 func (k *kv) lastAtLeader(ctx context.Context, subject string) (*message, error) {
+	return k.atLeader(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
+}
+
+// nextAtLeader returns the first message of a subject from a generation on as the stream's leader has it. The page is
+// empty if there is none, and if no leader answers soon.
+func (k *kv) nextAtLeader(ctx context.Context, subject string, from uint64) page {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
+	m, err := k.atLeader(ctx, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), subject))
+	if err != nil || m == nil {
+		return page{}
+	}
+	return page{messages: []message{*m}, last: m.generation}
+}
+
+// atLeader asks the stream's leader for a message.
+func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	api := k.subj.leaderGet()
-	msg, err := k.nc.RequestWithContext(ctx, api, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
+	msg, err := k.nc.RequestWithContext(ctx, api, ask)
 	if err != nil {
 		return nil, k.explain("read", api, err)
 	}
 	var answer struct {
 		Error   *jetstream.APIError
 		Message *struct {
-			Seq  uint64    `json:"seq"`
-			Hdrs []byte    `json:"hdrs"`
-			Data []byte    `json:"data"`
-			Time time.Time `json:"time"`
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Hdrs    []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
 		}
 	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
@@ -81,7 +99,7 @@ func (k *kv) lastAtLeader(ctx context.Context, subject string) (*message, error)
 		if err != nil && len(stored.Hdrs) > 0 {
 			hdr = nil // then it is no record
 		}
-		return &message{hdr: hdr, subject: subject, body: stored.Data, generation: stored.Seq, at: stored.Time}, nil
+		return &message{hdr: hdr, subject: stored.Subject, body: stored.Data, generation: stored.Seq, at: stored.Time}, nil
 	}
 }
 

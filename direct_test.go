@@ -26,7 +26,7 @@ func (k *kv) fill(t *testing.T, scope string, count int, roles ...Role) uint64 {
 		}
 	}
 	<-k.js.PublishAsyncComplete()
-	newest, err := k.newest(t.Context(), scope)
+	newest, err := k.newest(t.Context(), scope, false)
 	require.NoError(t, err)
 	return newest
 }
@@ -161,7 +161,7 @@ func TestPromise9HeadersThatClaimToBeAnotherMessage(t *testing.T) {
 				require.NoError(t, err)
 				k.publishRaw(t, k.subj.record(scope, "mallory"), hdr, body)
 				require.Eventually(t, func() bool {
-					newest, err := k.newest(ctx, scope)
+					newest, err := k.newest(ctx, scope, false)
 					return err == nil && newest == first+1
 				}, 30*time.Second, time.Millisecond)
 				c, generation, err := k.get(ctx, scope, "mallory")
@@ -233,7 +233,7 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sub.Unsubscribe() })
 	require.NoError(t, k.nc.Flush())
-	k.patience = 50 * time.Millisecond
+	k.patience = 500 * time.Millisecond
 }
 
 func TestReadAsksAgainForWhatDidNotCome(t *testing.T) {
@@ -308,4 +308,42 @@ func TestTheLeaderSaysTheSame(t *testing.T) {
 		require.Equal(t, at, leaderAt)
 		require.Equal(t, node == "a", at == generation)
 	}
+}
+
+// emptyReplica answers direct gets in the place of one that was damaged and says that all is well: it has nothing. The
+// leader has everything.
+func emptyReplica(t *testing.T, k *kv) {
+	t.Helper()
+	stream, err := k.js.Stream(t.Context(), k.subj.stream())
+	require.NoError(t, err)
+	config := stream.CachedInfo().Config
+	config.AllowDirect = false
+	_, err = k.js.UpdateStream(t.Context(), config)
+	require.NoError(t, err)
+	for _, subject := range []string{k.subj.directGet(), k.subj.directGet() + ".>"} {
+		_, err := k.nc.Subscribe(subject, func(msg *nats.Msg) {
+			_ = msg.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}})
+		})
+		require.NoError(t, err)
+	}
+	require.NoError(t, k.nc.Flush())
+}
+
+func TestReadOfWhatAReplicaNeverGot(t *testing.T) {
+	k, ctx := realKV(t), t.Context()
+	newest := k.fill(t, "s", 3)
+	emptyReplica(t, k)
+	unsure, err := k.newest(ctx, "s", false)
+	require.NoError(t, err)
+	require.Zero(t, unsure)
+	sure, err := k.newest(ctx, "s", true)
+	require.NoError(t, err)
+	require.Equal(t, newest, sure)
+	changes, last, err := k.read(ctx, "s", 1, sure)
+	require.NoError(t, err)
+	require.Equal(t, newest, last)
+	require.Equal(t, []string{"n0", "n1", "n2"}, nodesOf(changes))
+	none, err := k.newest(ctx, "other", true)
+	require.NoError(t, err)
+	require.Zero(t, none)
 }

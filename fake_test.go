@@ -224,7 +224,7 @@ func (l *fakeLink) subscribe(ctx context.Context, scope string) (*feed, error) {
 	}}, err
 }
 
-func (l *fakeLink) newest(ctx context.Context, scope string) (newest uint64, err error) {
+func (l *fakeLink) newest(ctx context.Context, scope string, _ bool) (newest uint64, err error) {
 	err = l.do(ctx, func() error {
 		for key, r := range l.records {
 			if key[0] == scope {

@@ -17,8 +17,9 @@ import (
 type store interface {
 	// subscribe starts to hear the announcements of a scope.
 	subscribe(ctx context.Context, scope string) (*feed, error)
-	// newest returns the generation of the record of the scope that was written last; 0 if it has none.
-	newest(ctx context.Context, scope string) (uint64, error)
+	// newest returns the generation of the record of the scope that was written last; 0 if it has none. To be sure it asks
+	// the stream's leader, if that answers soon: a replica that was damaged may lack what was written last.
+	newest(ctx context.Context, scope string, sure bool) (uint64, error)
 	// read returns the records of the scope whose generation is at least from, in that order, up to at least the
 	// generation to, and the generation of the last one.
 	read(ctx context.Context, scope string, from, to uint64) ([]change, uint64, error)
@@ -108,8 +109,18 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	return f, nil
 }
 
-func (k *kv) newest(ctx context.Context, scope string) (uint64, error) {
-	msg, err := k.last(ctx, k.subj.scopeRecords(scope))
+func (k *kv) newest(ctx context.Context, scope string, sure bool) (uint64, error) {
+	subject := k.subj.scopeRecords(scope)
+	if sure {
+		soon, cancel := context.WithTimeout(ctx, k.patience)
+		defer cancel()
+		if msg, err := k.lastAtLeader(soon, subject); msg != nil {
+			return msg.generation, nil
+		} else if err == nil {
+			return 0, nil
+		}
+	}
+	msg, err := k.last(ctx, subject)
 	if msg == nil {
 		return 0, err
 	}
@@ -146,11 +157,14 @@ func (k *kv) decodeStored(m message) (change, bool) {
 }
 
 func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes []change, last uint64, err error) {
-	overdue := time.Now().Add(k.timeout)
+	subject, overdue, waited := k.subj.scopeRecords(scope), time.Now().Add(k.timeout), false
 	for wait := firstRetry / 2; last < to; {
-		p, err := k.nextPage(ctx, k.subj.scopeRecords(scope), max(from, last+1))
+		p, err := k.nextPage(ctx, subject, max(from, last+1))
 		if err != nil {
 			return nil, 0, err
+		}
+		if p.last == 0 && waited {
+			p = k.nextAtLeader(ctx, subject, max(from, last+1))
 		}
 		for _, m := range p.messages {
 			if c, ok := k.decodeStored(m); ok {
@@ -161,14 +175,14 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 			last, wait, overdue = p.last, firstRetry/2, time.Now().Add(k.timeout)
 			continue
 		}
-		// A replica that lags has not got them yet, or they were purged meanwhile.
+		// They are on their way to the replica that was asked, or were purged meanwhile.
 		if err := context.DeadlineExceeded; time.Now().After(overdue) {
 			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, err)
 		}
 		if !sleep(ctx, wait) {
 			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(ctx))
 		}
-		wait = min(2*wait, lastRetry)
+		wait, waited = min(2*wait, lastRetry), true
 	}
 	return changes, last, nil
 }

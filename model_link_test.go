@@ -119,8 +119,8 @@ func (l *modelLink) request(ctx context.Context, what string, write bool, do fun
 	return err
 }
 
-func (l *modelLink) newest(ctx context.Context, scope string) (n uint64, err error) {
-	rerr := l.request(ctx, "newest", false, func() error { n, err = l.fakeLink.newest(ctx, scope); return err })
+func (l *modelLink) newest(ctx context.Context, scope string, sure bool) (n uint64, err error) {
+	rerr := l.request(ctx, "newest", false, func() error { n, err = l.fakeLink.newest(ctx, scope, sure); return err })
 	return n, rerr
 }
 

@@ -28,6 +28,7 @@ const (
 	roleOfProcess = "ROLEBUS_DEATH_PROCESS"
 	roleServer    = "server"
 	roleNode      = "node"
+	roleClient    = "client"
 	roleSpinner   = "spinner"
 )
 
@@ -88,6 +89,8 @@ func runProcess(role string) error {
 		return runServer(cfg, in)
 	case roleNode:
 		return runNode(cfg, in)
+	case roleClient:
+		return runClient(cfg, in)
 	case roleSpinner:
 		runtime.GOMAXPROCS(1)
 		go func() {
