@@ -13,59 +13,60 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The floor under -mode=events: the same kills, noticed by processes that do nothing but hear the server's event, ask the
-// dead one's subject, and are told that nobody is there. No node can be sooner without believing the event alone.
+// The floor under -mode=events: the same kills, noticed by processes that do nothing but hear the server's event, and, as a
+// node must, ask the dead one's subject and are told that nobody is there.
 
 func TestFloor(t *testing.T) {
-	if !chosen("floor") {
-		return
+	if chosen("floor") {
+		t.Run("hear", func(t *testing.T) { floor(t, roleHearer) })
+		t.Run("hear and ask", func(t *testing.T) { floor(t, roleAsker) })
 	}
+}
+
+func floor(t *testing.T, role string) {
 	_, ready, err := startChild(t, roleServer, config{Dir: t.TempDir(), Events: true}, nil)
 	require.NoError(t, err)
-	var clients []*child
-	reports := make(chan line, 2**processes)
-	start := func(nth int) {
-		c, _, err := startChild(t, roleClient, config{URL: ready.Text, Node: fmt.Sprint("client-", nth), Hold: hold}, func(l line) { reports <- l })
+	reports := make(chan line)
+	start := func(nth int) *child {
+		c, _, err := startChild(t, role, config{URL: ready.Text, Node: fmt.Sprint("client-", nth), Hold: hold}, func(l line) {
+			select {
+			case reports <- l:
+			case <-t.Context().Done():
+			}
+		})
 		require.NoError(t, err)
-		clients = append(clients, c)
+		return c
 	}
+	var clients []*child
 	for i := range *processes {
-		start(i)
+		clients = append(clients, start(i))
 	}
-	heard, asked := tally{}, tally{}
+	var out tally
 	for i := range *kills {
 		at := time.Now().UnixNano()
 		require.NoError(t, clients[0].signal(syscall.SIGKILL))
 		clients = clients[1:]
-		ends := map[string]map[*node]end{}
-		for range 2 * len(clients) {
+		seen := map[*node]end{}
+		for range clients {
 			select {
 			case l := <-reports:
-				if ends[l.Kind] == nil {
-					ends[l.Kind] = map[*node]end{}
-				}
-				ends[l.Kind][&node{}] = end{at: l.At, reason: l.Reason}
+				require.Equal(t, kindAbsent, l.Kind, l.Text)
+				seen[&node{}] = end{at: l.At, reason: l.Kind}
 			case <-time.After(patience):
-				t.Fatal("a client heard nothing")
+				require.Fail(t, "a client heard nothing")
 			}
 		}
-		heard.add(fmt.Sprint("client-", i), at, ends[kindHeard])
-		asked.add(fmt.Sprint("client-", i), at, ends[kindAsked])
-		start(*processes + i)
+		out.add(fmt.Sprint("client-", i), at, seen)
+		clients = append(clients, start(*processes+i))
 	}
-	t.Log("the event was heard:")
-	heard.print(t)
-	t.Log("the dead one's subject was asked, and nobody was there:")
-	asked.print(t)
+	out.print(t)
 }
 
-const (
-	kindHeard = "heard"
-	kindAsked = "asked"
-)
+// kindAbsent is what a client says of whoever went; any other kind, that it found something else.
+const kindAbsent = "absent"
 
-// runClient is a bare NATS client that asks after whoever went.
-func runClient(cfg config, in *bufio.Scanner) error {
+// runClient is a bare NATS client that hears who went, and may ask after it.
+func runClient(cfg config, ask bool, in *bufio.Scanner) error {
 	nc, err := nats.Connect(cfg.URL, nats.Name(cfg.Node))
 	if err != nil {
 		return err
@@ -77,17 +78,17 @@ func runClient(cfg config, in *bufio.Scanner) error {
 	saw := make(chan line, 1<<8)
 	go tell(saw, cfg.Hold)
 	_, err = nc.Subscribe("rolebus.sys.disconnect", func(msg *nats.Msg) {
-		heard := time.Now().UnixNano()
-		_, name, _ := strings.Cut(string(msg.Data), `"name":"client-`)
-		name, _, _ = strings.Cut(name, `"`)
-		_, err := nc.Request("floor.client-"+name, nil, patience)
-		asked := time.Now().UnixNano()
-		reason := "absent"
-		if !errors.Is(err, nats.ErrNoResponders) {
-			reason = fmt.Sprint("not absent: ", err)
+		var err error = nats.ErrNoResponders
+		if ask {
+			_, name, _ := strings.Cut(string(msg.Data), `"name":"client-`)
+			name, _, _ = strings.Cut(name, `"`)
+			_, err = nc.Request("floor.client-"+name, nil, patience)
 		}
-		saw <- line{Kind: kindHeard, At: heard}
-		saw <- line{Kind: kindAsked, At: asked, Reason: reason}
+		l := line{Kind: kindAbsent, At: time.Now().UnixNano()}
+		if !errors.Is(err, nats.ErrNoResponders) {
+			l.Kind, l.Text = "there", fmt.Sprint(err)
+		}
+		saw <- l
 	})
 	if err != nil {
 		return err

@@ -28,7 +28,8 @@ const (
 	roleOfProcess = "ROLEBUS_DEATH_PROCESS"
 	roleServer    = "server"
 	roleNode      = "node"
-	roleClient    = "client"
+	roleHearer    = "hearer" // a bare client
+	roleAsker     = "asker"  // one that asks, too
 	roleSpinner   = "spinner"
 )
 
@@ -89,8 +90,8 @@ func runProcess(role string) error {
 		return runServer(cfg, in)
 	case roleNode:
 		return runNode(cfg, in)
-	case roleClient:
-		return runClient(cfg, in)
+	case roleHearer, roleAsker:
+		return runClient(cfg, role == roleAsker, in)
 	case roleSpinner:
 		runtime.GOMAXPROCS(1)
 		go func() {
