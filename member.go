@@ -151,7 +151,6 @@ func (m *member) listen() error {
 		}
 		m.wg.Go(func() { run(m.ctx) })
 		m.wg.Go(func() { m.prober.run(m.ctx) })
-		m.wg.Go(func() { m.prober.check(m.ctx) })
 	}
 	return nil
 }
@@ -412,12 +411,12 @@ func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error 
 		}
 		cancel()
 	}
+	m.bus.forget(m) // so that nothing new begins
 	m.cancel()
 	if m.feed != nil {
 		m.feed.stop()
 	}
 	m.wg.Wait()
-	m.bus.forget(m)
 	m.scope.publish(last(m.scope.snap.Load()))
 	return err
 }

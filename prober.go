@@ -16,12 +16,6 @@ const (
 	absentAgain   = 200 * time.Millisecond // between them
 	silentTries   = 2                      // so often no answer comes, before the last time, which makes it a hint
 
-	// A connection that its own side closed may be that of a process that lives and connects anew. If it takes longer than
-	// this, nobody can reach it now.
-	closedGrace    = 2 * time.Millisecond
-	closedTries    = 4
-	closedPatience = 100 * time.Millisecond
-
 	witnessTries    = 4 // one may be asked that hangs, too
 	witnessPatience = 250 * time.Millisecond
 
@@ -29,10 +23,14 @@ const (
 	probesPerRound  = 2    // of one process: its successor, and one more
 	stepsPerRound   = 8    // past so many that do not answer the next one is looked for
 	revisitsAtOnce  = 4    // suspects that are asked again in a round
-	checksAtOnce    = 8
 	checksPerRound  = 8  // hints that are checked, beyond
 	checksInBurst   = 64 // that many at first
 )
+
+// closedPatience is for how long an answer is waited for, time after time, once a server has told that a node's connection
+// was closed. It may tell so a moment before it has forgotten that the node listened, and another server learns it later
+// still: meanwhile nothing answers, which counts for nothing.
+var closedPatience = [...]time.Duration{30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}
 
 // prober finds out, for one stay in a scope, who cannot be reached. It asks its neighbours, and tells all others whom it
 // suspects; whom others suspect it asks itself. What it finds is a verdict for the scope's loop, which hides the node
@@ -43,7 +41,7 @@ const (
 //	                                                                               v
 //	others:     a hint, in a message of its own or in the answer of a neighbour <- hint to all
 //	            -> has no listener or is silent, and its server works -----------------> verdict
-//	servers:    its connection was closed -> has no listener a moment later -----------> verdict
+//	servers:    its connection was closed -> has no listener ---------------------------> verdict
 //
 // Answers name the suspects too, so that a hint that was lost, or is older than a process that has just joined, still
 // gets round.
@@ -61,9 +59,8 @@ type prober struct {
 	snap     func() *Snapshot
 	deliver  func(context.Context, verdict)
 
-	hinted chan hint
-	slots  chan struct{}   // one for each check that runs
-	wg     *sync.WaitGroup // the stay's
+	ctx context.Context // the stay's
+	wg  *sync.WaitGroup // the stay's
 
 	mu       sync.Mutex
 	checking map[string]bool // nodes that are being asked because of a hint
@@ -99,8 +96,7 @@ func newProber(m *member) *prober {
 	b, s := m.bus, m.scope
 	return &prober{
 		peers: b.peers, scope: s.name, self: b.self(), interval: b.opts.probe, trust: m.trust,
-		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, wg: &m.wg,
-		hinted: make(chan hint, peerBacklog), slots: make(chan struct{}, checksAtOnce),
+		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, ctx: m.ctx, wg: &m.wg,
 		checking: map[string]bool{}, blamed: map[string]hint{}, budget: checksInBurst, filled: time.Now(), seen: map[string]seen{},
 	}
 }
@@ -277,35 +273,18 @@ func (p *prober) vouched(ctx context.Context, server string) bool {
 	return false
 }
 
-// hear takes in a hint. It never waits: what is too much is dropped.
+// hear takes in a hint, and asks the one whom somebody else suspects. It never waits: what is too much is dropped.
 func (p *prober) hear(h hint) {
-	select {
-	case p.hinted <- h:
-	default:
+	n := p.snap().named[h.node]
+	if n == nil || h.node == p.self || h.incarnation != 0 && h.incarnation != n.id.incarnation || p.quiet() || !p.take(h.node) {
+		return
 	}
-}
-
-// check asks those whom others suspect, until ctx is over.
-func (p *prober) check(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case h := <-p.hinted:
-			n := p.snap().named[h.node]
-			if n == nil || h.node == p.self || h.incarnation != 0 && h.incarnation != n.id.incarnation || p.quiet() || !p.take(h.node) {
-				continue
-			}
-			p.slots <- struct{}{}
-			p.wg.Go(func() {
-				p.examine(ctx, n, h)
-				p.mu.Lock()
-				delete(p.checking, h.node)
-				p.mu.Unlock()
-				<-p.slots
-			})
-		}
-	}
+	p.wg.Go(func() {
+		p.examine(p.ctx, n, h)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.checking, h.node)
+	})
 }
 
 // take says whether a node may be asked because of a hint: not if it is being asked already, and not too often, so that
@@ -341,15 +320,11 @@ func (p *prober) examine(ctx context.Context, n *Node, h hint) {
 // unreached says whether an attempt to ask a node tells something about that node.
 func unreached(err error) bool { return errors.Is(err, errAbsent) || errors.Is(err, errSilent) }
 
-// closed says whether a node that closed its connection has not come back. The server that told of it works, so nobody
-// need vouch for it. Another server may take a moment longer to learn that nobody listens there any more: until then
-// nothing answers, which counts for nothing.
+// closed says whether nobody listens for a node any more whose connection was closed. The server that told of it works, so
+// nobody need vouch for it.
 func (p *prober) closed(ctx context.Context, n *Node) bool {
-	if !sleep(ctx, closedGrace) {
-		return false
-	}
-	for range closedTries {
-		if _, err := p.ask(ctx, n.name, closedPatience); !errors.Is(err, errSilent) {
+	for _, patience := range closedPatience {
+		if _, err := p.ask(ctx, n.name, patience); !errors.Is(err, errSilent) {
 			return errors.Is(err, errAbsent)
 		}
 	}

@@ -94,16 +94,15 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 		dead := fleet[1]
 		dead.crash()
 		n.died(hint{node: "n01", server: "S1", closed: true})
-		time.Sleep(closedGrace)
 		synctest.Wait()
 		for _, b := range without(fleet, dead) {
 			require.False(t, listedBy(b, "n01"), b.NodeName())
 		}
-		// Who connects anew in time is not touched.
-		n.died(hint{node: "n02", server: "S1", closed: true})
-		fleet[2].set(func(p *fakePeers) { p.at = "" })
-		time.Sleep(closedGrace / 2)
+		// Who is connected anew by then is not touched, nor who does not answer.
 		fleet[2].set(func(p *fakePeers) { p.at = "S2" })
+		n.died(hint{node: "n02", server: "S1", closed: true})
+		fleet[3].set(func(p *fakePeers) { p.hung = true })
+		n.died(hint{node: "n03", server: "S1", closed: true})
 		time.Sleep(time.Second)
 		synctest.Wait()
 		for _, b := range without(fleet, dead) {
@@ -207,7 +206,6 @@ func TestManyDeathsOneAfterAnother(t *testing.T) {
 			settle()
 			b.crash()
 			n.died(hint{node: b.NodeName(), server: "S1", closed: true})
-			time.Sleep(closedGrace)
 			synctest.Wait()
 			require.Len(t, fleet[0].Nodes("x"), 3)
 		}
