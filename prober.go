@@ -23,8 +23,8 @@ const (
 	probesPerRound  = 2    // of one process: its successor, and one more
 	stepsPerRound   = 8    // past so many that do not answer the next one is looked for
 	revisitsAtOnce  = 4    // suspects that are asked again in a round
-	checksPerRound  = 8  // hints that are checked, beyond
-	checksInBurst   = 64 // that many at first
+	checksPerRound  = 8    // hints that are checked, beyond
+	checksInBurst   = 64   // that many at first
 )
 
 // closedPatience is for how long an answer is waited for, time after time, once a server has told that a node's connection
