@@ -150,20 +150,20 @@ func decodeAnnouncement(subj subjects, hdr nats.Header, subject string) (scope s
 	if err != nil {
 		return "", change{}, err
 	}
-	if got := hdr.Get("Nats-Stream"); got != subj.stream() {
+	if got := told(hdr, "Nats-Stream"); got != subj.stream() {
 		return "", change{}, fmt.Errorf("not republished by stream %q but by %q", subj.stream(), clip(got))
 	}
-	if got := hdr.Get("Nats-Subject"); got != subj.record(scope, c.node) {
+	if got := told(hdr, "Nats-Subject"); got != subj.record(scope, c.node) {
 		return "", change{}, fmt.Errorf("announces the record %q", clip(got))
 	}
-	if c.generation, err = number(hdr, "Nats-Sequence", 1<<63); err != nil {
+	if c.generation, err = number(told(hdr, "Nats-Sequence"), "Nats-Sequence", 1<<63); err != nil {
 		return "", change{}, err
 	}
 	if err := c.decodeHeaders(hdr); err != nil {
 		return "", change{}, err
 	}
 	if c.kind == kindExpired {
-		stored, err := time.Parse(time.RFC3339Nano, hdr.Get("Nats-Time-Stamp"))
+		stored, err := time.Parse(time.RFC3339Nano, told(hdr, "Nats-Time-Stamp"))
 		if err = errors.Join(err, c.measure(hdr, stored)); err != nil {
 			return "", change{}, err
 		}
@@ -188,10 +188,10 @@ func (c *change) decodeHeaders(hdr nats.Header) (err error) {
 	if err := checkFormat(hdr.Get(hdrFormat)); err != nil {
 		return err
 	}
-	if c.id.incarnation, err = number(hdr, hdrIncarnation, maxNumber); err != nil {
+	if c.id.incarnation, err = number(hdr.Get(hdrIncarnation), hdrIncarnation, maxNumber); err != nil {
 		return err
 	}
-	if c.id.version, err = number(hdr, hdrVersion, maxNumber); err != nil {
+	if c.id.version, err = number(hdr.Get(hdrVersion), hdrVersion, maxNumber); err != nil {
 		return err
 	}
 	switch name := hdr.Get(hdrChange); name {
@@ -207,7 +207,7 @@ func (c *change) decodeHeaders(hdr nats.Header) (err error) {
 		}
 	case kindDelta.String():
 		c.kind = kindDelta
-		if c.base, err = number(hdr, hdrBase, maxNumber); err != nil {
+		if c.base, err = number(hdr.Get(hdrBase), hdrBase, maxNumber); err != nil {
 			return err
 		}
 		if c.base >= c.id.version {
@@ -276,7 +276,7 @@ func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, g
 // checkScheduler refuses what a schedule wrote, unless it is a tombstone from the node's own lease: anybody may aim a
 // schedule at any record.
 func (c *change) checkScheduler(subj subjects, hdr nats.Header, scope string) error {
-	scheduler := hdr.Get("Nats-Scheduler")
+	scheduler := told(hdr, "Nats-Scheduler")
 	if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {
 		return nil
 	}
@@ -290,10 +290,19 @@ func checkFormat(format string) error {
 	return nil
 }
 
-func number(hdr nats.Header, name string, limit uint64) (uint64, error) {
-	n, err := strconv.ParseUint(hdr.Get(name), 10, 64)
+// told returns what the server says in a header. It adds its own to those of the message: whoever wrote that may have
+// used the same name.
+func told(hdr nats.Header, name string) string {
+	if values := hdr[name]; len(values) > 0 {
+		return values[len(values)-1]
+	}
+	return ""
+}
+
+func number(text, name string, limit uint64) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n == 0 || n > limit {
-		return 0, fmt.Errorf("%s: %q is not a number from 1 to %d", name, clip(hdr.Get(name)), limit)
+		return 0, fmt.Errorf("%s: %q is not a number from 1 to %d", name, clip(text), limit)
 	}
 	return n, nil
 }

@@ -174,17 +174,17 @@ func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
 	if !whole(msg) {
 		return !batch, nil
 	}
-	generation := told(msg, "Nats-Sequence")
+	generation := told(msg.Header, "Nats-Sequence")
 	if generation == "" {
 		return true, p.end(msg)
 	}
-	m := message{hdr: msg.Header, subject: told(msg, "Nats-Subject"), body: msg.Data}
+	m := message{hdr: msg.Header, subject: told(msg.Header, "Nats-Subject"), body: msg.Data}
 	var errs [3]error
 	before := p.last
 	m.generation, errs[0] = strconv.ParseUint(generation, 10, 64)
-	m.at, errs[1] = time.Parse(time.RFC3339Nano, told(msg, "Nats-Time-Stamp"))
+	m.at, errs[1] = time.Parse(time.RFC3339Nano, told(msg.Header, "Nats-Time-Stamp"))
 	if batch {
-		before, errs[2] = strconv.ParseUint(told(msg, "Nats-Last-Sequence"), 10, 64)
+		before, errs[2] = strconv.ParseUint(told(msg.Header, "Nats-Last-Sequence"), 10, 64)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return true, fmt.Errorf("the answer to a direct get: %w", err)
@@ -198,10 +198,10 @@ func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
 
 // end takes the answer that is no message: why there are none, or no more.
 func (p *page) end(msg *nats.Msg) (err error) {
-	switch status := told(msg, "Status"); status {
+	switch status := told(msg.Header, "Status"); status {
 	case "204":
 		if p.garbled {
-			p.last, err = strconv.ParseUint(told(msg, "Nats-Last-Sequence"), 10, 64)
+			p.last, err = strconv.ParseUint(told(msg.Header, "Nats-Last-Sequence"), 10, 64)
 		}
 		return err
 	case "404":
@@ -209,17 +209,8 @@ func (p *page) end(msg *nats.Msg) (err error) {
 	case "503":
 		return nats.ErrNoResponders
 	default:
-		return fmt.Errorf("the server answers: %s %s", status, told(msg, "Description"))
+		return fmt.Errorf("the server answers: %s %s", status, told(msg.Header, "Description"))
 	}
-}
-
-// told returns what the server says in a header. It adds its own to those of the message: whoever wrote that may have
-// used the same name.
-func told(msg *nats.Msg, name string) string {
-	if values := msg.Header[name]; len(values) > 0 {
-		return values[len(values)-1]
-	}
-	return ""
 }
 
 // whole says whether the headers that were parsed are all that came. A sender can write headers that end early, or

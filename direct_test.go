@@ -159,6 +159,9 @@ func TestPromise9HeadersThatClaimToBeAnotherMessage(t *testing.T) {
 				hdr, body := strings.ReplaceAll(hdr, "SCOPE", scope), strings.ReplaceAll(body, "SCOPE", scope)
 				first, err := k.put(ctx, scope, state("victim", 1, 1, "x"), 0)
 				require.NoError(t, err)
+				feed, err := k.subscribe(ctx, scope)
+				require.NoError(t, err)
+				defer feed.stop()
 				k.publishRaw(t, k.subj.record(scope, "mallory"), hdr, body)
 				require.Eventually(t, func() bool {
 					newest, err := k.newest(ctx, scope, false)
@@ -178,9 +181,36 @@ func TestPromise9HeadersThatClaimToBeAnotherMessage(t *testing.T) {
 					require.Equal(t, kindState, changes[0].kind)
 				}
 				require.Greater(t, k.noise.count(), ignored)
+				_, err = k.decode(<-feed.messages)
+				require.Error(t, err)
+				honest, err := k.decode(<-feed.messages)
+				require.NoError(t, err)
+				require.Equal(t, first+2, honest.generation)
 			})
 		}
 	}
+}
+
+// A record of mallory's own that is right but for the generation that it claims. Who believed it would take everything else
+// for lost, and read the whole scope for ever.
+func TestPromise9AGenerationThatAWriterClaims(t *testing.T) {
+	k, ctx := realKV(t), t.Context()
+	feed, err := k.subscribe(ctx, "s")
+	require.NoError(t, err)
+	defer feed.stop()
+	hdr, body, err := encode("s", state("mallory", 1, 1, "x"))
+	require.NoError(t, err)
+	hdr.Set("Nats-Sequence", "4000000")
+	hdr.Set("Nats-Stream", "OTHER")
+	hdr.Set("Nats-Subject", k.subj.record("s", "victim"))
+	ack, err := k.js.PublishMsg(ctx, &nats.Msg{Subject: k.subj.record("s", "mallory"), Header: hdr, Data: body})
+	require.NoError(t, err)
+	msg := <-feed.messages
+	require.Contains(t, msg.Header["Nats-Sequence"], "4000000", "the server keeps what the writer said, beside its own")
+	c, err := k.decode(msg)
+	require.NoError(t, err)
+	require.Equal(t, "mallory", c.node)
+	require.Equal(t, ack.Sequence, c.generation)
 }
 
 // publishRaw publishes headers that no client library would.

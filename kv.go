@@ -321,6 +321,9 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 }
 
 func (k *kv) decode(msg *nats.Msg) (change, error) {
+	if !whole(msg) {
+		return change{}, errors.New("headers that cannot be read")
+	}
 	_, c, err := decodeAnnouncement(k.subj, msg.Header, msg.Subject)
 	return c, err
 }
