@@ -50,10 +50,7 @@ func (k *contact) ask(ctx context.Context) error {
 	}
 	now := time.Now()
 	if err == nil {
-		k.trust.led(now, p.leads)
-		if p.quiet > 5*k.ttl/12 && !k.alone() {
-			k.trust.silence(now, now.Add(-p.quiet))
-		}
+		k.trust.told(now, p, k.alone())
 	}
 	if err == nil && k.trust.succeed(now) || err != nil && k.trust.fail() {
 		k.moved()

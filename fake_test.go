@@ -43,6 +43,7 @@ type fakeLease struct {
 	c       change
 	timer   *time.Timer
 	overdue bool
+	decided time.Time // overdue: when a leader decided to write it, though it could not store it; zero if none did
 }
 
 var (
@@ -55,13 +56,17 @@ func newFakeBucket() *fakeBucket {
 }
 
 func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
+	return f.storeAt(scope, c, scheduler, time.Now())
+}
+
+func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.Time) uint64 {
 	last := f.records[[2]string{scope, c.node}].generation
 	f.seq++
-	f.stored = time.Now()
+	f.stored = at
 	stored := c
 	stored.generation = f.seq
 	if c.kind == kindExpired {
-		stored.late = time.Since(c.due)
+		stored.late = at.Sub(c.due)
 	}
 	if stored.kind == kindDelta {
 		stored.kind = kindState
@@ -78,7 +83,7 @@ func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
 	hdr.Set("Nats-Subject", fakeSubjects.record(scope, c.node))
 	hdr.Set("Nats-Sequence", strconv.FormatUint(f.seq, 10))
 	hdr.Set("Nats-Last-Sequence", strconv.FormatUint(last, 10))
-	hdr.Set("Nats-Time-Stamp", time.Now().UTC().Format(time.RFC3339Nano))
+	hdr.Set("Nats-Time-Stamp", at.UTC().Format(time.RFC3339Nano))
 	if scheduler != "" {
 		hdr.Set("Nats-Scheduler", scheduler)
 	}
@@ -100,13 +105,21 @@ func (f *fakeBucket) fire(key [2]string, l *fakeLease) {
 		return
 	}
 	if l.overdue = f.down || f.headless || f.stuck; l.overdue {
+		if !f.down && !f.headless {
+			l.decided = time.Now()
+		}
 		return
 	}
 	delete(f.leases, key)
-	f.store(key[0], l.c, fakeSubjects.lease(key[0], key[1]))
+	at := time.Now()
+	if !l.decided.IsZero() {
+		at = l.decided
+	}
+	f.storeAt(key[0], l.c, fakeSubjects.lease(key[0], key[1]), at)
 }
 
-// stop makes the server unreachable; start brings it back, and what is overdue fires at once.
+// stop makes the server unreachable; start brings it back, and what is overdue fires at once. What a leader decided whose
+// replicas did not follow has the time of then.
 func (f *fakeBucket) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -58,7 +58,7 @@ func newMember(s *Scope, roles []Role) *member {
 	if b.opts.observer {
 		m.contact = &contact{
 			store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
-			alone: func() bool { snap := s.snap.Load(); return len(snap.members)+len(snap.suspects) < 2 },
+			alone: m.alone,
 		}
 		return m
 	}
@@ -97,12 +97,13 @@ func (m *member) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m.trust.led(time.Now(), p.leads)
+	asked := time.Now()
 	first, err := m.catcher.read(ctx, true, true)
 	if err != nil {
 		return err
 	}
 	m.apply(news{changes: first.changes, whole: true, began: first.began}, true)
+	m.trust.told(asked, p, m.alone())
 	if len(m.feed.messages) > 0 {
 		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)
 	}
@@ -130,6 +131,12 @@ func (m *member) start(ctx context.Context) (err error) {
 		return err
 	}
 	return nil
+}
+
+// alone says whether no two nodes are known.
+func (m *member) alone() bool {
+	snap := m.scope.snap.Load()
+	return len(snap.members)+len(snap.suspects) < 2
 }
 
 // listen starts to hear other processes: those who ask for this node, and those who suspect somebody.

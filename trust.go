@@ -53,6 +53,15 @@ func (t *trust) shake(now time.Time) {
 	t.shaken = now
 }
 
+// told takes note of what the stream's leader says of itself. When nothing is stored because nobody is there who could write,
+// or the only one is dead, that is no sign.
+func (t *trust) told(now time.Time, p pulse, alone bool) {
+	t.led(now, p.leads)
+	if p.quiet > 5*t.patience/8 && !alone {
+		t.silence(now, now.Add(-p.quiet))
+	}
+}
+
 // led takes note of how long the stream has had its leader. The time before may have been one without.
 func (t *trust) led(now time.Time, leads time.Duration) {
 	t.mu.Lock()

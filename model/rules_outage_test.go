@@ -50,7 +50,7 @@ var outageRules = []rule{
 		why:   "a leader that stores nothing for a while, and then fires the switches of all whom it did not hear",
 		found: "TestModelFleet/nothing_is_stored_for_a_while",
 		edits: []edit{
-			{"contact.go", "		k.trust.silence(now, now.Add(-p.quiet))", "		_ = now"},
+			{"trust.go", "		t.silence(now, now.Add(-p.quiet))", "		_ = now"},
 		},
 	},
 	{
