@@ -4,13 +4,15 @@ package chaos_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
 // checkLoss is promise 3. A node's life that an observer reports as lost must be over: its process is gone, or has left
 // the scope, or a newer one was started under its name; or it must have been without a way to the bucket, or not have
 // run, for about as long as its lease, up to then. Faults of servers are no excuse for the loss of a node, except that
-// one is connected to a server that hangs, is split off, or catches up after damage; nor is a fault of the observer, except that a frozen one,
+// one is connected to a server that hangs, is split off, or catches up after damage, or had no time to heartbeat between such
+// a fault and its own; nor is a fault of the observer, except that a frozen one,
 // or one that is cut off, may tell later what was so while it was. And a machine that had no time for anybody for as
 // long as a heartbeat's interval, within the lease, has spoiled the measurement.
 //
@@ -44,9 +46,9 @@ func checkLoss(w *world) []violation {
 				from = min(from, s.from)
 			}
 		}
-		excused := owner.silentIn(span{from, r.At}, silence) || w.stalledIn(span{from.add(-ttl), r.At}) >= ttl/3-tick
+		excused := owner.silentIn(span{from, r.At}, silence, w.headless) || w.stalledIn(span{from.add(-ttl), r.At}) >= ttl/3-tick
 		if r.Reason == "unreachable" {
-			excused = owner.silentIn(span{from.add(-recovery), r.At}, 0) || meetsAny(observer.disturbed, span{from, r.At})
+			excused = owner.silentIn(span{from.add(-recovery), r.At}, 0, nil) || meetsAny(observer.disturbed, span{from, r.At})
 		}
 		if !excused {
 			text := fmt.Sprintf("%s#%d reported %s#%d %s in %s, life %d; it was alive and had a way to the bucket",
@@ -57,10 +59,17 @@ func checkLoss(w *world) []violation {
 	return found
 }
 
-// silentIn says whether the process had been disturbed for so long at some instant of a span.
-func (p *proc) silentIn(s span, long time.Duration) bool {
+// silentIn says whether the process had been disturbed for so long at some instant of a span. To a disturbance counts a time
+// right before it in which nobody could be written to: there was no time for a heartbeat in between.
+func (p *proc) silentIn(s span, long time.Duration, headless []span) bool {
 	for _, d := range p.disturbed {
-		if d.meets(s) && min(d.to, s.to).since(d.from) >= long {
+		from := d.from
+		for _, h := range slices.Backward(headless) {
+			if h.from < from && from.since(h.to) < ttl/5 {
+				from = h.from
+			}
+		}
+		if d.meets(s) && min(d.to, s.to).since(from) >= long {
 			return true
 		}
 	}

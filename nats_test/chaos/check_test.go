@@ -78,16 +78,17 @@ func checkBroken(w *world) []violation {
 
 // world is what the history says of processes, faults, connections and wanted states.
 type world struct {
-	records []record
-	end     instant
-	procs   map[int]*proc
-	faults  []fault
-	unwell  []span           // the servers did not serve the bucket, or were at fault
-	behind  []connection     // servers whose replica was not current
-	stalls  []record         // of the machine
-	states  map[state]record // every state that was ordered
-	lives   map[incarnation]int
-	judged  map[int]int // how often a promise was put to the test
+	records  []record
+	end      instant
+	procs    map[int]*proc
+	faults   []fault
+	unwell   []span           // the servers did not serve the bucket, or were at fault
+	behind   []connection     // servers whose replica was not current
+	headless []span           // nobody could be written to: merged, in order
+	stalls   []record         // of the machine
+	states   map[state]record // every state that was ordered
+	lives    map[incarnation]int
+	judged   map[int]int // how often a promise was put to the test
 }
 
 // proc is one process of a node or an observer.
@@ -195,17 +196,21 @@ func (w *world) sickness() {
 	}
 	from, behind := instant(0), ""
 	end := func(at instant) {
-		w.unwell = append(w.unwell, span{from, at})
+		if from == forever {
+			return
+		}
+		trouble := span{from, at}
+		w.unwell = append(w.unwell, trouble)
 		if behind != "" {
-			w.behind = append(w.behind, connection{span{from, at}, behind})
+			w.behind = append(w.behind, connection{trouble, behind})
+		} else {
+			w.headless = append(w.headless, trouble)
 		}
 	}
 	for _, r := range w.records {
 		switch r.Kind {
 		case sick:
-			if from != forever && behind != "" {
-				w.behind = append(w.behind, connection{span{from, r.At}, behind})
-			}
+			end(r.At)
 			from, behind = r.At.add(-2*visit), "" // when it was asked last
 			_, _ = fmt.Sscanf(r.Text, "replica %s is not current", &behind)
 		case well:
@@ -213,9 +218,8 @@ func (w *world) sickness() {
 			from, behind = forever, ""
 		}
 	}
-	if from != forever {
-		end(forever)
-	}
+	end(forever)
+	w.headless = merge(w.headless)
 }
 
 func later(i instant, d time.Duration) instant {

@@ -161,6 +161,24 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 			t.fault(4, 4.5, frozen)
 			t.misses(5, 100, "expired")
 		}},
+		{"a node is lost that was cut off right after nobody could write", nil, func(t *tale) {
+			t.add(3.9, 0, record{Kind: sick, Text: "no leader"})
+			t.add(4, 0, record{Kind: well})
+			t.fault(4.1, 7, effect{nodes: []string{"alice"}, silences: true})
+			t.misses(5.5, 100, "expired")
+		}},
+		{"a node is lost that was cut off a while after nobody could write", []int{3}, func(t *tale) {
+			t.add(2.9, 0, record{Kind: sick, Text: "no leader"})
+			t.add(3, 0, record{Kind: well})
+			t.fault(4.1, 7, effect{nodes: []string{"alice"}, silences: true})
+			t.misses(5.5, 100, "expired")
+		}},
+		{"a node is lost that was cut off right after a replica was behind", []int{3}, func(t *tale) {
+			t.add(3.9, 0, record{Kind: sick, Text: "replica server-1 is not current"})
+			t.add(4, 0, record{Kind: well})
+			t.fault(4.1, 7, effect{nodes: []string{"alice"}, silences: true})
+			t.misses(5.5, 100, "expired")
+		}},
 		{"a node that was frozen long ago is lost", []int{3}, func(t *tale) {
 			t.fault(2, 4.5, frozen)
 			t.misses(12, 100, "expired")
