@@ -36,8 +36,10 @@ type Bus struct {
 	scopes   map[string]*Scope // every handle that was asked for
 	stays    map[*member]bool  // those that have begun and not ended
 	handlers []*dispatch       // one per stay, if there is a handler
-	unattest func()            // ends the witness for the server that this process was connected to last
 	closeErr error             // set before done is closed
+
+	attesting sync.Mutex
+	unattest  func() // ends the witness for the server that this process was connected to last
 }
 
 func newBus(o *options, n *noise, st store) *Bus {
@@ -50,8 +52,9 @@ func newBus(o *options, n *noise, st store) *Bus {
 
 // open joins the scopes that were asked for; after an error the Bus is closed.
 func (b *Bus) open(ctx context.Context, waited bool) error {
+	err := b.listen()
 	go b.run() // joined by Close, which waits for done
-	if err := b.listen(); err != nil {
+	if err != nil {
 		_ = b.Close()
 		return err
 	}
@@ -270,6 +273,8 @@ func (b *Bus) attest() {
 	if b.peers == nil || b.opts.observer || b.peers.server() == "" {
 		return
 	}
+	b.attesting.Lock()
+	defer b.attesting.Unlock()
 	ctx, cancel := context.WithCancel(b.ctx)
 	run, err := b.peers.attest()
 	if err != nil {
@@ -278,8 +283,6 @@ func (b *Bus) attest() {
 		return
 	}
 	b.wg.Go(func() { run(ctx) })
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.unattest != nil {
 		b.unattest()
 	}

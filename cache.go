@@ -60,9 +60,10 @@ type verdict struct {
 type news struct {
 	changes  []change
 	verdicts []verdict
-	whole    bool   // changes hold every record of the scope, as read from the bucket
-	began    uint64 // whole: the snapshot's serial when the reading began
-	own      uint64 // this process's own incarnation, 0 before it has one
+	whole    bool      // changes hold every record of the scope, as read from the bucket
+	began    uint64    // whole: the snapshot's serial when the reading began
+	due      time.Time // whole: a doubt must have run out by then
+	own      uint64    // this process's own incarnation, 0 before it has one
 	now      time.Time
 	grace    time.Duration // what a doubted node has left
 	believe  bool          // whether a tombstone of kind expired, or a suspicion, counts; see trust
@@ -395,7 +396,9 @@ func (d *draft) judge(v verdict) {
 	}
 	switch hidden := d.suspected(v.node); {
 	case v.reachable && hidden:
-		d.change(v.node, known)
+		back := *known
+		back.heard = d.old.serial + 1
+		d.change(v.node, &back)
 	case !v.reachable && !hidden && d.believe && known.heard <= v.began && d.maySuspect():
 		suspect := *known
 		suspect.hidden = d.now
@@ -440,7 +443,7 @@ func (d *draft) compare() {
 		switch {
 		case !ok:
 			d.cast(n, change{})
-		case d.believe && !d.now.Before(found.until):
+		case d.believe && !d.due.Before(found.until):
 			d.bury(n.name, end{id: found.id, generation: found.generation, reason: ReasonExpired, at: d.now})
 		}
 	}

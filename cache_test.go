@@ -73,7 +73,7 @@ func (h heard) apply(t *testing.T, snap *Snapshot, own uint64) (*Snapshot, map[s
 	before := picture(snap)
 	next, fetch := snap.apply(news{
 		changes: h.changes, whole: h.whole, began: snap.serial - h.early, own: own,
-		now: cacheEpoch.Add(h.at), grace: cacheGrace, believe: !h.deaf,
+		now: cacheEpoch.Add(h.at), due: cacheEpoch.Add(h.at), grace: cacheGrace, believe: !h.deaf,
 	})
 	require.Equal(t, before, picture(snap), "a snapshot never changes")
 	requireSound(t, next)
@@ -815,7 +815,7 @@ func (o *observer) hear(t *testing.T, w *world, r reading) {
 	own := w.owners[0].id.incarnation
 	next, fetch := old.apply(news{
 		changes: r.changes, whole: r.whole, began: r.began, own: own,
-		now: w.now, grace: cacheGrace, believe: !o.deaf,
+		now: w.now, due: w.now, grace: cacheGrace, believe: !o.deaf,
 	})
 	require.Equal(t, before, picture(old), "a snapshot never changes")
 	requireSound(t, next)

@@ -2,7 +2,6 @@ package rolebus
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +42,20 @@ type asked struct {
 type reading struct {
 	changes []change
 	whole   bool
-	began   uint64 // the serial of the snapshot when the reading began
+	began   uint64    // the serial of the snapshot when the reading began
+	due     time.Time // whole: the leader was asked about those whose doubt had run out by then
+}
+
+func (a *asked) add(more asked) {
+	a.check, a.newer, a.whole = a.check || more.check, a.newer || more.newer, a.whole || more.whole
+	if a.nodes == nil {
+		a.nodes = map[string]life{}
+	}
+	for node, want := range more.nodes {
+		if a.nodes[node].before(want) {
+			a.nodes[node] = want
+		}
+	}
 }
 
 func (a asked) empty() bool { return !a.check && !a.newer && !a.whole && len(a.nodes) == 0 }
@@ -51,13 +63,7 @@ func (a asked) empty() bool { return !a.check && !a.newer && !a.whole && len(a.n
 func (k *catcher) ask(more asked) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked.check = k.asked.check || more.check
-	k.asked.newer = k.asked.newer || more.newer
-	k.asked.whole = k.asked.whole || more.whole
-	if k.asked.nodes == nil {
-		k.asked.nodes = map[string]life{}
-	}
-	maps.Copy(k.asked.nodes, more.nodes)
+	k.asked.add(more)
 	poke(k.wake)
 }
 
@@ -93,7 +99,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		}
 		if err := k.do(ctx, todo); err != nil {
 			k.mu.Lock()
-			k.asked.whole, k.asked.newer = k.asked.whole || todo.whole, true
+			k.asked.add(asked{newer: true, whole: todo.whole, nodes: todo.nodes})
 			k.mu.Unlock()
 			timer.Reset(jitter(min(retry, k.interval)))
 			retry = min(2*retry, lastRetry)
@@ -134,11 +140,14 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) {
 	snap := k.snap()
 	r := reading{whole: whole, began: snap.serial}
-	newest, err := k.store.newest(ctx, k.scope, newer || whole)
+	heard, sure := k.heard.Load(), newer || whole
+	newest, err := k.store.newest(ctx, k.scope, sure)
+	if err == nil && newest < heard && !sure {
+		newest, err = k.store.newest(ctx, k.scope, true) // a replica lags behind what was announced
+	}
 	if err != nil {
 		return r, err
 	}
-	heard := k.heard.Load()
 	from := k.cursor + 1
 	switch {
 	case whole, newest < k.cursor, newest < heard:
@@ -167,9 +176,9 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 
 // confirm asks the stream's leader about the nodes whose doubt has run out: what one replica lacks takes nobody out.
 func (k *catcher) confirm(ctx context.Context, snap *Snapshot, r *reading) error {
-	now := time.Now()
+	r.due = time.Now()
 	for name, d := range snap.doubts {
-		if now.Before(d.until) {
+		if r.due.Before(d.until) {
 			continue
 		}
 		c, _, err := k.store.lead(ctx, k.scope, name)

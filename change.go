@@ -147,6 +147,9 @@ func encodeHeaders(c change) (nats.Header, error) {
 // decodeAnnouncement reads what the server republished for a stored change: headers alone.
 func decodeAnnouncement(subj subjects, hdr nats.Header, subject string) (scope string, c change, err error) {
 	scope, c.node, err = subj.parseChange(subject)
+	if err == nil {
+		err = honest(hdr, 1)
+	}
 	if err != nil {
 		return "", change{}, err
 	}
@@ -297,6 +300,20 @@ func told(hdr nats.Header, name string) string {
 		return values[len(values)-1]
 	}
 	return ""
+}
+
+// serverHeaders are those by which the server says what a message is that it hands on.
+var serverHeaders = []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Last-Sequence"}
+
+// honest refuses a message that has more of the server's headers than the server added: its writer speaks in the server's
+// name, or made the server write it, by asking for another message and giving the record's subject for the answer.
+func honest(hdr nats.Header, added int) error {
+	for _, name := range serverHeaders {
+		if len(hdr[name]) > added {
+			return fmt.Errorf("its writer says %s", name)
+		}
+	}
+	return nil
 }
 
 func number(text, name string, limit uint64) (uint64, error) {

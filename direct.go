@@ -20,7 +20,9 @@ const (
 
 // message is a message of the bucket.
 type message struct {
-	hdr        nats.Header
+	hdr        nats.Header // its own, and those that the server added
+	garbled    bool        // there are headers that were not read
+	added      int         // how often the server added each of serverHeaders
 	subject    string
 	body       []byte
 	generation uint64
@@ -95,11 +97,12 @@ func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 	case stored == nil:
 		return nil, errors.New("read: the stream's leader answers, but with nothing")
 	default:
-		hdr, err := nats.DecodeHeadersMsg(stored.Hdrs)
-		if err != nil && len(stored.Hdrs) > 0 {
-			hdr = nil // then it is no record
+		m := &message{subject: stored.Subject, body: stored.Data, generation: stored.Seq, at: stored.Time}
+		if len(stored.Hdrs) > 0 {
+			m.hdr, err = nats.DecodeHeadersMsg(stored.Hdrs)
+			m.garbled = err != nil || !complete(m.hdr, len(stored.Hdrs))
 		}
-		return &message{hdr: hdr, subject: stored.Subject, body: stored.Data, generation: stored.Seq, at: stored.Time}, nil
+		return m, nil
 	}
 }
 
@@ -152,7 +155,7 @@ func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int) (
 		case msg := <-answers:
 			idle.Reset(k.patience)
 			if !whole(msg) {
-				k.noise.ignore(api, errors.New("a message with headers that cannot be read"))
+				k.noise.ignore(api, errGarbled)
 				p.garbled = true
 			}
 			if done, err := p.take(msg, most > 1); done || err != nil {
@@ -178,7 +181,7 @@ func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
 	if generation == "" {
 		return true, p.end(msg)
 	}
-	m := message{hdr: msg.Header, subject: told(msg.Header, "Nats-Subject"), body: msg.Data}
+	m := message{hdr: msg.Header, added: 1, subject: told(msg.Header, "Nats-Subject"), body: msg.Data}
 	var errs [3]error
 	before := p.last
 	m.generation, errs[0] = strconv.ParseUint(generation, 10, 64)
@@ -218,9 +221,13 @@ func (p *page) end(msg *nats.Msg) (err error) {
 // What is hidden makes the headers larger than what was parsed. A line takes at most two bytes less than is reckoned
 // here, so few lines cannot make up for it.
 func whole(msg *nats.Msg) bool {
-	came := msg.Size() - len(msg.Subject) - len(msg.Reply) - len(msg.Data)
+	return complete(msg.Header, msg.Size()-len(msg.Subject)-len(msg.Reply)-len(msg.Data))
+}
+
+// complete is whole, of headers that came in so many bytes.
+func complete(hdr nats.Header, came int) bool {
 	parsed, lines := len("NATS/1.0\r\n\r\n"), 0
-	for name, values := range msg.Header {
+	for name, values := range hdr {
 		for _, value := range values {
 			parsed, lines = parsed+len(name)+len(value)+len(": \r\n"), lines+1
 		}

@@ -201,16 +201,82 @@ func TestPromise9AGenerationThatAWriterClaims(t *testing.T) {
 	hdr, body, err := encode("s", state("mallory", 1, 1, "x"))
 	require.NoError(t, err)
 	hdr.Set("Nats-Sequence", "4000000")
-	hdr.Set("Nats-Stream", "OTHER")
-	hdr.Set("Nats-Subject", k.subj.record("s", "victim"))
-	ack, err := k.js.PublishMsg(ctx, &nats.Msg{Subject: k.subj.record("s", "mallory"), Header: hdr, Data: body})
+	_, err = k.js.PublishMsg(ctx, &nats.Msg{Subject: k.subj.record("s", "mallory"), Header: hdr, Data: body})
 	require.NoError(t, err)
 	msg := <-feed.messages
 	require.Contains(t, msg.Header["Nats-Sequence"], "4000000", "the server keeps what the writer said, beside its own")
-	c, err := k.decode(msg)
+	_, err = k.decode(msg)
+	require.ErrorContains(t, err, "its writer says Nats-Sequence")
+	k.requireNoRecord(t, "s", "mallory")
+}
+
+// requireNoRecord reads what is stored as a node's record in every way, and finds that it is none.
+func (k *kv) requireNoRecord(t *testing.T, scope, node string) {
+	t.Helper()
+	c, generation, err := k.get(t.Context(), scope, node)
 	require.NoError(t, err)
-	require.Equal(t, "mallory", c.node)
-	require.Equal(t, ack.Sequence, c.generation)
+	require.Zero(t, c.kind)
+	require.NotZero(t, generation)
+	c, sure, err := k.lead(t.Context(), scope, node)
+	require.NoError(t, err)
+	require.Zero(t, c.kind)
+	require.Equal(t, generation, sure)
+	changes, _, err := k.read(t.Context(), scope, generation, generation)
+	require.NoError(t, err)
+	require.NotContains(t, nodesOf(changes), node)
+	for _, m := range k.nextAtLeader(t.Context(), k.subj.record(scope, node), 1).messages {
+		_, ok := k.decodeStored(m)
+		require.False(t, ok)
+	}
+}
+
+// mallory may write a lease and a record of its own, and read; a schedule, or an answer, that the server writes to the
+// victim's record comes from mallory all the same.
+func TestPromise9WhatTheServerWritesForMallory(t *testing.T) {
+	forged := strings.NewReplacer("\n", "\r\n").Replace(`Rolebus-Format: 1
+Rolebus-Incarnation: 9000
+Rolebus-Version: 1
+Rolebus-Change: state
+Rolebus-Roles: ["root"]
+`)
+	body := `{"format":1,"scope":"s","node":"victim","incarnation":9000,"version":1,"roles":["root"]}`
+	for name, write := range map[string]func(k *kv, t *testing.T){
+		"a schedule behind an early end": func(k *kv, t *testing.T) {
+			hdr := "NATS/1.0\r\n" + forged + "\r\nNats-Schedule: @at 2020-01-01T00:00:00Z\r\nNats-Schedule-Target: " +
+				k.subj.record("s", "victim") + "\r\n\r\n"
+			k.publishRaw(t, k.subj.lease("s", "mallory"), hdr, body)
+		},
+		"a schedule with headers of the server": func(k *kv, t *testing.T) {
+			hdr := "NATS/1.0\r\n" + forged + "Nats-Stream: KV_rolebus\r\nNats-Subject: " + k.subj.record("s", "victim") + "\r\nNats-Sequence: 77\r\n" +
+				"\r\nNats-Schedule: @at 2020-01-01T00:00:00Z\r\nNats-Schedule-Target: " + k.subj.record("s", "victim") + "\r\n\r\n"
+			k.publishRaw(t, k.subj.lease("s", "mallory"), hdr, body)
+		},
+		"an answer to a direct get": func(k *kv, t *testing.T) {
+			k.publishRaw(t, k.subj.record("s", "mallory"), "NATS/1.0\r\n"+forged+"\r\n", body)
+			require.NoError(t, k.nc.PublishRequest(k.subj.directGet()+"."+k.subj.record("s", "mallory"), k.subj.record("s", "victim"), nil))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, ctx := realKV(t), t.Context()
+			first, err := k.put(ctx, "s", state("victim", 1, 1, "x"), 0)
+			require.NoError(t, err)
+			feed, err := k.subscribe(ctx, "s")
+			require.NoError(t, err)
+			defer feed.stop()
+			write(k, t)
+			require.Eventually(t, func() bool {
+				_, generation, err := k.lead(ctx, "s", "victim")
+				return err == nil && generation > first
+			}, 30*time.Second, time.Millisecond, "the server writes it")
+			for announced := false; !announced; {
+				msg := <-feed.messages
+				c, err := k.decode(msg)
+				announced = strings.HasSuffix(msg.Subject, ".victim")
+				require.True(t, err != nil || c.node == "mallory" && !announced)
+			}
+			k.requireNoRecord(t, "s", "victim")
+		})
+	}
 }
 
 // publishRaw publishes headers that no client library would.

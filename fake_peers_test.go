@@ -13,10 +13,11 @@ import (
 // fakeNet is plain NATS in memory, of several servers: who listens for whom, and which way is broken. A message takes no
 // time.
 type fakeNet struct {
-	mu     sync.Mutex
-	peers  []*fakePeers
-	down   map[string]bool // servers
-	probes map[string]int  // how often a node was asked by others
+	mu      sync.Mutex
+	peers   []*fakePeers
+	down    map[string]bool // servers
+	servers int             // how many clients know of
+	probes  map[string]int  // how often a node was asked by others
 }
 
 // fakePeers is one process's connection.
@@ -25,7 +26,7 @@ type fakePeers struct {
 	at        string // server; "": not connected
 	hung      bool   // messages come and wait
 	forbidden bool   // it may not ask anybody
-	answers   map[[2]string]func() []hint
+	answers   map[[2]string]func() answer
 	attests   string // the server that it is a witness for
 	onHint    map[string]func(hint)
 	onDeath   func(hint)
@@ -43,10 +44,16 @@ func (p *fakePeers) listen(undo func()) (func(context.Context), error) {
 	}, nil
 }
 
-func (p *fakePeers) answer(scope, node string, suspects func() []hint) (func(context.Context), error) {
+func (p *fakePeers) clustered() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answers[[2]string{scope, node}] = suspects
+	return p.servers > 1
+}
+
+func (p *fakePeers) answer(scope, node string, says func() answer) (func(context.Context), error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers[[2]string{scope, node}] = says
 	return p.listen(func() { delete(p.answers, [2]string{scope, node}) })
 }
 
@@ -92,10 +99,10 @@ func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, erro
 	}
 	works, dumb := p.works(), p.forbidden || p.hung
 	var there *fakePeers
-	var suspects func() []hint
+	var says func() answer
 	for _, other := range p.peers {
 		if found := other.answers[[2]string{scope, node}]; found != nil && other.works() {
-			there, suspects = other, found
+			there, says = other, found
 		}
 	}
 	hangs := there != nil && there.hung
@@ -114,7 +121,9 @@ func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, erro
 	case there == nil:
 		return answer{}, errAbsent
 	}
-	return answer{server: at, suspects: suspects()}, nil
+	a := says()
+	a.server = at
+	return a, nil
 }
 
 func (p *fakePeers) witness(_ context.Context, server string) error {
@@ -167,7 +176,7 @@ func (f *fakeBucket) peered(t *testing.T, n *fakeNet, server, node string, opts 
 	if !o.observer {
 		o.roles = []Role{"x"}
 	}
-	p := &fakePeers{fakeNet: n, at: server, answers: map[[2]string]func() []hint{}, onHint: map[string]func(hint){}}
+	p := &fakePeers{fakeNet: n, at: server, answers: map[[2]string]func() answer{}, onHint: map[string]func(hint){}}
 	n.mu.Lock()
 	n.peers = append(n.peers, p)
 	n.mu.Unlock()

@@ -146,6 +146,12 @@ func (k *kv) record(msg *message, err error) (change, uint64, error) {
 // decodeStored reads a message of the bucket; what is not a record is ignored and counted.
 func (k *kv) decodeStored(m message) (change, bool) {
 	_, c, err := decodeRecord(k.subj, m.hdr, m.subject, m.body, m.generation)
+	if m.garbled {
+		err = errGarbled
+	}
+	if err == nil {
+		err = honest(m.hdr, m.added)
+	}
 	if err == nil {
 		err = c.measure(m.hdr, m.at)
 	}
@@ -320,9 +326,11 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return stream.CachedInfo(), nil
 }
 
+var errGarbled = errors.New("headers that cannot be read")
+
 func (k *kv) decode(msg *nats.Msg) (change, error) {
 	if !whole(msg) {
-		return change{}, errors.New("headers that cannot be read")
+		return change{}, errGarbled
 	}
 	_, c, err := decodeAnnouncement(k.subj, msg.Header, msg.Subject)
 	return c, err

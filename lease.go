@@ -47,6 +47,10 @@ func (l *lease) renew(until time.Time) {
 func (l *lease) lose(until time.Time, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.loseLocked(until, cause)
+}
+
+func (l *lease) loseLocked(until time.Time, cause error) {
 	if l.cancel == nil || !until.IsZero() && !l.until.Equal(until) {
 		return
 	}
@@ -57,9 +61,9 @@ func (l *lease) lose(until time.Time, cause error) {
 
 // end says that the node will never be sure again.
 func (l *lease) end(cause error) {
-	l.lose(time.Time{}, cause)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.loseLocked(time.Time{}, cause)
 	l.ended = cause
 }
 

@@ -145,7 +145,7 @@ func (m *member) listen() error {
 		return nil
 	}
 	if m.keeper != nil {
-		run, err := m.bus.peers.answer(m.scope.name, m.keeper.node, m.suspects)
+		run, err := m.bus.peers.answer(m.scope.name, m.keeper.node, m.says)
 		if err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func (m *member) loop() {
 		case msg := <-m.feed.messages:
 			m.apply(news{changes: m.gather(msg)}, false)
 		case r := <-m.readings:
-			m.apply(news{changes: r.changes, whole: r.whole, began: r.began}, true)
+			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due}, true)
 		case v := <-m.verdicts:
 			// What was announced before it was asked comes first: a goodbye, say.
 			n := news{verdicts: []verdict{v}}
@@ -288,12 +288,14 @@ func (m *member) deliver(ctx context.Context, r reading) {
 	}
 }
 
-// suspects are those whom this node suspects, for others to check.
-func (m *member) suspects() []hint {
-	if m.prober == nil {
-		return nil
+// says is what this node answers to those who ask whether it is there: in which life, and whom it suspects, for them to
+// check.
+func (m *member) says() answer {
+	a := answer{incarnation: m.own.Load()}
+	if m.prober != nil {
+		a.suspects = m.prober.suspects()
 	}
-	return m.prober.suspects()
+	return a
 }
 
 func (m *member) judge(ctx context.Context, v verdict) {

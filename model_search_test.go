@@ -100,9 +100,10 @@ func (m *moment) hear(r reading, verdicts ...verdict) {
 		own = m.lives
 	}
 	old := m.snap.live("a")
+	at := searchEpoch.Add(time.Duration(m.ticks) * time.Second)
 	next, fetch := m.snap.apply(news{
 		changes: r.changes, verdicts: verdicts, whole: r.whole, began: r.began, own: own, believe: true,
-		now: searchEpoch.Add(time.Duration(m.ticks) * time.Second), grace: searchGrace * time.Second,
+		now: at, due: at, grace: searchGrace * time.Second,
 	})
 	m.snap = next
 	now := next.live("a")

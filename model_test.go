@@ -46,7 +46,7 @@ func TestModelADoubtBeginsAnew(t *testing.T) {
 	snap := newSnapshot("s", "o")
 	hear := func(after time.Duration, whole bool, changes ...change) {
 		now = now.Add(after)
-		snap, _ = snap.apply(news{changes: changes, whole: whole, began: snap.serial, now: now, grace: grace, believe: true})
+		snap, _ = snap.apply(news{changes: changes, whole: whole, began: snap.serial, now: now, due: now, grace: grace, believe: true})
 	}
 	state := func(version uint64) change {
 		return change{kind: kindState, node: "n", id: life{1, version}, generation: version}

@@ -15,8 +15,8 @@ import (
 // peers is how processes reach each other past the bucket, by messages that nobody stores. link is the one on NATS;
 // tests have another. What starts to listen returns the function that goes on with it until its context is over.
 type peers interface {
-	// answer answers those who ask whether a node is there, and tells them whom that node suspects.
-	answer(scope, node string, suspects func() []hint) (run func(context.Context), err error)
+	// answer answers those who ask whether a node is there with what it says of itself.
+	answer(scope, node string, says func() answer) (run func(context.Context), err error)
 	// attest answers those who ask whether anybody's connection to this process's server works.
 	attest() (run func(context.Context), err error)
 	// hints hears whom others suspect.
@@ -26,6 +26,8 @@ type peers interface {
 
 	// server returns the id of the server that this process is connected to; "" if to none.
 	server() string
+	// clustered says whether there are other servers that processes may be connected to.
+	clustered() bool
 	// probe asks a node whether it is there. The error matches errAbsent if nobody listens for that node, and errSilent
 	// if no answer came before ctx was over.
 	probe(ctx context.Context, scope, node string) (answer, error)
@@ -50,8 +52,9 @@ type hint struct {
 
 // answer is what a node that was asked says.
 type answer struct {
-	server   string // the id of the server that it is connected to
-	suspects []hint
+	server      string // the id of the server that it is connected to
+	incarnation uint64 // in the scope; 0 if it has none yet
+	suspects    []hint
 }
 
 // maxSuspects is how many suspects one answer names.
@@ -59,9 +62,10 @@ const maxSuspects = 16
 
 // wireAnswer is the body of the answer to a probe, and to the question for a witness.
 type wireAnswer struct {
-	Format   int        `json:"format"`
-	Server   string     `json:"server"`
-	Suspects []wireHint `json:"suspects,omitempty"`
+	Format      int        `json:"format"`
+	Server      string     `json:"server"`
+	Incarnation uint64     `json:"incarnation,omitempty"`
+	Suspects    []wireHint `json:"suspects,omitempty"`
 }
 
 // wireHint is the body of a hint, whose subject names scope and node, and a part of an answer, where it names the node.
@@ -120,13 +124,14 @@ func (l *link) listen(subject, queue string, handle func(*nats.Msg) error) (run 
 	}, nil
 }
 
-// respond answers with the server that this process is connected to, and its suspects.
-func (l *link) respond(msg *nats.Msg, suspects []hint) error {
-	if msg.Reply == "" {
-		return errors.New("asks, but for no answer")
+// respond answers with the server that this process is connected to, and what else there is to say. An answer goes to
+// whoever asks, never to where it would mean something: into the bucket, say.
+func (l *link) respond(msg *nats.Msg, a answer) error {
+	if msg.Reply == "" || l.subj.means(msg.Reply) {
+		return fmt.Errorf("asks for an answer to %q", clip(msg.Reply))
 	}
-	wire := wireAnswer{Format: wireFormat, Server: l.server()}
-	for _, h := range suspects[:min(len(suspects), maxSuspects)] {
+	wire := wireAnswer{Format: wireFormat, Server: l.server(), Incarnation: a.incarnation}
+	for _, h := range a.suspects[:min(len(a.suspects), maxSuspects)] {
 		wire.Suspects = append(wire.Suspects, wireHint{Node: h.node, Incarnation: h.incarnation, Server: h.server})
 	}
 	body, err := marshalJSON(wire)
@@ -137,12 +142,12 @@ func (l *link) respond(msg *nats.Msg, suspects []hint) error {
 	return nil
 }
 
-func (l *link) answer(scope, node string, suspects func() []hint) (func(context.Context), error) {
-	return l.listen(l.subj.probe(scope, node), "", func(msg *nats.Msg) error { return l.respond(msg, suspects()) })
+func (l *link) answer(scope, node string, says func() answer) (func(context.Context), error) {
+	return l.listen(l.subj.probe(scope, node), "", func(msg *nats.Msg) error { return l.respond(msg, says()) })
 }
 
 func (l *link) attest() (func(context.Context), error) {
-	return l.listen(l.subj.witness(l.server()), "witness", func(msg *nats.Msg) error { return l.respond(msg, nil) })
+	return l.listen(l.subj.witness(l.server()), "witness", func(msg *nats.Msg) error { return l.respond(msg, answer{}) })
 }
 
 func (l *link) hints(scope string, hear func(hint)) (func(context.Context), error) {
@@ -224,6 +229,8 @@ func (l *link) server() string {
 	return l.nc.ConnectedServerId()
 }
 
+func (l *link) clustered() bool { return len(l.nc.Servers()) > 1 }
+
 func (l *link) probe(ctx context.Context, scope, node string) (answer, error) {
 	return l.ask(ctx, l.subj.probe(scope, node))
 }
@@ -276,7 +283,7 @@ func decodeAnswer(body []byte) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{server: wire.Server}
+	a := answer{server: wire.Server, incarnation: wire.Incarnation}
 	for _, w := range wire.Suspects[:min(len(wire.Suspects), maxSuspects)] {
 		h, bad := w.decode()
 		if err = errors.Join(err, bad); bad == nil {

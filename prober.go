@@ -32,6 +32,9 @@ const (
 // still: meanwhile nothing answers, which counts for nothing.
 var closedPatience = [...]time.Duration{30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}
 
+// movedGrace is what a process that lost its connection may take to be known again through another server.
+const movedGrace = 10 * time.Millisecond
+
 // prober finds out, for one stay in a scope, who cannot be reached. It asks its neighbours, and tells all others whom it
 // suspects; whom others suspect it asks itself. What it finds is a verdict for the scope's loop, which hides the node
 // or lists it again.
@@ -41,7 +44,7 @@ var closedPatience = [...]time.Duration{30 * time.Millisecond, 100 * time.Millis
 //	                                                                               v
 //	others:     a hint, in a message of its own or in the answer of a neighbour <- hint to all
 //	            -> has no listener or is silent, and its server works -----------------> verdict
-//	servers:    its connection was closed -> has no listener ---------------------------> verdict
+//	servers:    its connection was closed -> has no listener (of a cluster: twice) -----------------> verdict
 //
 // Answers name the suspects too, so that a hint that was lost, or is older than a process that has just joined, still
 // gets round.
@@ -124,8 +127,8 @@ func (p *prober) run(ctx context.Context) {
 			return
 		case <-snap.superseded:
 		case <-timer.C:
+			p.revisit(ctx)
 			if !p.quiet() {
-				p.revisit(ctx)
 				p.round(ctx)
 			}
 			timer.Reset(jitter(p.pace()))
@@ -173,6 +176,8 @@ func (p *prober) find(ctx context.Context, n *Node) finding {
 	for absent, silent := 0, 0; absent < absentTries && silent < silentTries; {
 		a, err := p.ask(ctx, n.name, probePatience)
 		switch {
+		case err == nil && a.incarnation != n.id.incarnation:
+			return unknown // it has begun another life, of which the bucket will tell
 		case err == nil:
 			p.seen[n.name] = seen{n.id.incarnation, a.server}
 			for _, h := range a.suspects {
@@ -303,14 +308,16 @@ func (p *prober) take(node string) bool {
 	return true
 }
 
-// examine asks a node that somebody else could not reach.
+// examine asks a node that somebody else could not reach: after the witness, so that it is known that the way to it is good.
 func (p *prober) examine(ctx context.Context, n *Node, h hint) {
 	began := p.snap().serial
 	if h.closed {
 		if !p.closed(ctx, n) {
 			return
 		}
-	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) || !p.vouched(ctx, h.server) {
+	} else if !p.vouched(ctx, h.server) {
+		return
+	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) {
 		return
 	}
 	h.incarnation = n.id.incarnation
@@ -323,9 +330,18 @@ func unreached(err error) bool { return errors.Is(err, errAbsent) || errors.Is(e
 // closed says whether nobody listens for a node any more whose connection was closed. The server that told of it works, so
 // nobody need vouch for it.
 func (p *prober) closed(ctx context.Context, n *Node) bool {
+	absent := 0
 	for _, patience := range closedPatience {
-		if _, err := p.ask(ctx, n.name, patience); !errors.Is(err, errSilent) {
-			return errors.Is(err, errAbsent)
+		switch _, err := p.ask(ctx, n.name, patience); {
+		case errors.Is(err, errSilent):
+		case !errors.Is(err, errAbsent):
+			return false
+		case !p.peers.clustered():
+			return true
+		default:
+			if absent++; absent == absentTries || !sleep(ctx, movedGrace) {
+				return absent == absentTries
+			}
 		}
 	}
 	return false
@@ -338,7 +354,7 @@ func (p *prober) revisit(ctx context.Context) {
 		n := following(suspects, p.turn)
 		p.turn = n.name
 		p.wg.Go(func() {
-			if _, err := p.ask(ctx, n.name, probePatience); err == nil {
+			if a, err := p.ask(ctx, n.name, probePatience); err == nil && a.incarnation == n.id.incarnation {
 				p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, reachable: true})
 			}
 		})

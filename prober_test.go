@@ -108,6 +108,23 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 		for _, b := range without(fleet, dead) {
 			require.True(t, listedBy(b, "n02"), b.NodeName())
 		}
+		// In a cluster one may be known through another server a moment later.
+		n.mu.Lock()
+		n.servers = 3
+		n.mu.Unlock()
+		fleet[3].set(func(p *fakePeers) { p.hung = false })
+		fleet[2].set(func(p *fakePeers) { p.at = "" })
+		n.died(hint{node: "n02", server: "S2", closed: true})
+		time.Sleep(movedGrace / 2)
+		fleet[2].set(func(p *fakePeers) { p.at = "S1" })
+		fleet[4].crash()
+		n.died(hint{node: "n04", server: "S1", closed: true})
+		time.Sleep(movedGrace)
+		synctest.Wait()
+		for _, b := range []*peeredBus{fleet[0], fleet[3]} {
+			require.True(t, listedBy(b, "n02"), b.NodeName())
+			require.False(t, listedBy(b, "n04"), b.NodeName())
+		}
 	})
 }
 
@@ -266,6 +283,41 @@ func TestWhoNeverAnsweredIsNotSuspected(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []string{"n00", "n01", "n01b"}, names(fleet[0].Nodes("x")), "the ring goes on behind it")
 		require.NoError(t, mute.Err())
+	})
+}
+
+// Also while this process suspects nobody, because it may be the one that is cut off: who answers is there.
+func TestASuspectThatAnswersIsBackWhateverIsBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		settle()
+		fleet[1].set(func(p *fakePeers) { p.hung = true })
+		time.Sleep(5 * time.Second)
+		require.False(t, listedBy(fleet[0], "n01"))
+		fleet[0].Scope.member.Load().trust.shake(time.Now())
+		fleet[1].set(func(p *fakePeers) { p.hung = false })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.True(t, listedBy(fleet[0], "n01"))
+	})
+}
+
+// Who restarts listens before it has written its record, and may wait long for a leader to write it to.
+func TestTheNextLifeDoesNotAnswerForTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 4)
+		settle()
+		logs := watchLog(t.Context(), fleet[0].Scope)
+		logs.take()
+		fleet[1].crash()
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"RoleRemoved n01 x unreachable", "NodeLeft n01 unreachable"}, logs.take())
+		_, err := fleet[3].peers.answer("default", "n01", func() answer { return answer{} })
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second)
+		require.Empty(t, logs.take())
 	})
 }
 

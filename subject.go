@@ -52,9 +52,14 @@ func (s subjects) scopeChanges(scope string) string {
 	return s.bucket + ".changes." + token(scope) + ".*"
 }
 
-// directGet is where any replica of the bucket is asked for messages.
+// leaderGet is where the stream's leader is asked for a message, directGet where any replica is asked for some.
 func (s subjects) leaderGet() string { return "$JS.API.STREAM.MSG.GET." + s.stream() }
 func (s subjects) directGet() string { return "$JS.API.DIRECT.GET." + s.stream() }
+
+// means says whether a message on a subject would mean something to a server or to other processes.
+func (s subjects) means(subject string) bool {
+	return strings.HasPrefix(subject, "$") || strings.HasPrefix(subject, s.bucket+".")
+}
 
 // parseRecord returns the scope and the node that a record's subject names.
 func (s subjects) parseRecord(subject string) (scope, node string, err error) {

@@ -77,14 +77,14 @@ var snapshotRules = []rule{
 		says:  "and only then is it dropped as expired",
 		why:   "the same",
 		found: "TestModelSearch",
-		edits: []edit{{"cache.go", "case d.believe && !d.now.Before(found.until):", "case false:"}},
+		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.until):", "case false:"}},
 	},
 	{
 		name:  "a doubt does not run out while the bus is not believed",
 		says:  "those nodes stay listed until they return or the grace ends",
 		why:   "nobody can write again while there is no leader: all are dropped who live",
 		found: "TestModelFleet/the_bucket_is_wiped",
-		edits: []edit{{"cache.go", "case d.believe && !d.now.Before(found.until):", "case !d.now.Before(found.until):"}},
+		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.until):", "case !d.due.Before(found.until):"}},
 	},
 	{
 		name:  "a reading casts no doubt on what was heard since it began",

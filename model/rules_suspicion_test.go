@@ -8,7 +8,7 @@ var suspicionRules = []rule{
 		why:   "one message hides anybody",
 		found: "TestAHintIsCheckedAndNotBelieved",
 		edits: []edit{
-			{"prober.go", "	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) || !p.vouched(ctx, h.server) {", "	} else if false {"},
+			{"prober.go", "	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) {\n		return\n	}\n", "	}\n"},
 		},
 	},
 	{
@@ -89,7 +89,7 @@ var suspicionRules = []rule{
 		why:   "who was hidden stays hidden",
 		found: "TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack",
 		edits: []edit{
-			{"prober.go", `				p.revisit(ctx)
+			{"prober.go", `			p.revisit(ctx)
 `, ""},
 		},
 	},
