@@ -46,7 +46,7 @@ func checkLoss(w *world) []violation {
 				from = min(from, s.from)
 			}
 		}
-		excused := owner.silentIn(span{from, r.At}, silence, w.headless) || w.stalledIn(span{from.add(-ttl), r.At}) >= ttl/3-tick
+		excused := owner.silentIn(span{from, r.At}, silence, w.unwritable(owner.name)) || w.stalledIn(span{from.add(-ttl), r.At}) >= ttl/3-tick
 		if r.Reason == "unreachable" {
 			excused = owner.silentIn(span{from.add(-recovery), r.At}, 0, nil) || meetsAny(observer.disturbed, span{from, r.At})
 		}
@@ -61,12 +61,12 @@ func checkLoss(w *world) []violation {
 
 // silentIn says whether the process had been disturbed for so long at some instant of a span. To a disturbance counts a time
 // right before it in which nobody could be written to: there was no time for a heartbeat in between.
-func (p *proc) silentIn(s span, long time.Duration, headless []span) bool {
+func (p *proc) silentIn(s span, long time.Duration, unwritable []span) bool {
 	for _, d := range p.disturbed {
 		from := d.from
-		for _, h := range slices.Backward(headless) {
-			if h.from < from && from.since(h.to) < ttl/5 {
-				from = h.from
+		for _, u := range slices.Backward(unwritable) {
+			if u.from < from && from.since(u.to) < ttl/5 {
+				from = u.from
 			}
 		}
 		if d.meets(s) && min(d.to, s.to).since(from) >= long {
@@ -74,6 +74,22 @@ func (p *proc) silentIn(s span, long time.Duration, headless []span) bool {
 		}
 	}
 	return false
+}
+
+// unwritable returns when nobody could be written to, in order: there was no leader, or somebody else, who was well, waited in
+// vain.
+func (w *world) unwritable(name string) []span {
+	spans := slices.Clone(w.headless)
+	for _, p := range w.procs {
+		for _, doubts := range p.doubts {
+			for _, d := range doubts {
+				if p.name != name && !meetsAny(p.unsettled, d) {
+					spans = append(spans, d)
+				}
+			}
+		}
+	}
+	return merge(spans)
 }
 
 // before says whether a life was seen before an instant: a later stay of the same process is another life.

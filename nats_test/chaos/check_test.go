@@ -100,8 +100,9 @@ type proc struct {
 	outcome    string
 	online     []connection
 	stalls     []span
-	disturbed  []span // it did not run, or its link did not work: merged, in order, with the time to recover
-	unsettled  []span // the same, and links that worked badly
+	disturbed  []span            // it did not run, or its link did not work: merged, in order, with the time to recover
+	unsettled  []span            // the same, and links that worked badly
+	doubts     map[string][]span // by scope: it says that it had no contact with the bucket
 	superseded instant
 }
 
@@ -148,6 +149,18 @@ func newWorld(records []record) *world {
 			if p != nil {
 				p.online[len(p.online)-1].to = r.At
 				p.online = append(p.online, connection{span{r.At, forever}, r.Server})
+			}
+		case doubting:
+			if p == nil {
+				break
+			}
+			if p.doubts == nil {
+				p.doubts = map[string][]span{}
+			}
+			if doubts := p.doubts[r.Scope]; len(doubts) > 0 && doubts[len(doubts)-1].to == forever {
+				doubts[len(doubts)-1].to = r.At
+			} else {
+				p.doubts[r.Scope] = append(doubts, span{r.At.add(-ttl / 5), forever}) // so long it waited in vain
 			}
 		case stalled:
 			if p == nil {

@@ -173,6 +173,18 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 			t.fault(4.1, 7, effect{nodes: []string{"alice"}, silences: true})
 			t.misses(5.5, 100, "expired")
 		}},
+		{"a node is lost that was cut off right after another one could not write", nil, func(t *tale) {
+			t.add(3.9, bobNumber, record{Kind: doubting, Scope: "s", Text: "since now"})
+			t.add(4, bobNumber, record{Kind: doubting, Scope: "s", Text: "no more"})
+			t.fault(4.1, 7, effect{nodes: []string{"alice"}, silences: true})
+			t.misses(5.5, 100, "expired")
+		}},
+		{"a node is lost that was cut off right after it could not write", []int{3}, func(t *tale) {
+			t.add(3.9, aliceNumber, record{Kind: doubting, Scope: "s", Text: "since now"})
+			t.add(4, aliceNumber, record{Kind: doubting, Scope: "s", Text: "no more"})
+			t.fault(4.1, 7, effect{nodes: []string{"alice"}, silences: true})
+			t.misses(5.5, 100, "expired")
+		}},
 		{"a node is lost that was cut off right after a replica was behind", []int{3}, func(t *tale) {
 			t.add(3.9, 0, record{Kind: sick, Text: "replica server-1 is not current"})
 			t.add(4, 0, record{Kind: well})

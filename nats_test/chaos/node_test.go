@@ -307,8 +307,8 @@ func unsound(snap *rolebus.Snapshot, scope string) string {
 	return ""
 }
 
-// feelContact tells when the bus says that it has lost contact with the bucket, and when it has it again: it explains,
-// and excuses nothing.
+// feelContact tells when the bus says that it has lost contact with the bucket, and when it has it again: it explains
+// much, and excuses only others, see checkLoss.
 func (n *nodeProcess) feelContact(scope string) {
 	had := true
 	for range time.Tick(tick / 10) {
