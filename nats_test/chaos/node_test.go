@@ -66,7 +66,11 @@ func runNode(in *bufio.Reader) error {
 	n.done.Go(n.tell)
 	go n.feelStalls()
 	if err := n.connect(); err != nil {
-		n.say(record{Kind: ended, Outcome: refused, Text: err.Error()})
+		outcome := refused
+		if errors.Is(err, rolebus.ErrSuperseded) {
+			outcome = superseded // while it waited for the servers
+		}
+		n.say(record{Kind: ended, Outcome: outcome, Text: err.Error()})
 		n.finish(2)
 	}
 	n.say(record{Kind: joined})
