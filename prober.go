@@ -43,8 +43,8 @@ const movedGrace = 10 * time.Millisecond
 //	            and the server that it was on works                                |
 //	                                                                               v
 //	others:     a hint, in a message of its own or in the answer of a neighbour <- hint to all
-//	            -> has no listener or is silent, and its server works -----------------> verdict
-//	servers:    its connection was closed -> has no listener (of a cluster: twice) -----------------> verdict
+//	            -> its server works, and it has no listener or is silent --------------> verdict
+//	servers:    its connection was closed, and it has no listener (in a cluster: twice) -> verdict
 //
 // Answers name the suspects too, so that a hint that was lost, or is older than a process that has just joined, still
 // gets round.
