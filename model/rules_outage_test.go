@@ -62,4 +62,11 @@ var outageRules = []rule{
 			{"contact.go", "p, err := k.store.pulse(bounded)", "p, err := pulse{leads: forEver}, bounded.Err()"},
 		},
 	},
+	{
+		name:  "who joins asks how long nothing was stored",
+		says:  "A bus outage is not a node failure",
+		why:   "tombstones that were decided in time, and stored when the replicas followed again, are believed",
+		found: "TestAnObserverThatJoinsBelievesNoTombstonesThatWereHeldUp",
+		edits: []edit{{"member.go", "	m.trust.told(asked, p, m.alone())", "	m.trust.led(asked, p.leads)"}},
+	},
 }

@@ -162,4 +162,31 @@ var suspicionRules = []rule{
 			{"prober.go", "range a.suspects {", "range a.suspects[:0] {"},
 		},
 	},
+	{
+		name:  "an answer counts for the life that it names",
+		says:  "The node is back when it answers or changes",
+		why:   "who restarts answers for the life before, while it still waits to join",
+		found: "TestTheNextLifeDoesNotAnswerForTheLast",
+		edits: []edit{
+			{"prober.go", "err == nil && a.incarnation == n.id.incarnation {", "err == nil && a.incarnation >= 0 {"},
+		},
+	},
+	{
+		name:  "who answers is back, whatever is believed",
+		says:  "The node is back when it answers or changes",
+		why:   "whoever is hidden when a server restarts stays hidden for a grace",
+		found: "TestASuspectThatAnswersIsBackWhateverIsBelieved",
+		edits: []edit{
+			{"prober.go", "			p.revisit(ctx)\n			if !p.quiet() {\n", "			if !p.quiet() {\n				p.revisit(ctx)\n"},
+		},
+	},
+	{
+		name:  "in a cluster a closed connection is asked after twice",
+		says:  "A hint is never believed, only checked; nobody can evict anybody by it",
+		why:   "who has moved to another server is hidden",
+		found: "TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden",
+		edits: []edit{
+			{"prober.go", "case !p.peers.clustered():", "case true:"},
+		},
+	},
 }

@@ -40,6 +40,7 @@ type life struct {
 	joined  bool
 	over    string // the outcome of its bus
 	ending  bool   // it was killed, or told to close
+	telling sync.Mutex
 }
 
 // start begins a new life in the seat.
@@ -166,7 +167,9 @@ func (s *seat) order(lf *life, o order) {
 	lf.mu.Lock()
 	lf.pending[o.Call] = o
 	lf.mu.Unlock()
-	// Recorded before it is told: what a killed process was told may have been done.
+	// Recorded before it is told: what a killed process was told may have been done. And in the order in which it is told.
+	lf.telling.Lock()
+	defer lf.telling.Unlock()
 	s.hist.add(record{Kind: ordered, Proc: lf.number, Name: s.name, Op: o.Op, Call: o.Call, Scope: o.Scope, Roles: o.Roles})
 	lf.orders <- o
 }

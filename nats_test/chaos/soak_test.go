@@ -42,20 +42,26 @@ func grown(samples []measures) []string {
 		before, after := median(samples[third:2*third], name), median(samples[2*third:], name)
 		for _, t := range tolerances {
 			if strings.HasSuffix(name, t.suffix) && after > before+before/10+t.allows {
-				found = append(found, fmt.Sprintf("%s: %d, then %d", name, before, after))
+				found = append(found, fmt.Sprintf("%s: %d, then %d; all samples: %d", name, before, after, each(samples, name)))
 			}
 		}
 	}
 	return found
 }
 
-func median(samples []measures, name string) uint64 {
+// each returns the values of one measure, in the order of time.
+func each(samples []measures, name string) []uint64 {
 	var values []uint64
 	for _, s := range samples {
 		if v, found := s[name]; found {
 			values = append(values, v)
 		}
 	}
+	return values
+}
+
+func median(samples []measures, name string) uint64 {
+	values := each(samples, name)
 	if len(values) == 0 {
 		return 0
 	}
