@@ -83,50 +83,6 @@ func TestAnObserverNoticesALeaderlessTimeInTime(t *testing.T) {
 	}
 }
 
-// A leader whose replicas do not follow decides in time what it stores much later, and its tombstones bear the time of then.
-// Who joins in between learns that it has stored nothing for long.
-func TestAnObserverThatJoinsBelievesNoTombstonesThatWereHeldUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFakeBucket()
-		for _, node := range []string{"a", "b", "c"} {
-			f.bus(t, node, WithRoles("x"))
-		}
-		time.Sleep(3 * fakeTTL)
-		f.mu.Lock()
-		f.stuck = true
-		f.mu.Unlock()
-		time.Sleep(fakeTTL + time.Second)
-		o := f.bus(t, "o", WithObserver())
-		seen := watchLog(t.Context(), o.Scope)
-		require.Len(t, seen.take(), 6, "all are listed")
-		f.start()
-		time.Sleep(3 * fakeTTL)
-		require.Empty(t, seen.take())
-		require.Len(t, o.Nodes("x"), 3)
-	})
-}
-
-// A replica that lost its disk, or was damaged, lacks what the leader has.
-func TestWhatOneReplicaLacksTakesNobodyOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFakeBucket()
-		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
-		seen := watchLog(t.Context(), b.Scope)
-		seen.take()
-		b.link.mu.Lock()
-		b.link.damaged = true
-		b.link.mu.Unlock()
-		time.Sleep(100 * fakeTTL)
-		require.Empty(t, seen.take())
-		require.NoError(t, a.Err())
-
-		a.crash()
-		f.wipe(false) // no tombstone: now the leader lacks it, too
-		time.Sleep(30 * fakeTTL)
-		require.Equal(t, []string{"RoleRemoved a x expired", "NodeLeft a expired"}, seen.take())
-	})
-}
-
 func TestHeartbeatsKeepTheLeaseAndMoveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
