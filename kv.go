@@ -18,7 +18,7 @@ type store interface {
 	// subscribe starts to hear the announcements of a scope.
 	subscribe(ctx context.Context, scope string) (*feed, error)
 	// newest returns the generation of the record of the scope that was written last; 0 if it has none. To be sure it asks
-	// the stream's leader, if that answers soon: a replica that was damaged may lack what was written last.
+	// the stream's leader, too, if that answers soon: a replica that was damaged may lack what was written last.
 	newest(ctx context.Context, scope string, sure bool) (uint64, error)
 	// read returns the records of the scope whose generation is at least from, in that order, up to at least the
 	// generation to, and the generation of the last one.
@@ -111,16 +111,14 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 
 func (k *kv) newest(ctx context.Context, scope string, sure bool) (uint64, error) {
 	subject := k.subj.scopeRecords(scope)
-	if sure {
+	msg, err := k.last(ctx, subject)
+	if err == nil && sure {
 		soon, cancel := context.WithTimeout(ctx, k.patience)
 		defer cancel()
-		if msg, err := k.lastAtLeader(soon, subject); msg != nil {
-			return msg.generation, nil
-		} else if err == nil {
-			return 0, nil
+		if atLeader, err := k.lastAtLeader(soon, subject); err == nil {
+			msg = atLeader
 		}
 	}
-	msg, err := k.last(ctx, subject)
 	if msg == nil {
 		return 0, err
 	}
