@@ -46,6 +46,14 @@ type reading struct {
 	due     time.Time // whole: the leader was asked about those whose doubt had run out by then
 }
 
+// newest is the generation of the newest record that was read.
+func (r reading) newest() (newest uint64) {
+	for _, c := range r.changes {
+		newest = max(newest, c.generation)
+	}
+	return newest
+}
+
 func (a *asked) add(more asked) {
 	a.check, a.newer, a.whole = a.check || more.check, a.newer || more.newer, a.whole || more.whole
 	if a.nodes == nil {

@@ -48,8 +48,9 @@ type store interface {
 
 // pulse is what the stream's leader says of itself.
 type pulse struct {
-	quiet time.Duration // how long ago anything was stored
-	leads time.Duration // for how long it has been the leader; forEver if there never was another
+	newest uint64        // the generation of what was stored last
+	quiet  time.Duration // how long ago that was, or the bucket was made
+	leads  time.Duration // for how long it has been the leader; forEver if there never was another
 }
 
 const forEver = time.Duration(math.MaxInt64)
@@ -305,7 +306,11 @@ func (k *kv) pulse(ctx context.Context) (pulse, error) {
 	if err != nil {
 		return pulse{}, err
 	}
-	p := pulse{quiet: info.TimeStamp.Sub(info.State.LastTime), leads: forEver}
+	last := info.State.LastTime
+	if last.Before(info.Created) {
+		last = info.Created
+	}
+	p := pulse{newest: info.State.LastSeq, quiet: info.TimeStamp.Sub(last), leads: forEver}
 	const election = 5 * time.Second
 	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
 		p.leads = info.TimeStamp.Sub(*c.LeaderSince)

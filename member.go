@@ -103,6 +103,9 @@ func (m *member) start(ctx context.Context) (err error) {
 		return err
 	}
 	m.apply(news{changes: first.changes, whole: true, began: first.began}, true)
+	if first.newest() > p.newest {
+		p.quiet = 0 // something was stored since
+	}
 	m.trust.told(asked, p, m.alone())
 	if len(m.feed.messages) > 0 {
 		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)

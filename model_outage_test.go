@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -301,6 +302,40 @@ func TestAnObserverThatJoinsBelievesNoTombstonesThatWereHeldUp(t *testing.T) {
 		time.Sleep(3 * fakeTTL)
 		require.Empty(t, seen.take())
 		require.Len(t, o.Nodes("x"), 3)
+	})
+}
+
+// lateLink is a way to the bucket on which something happens right after the first question for the leader's pulse.
+type lateLink struct {
+	*fakeLink
+	then func()
+}
+
+func (l *lateLink) pulse(ctx context.Context) (pulse, error) {
+	p, err := l.fakeLink.pulse(ctx)
+	if then := l.then; then != nil {
+		l.then = nil
+		then()
+	}
+	return p, err
+}
+
+// In a bucket in which nobody was for long, those who join at the same time take each other for no survivors of an outage.
+func TestJoiningAtOnceIsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		require.NoError(t, f.bus(t, "early").Close())
+		time.Sleep(time.Hour)
+		o, err := newOptions([]Option{WithNode("a"), WithRoles("x"), WithTTL(fakeTTL)})
+		require.NoError(t, err)
+		b := newBus(o, newNoise(o.log), &lateLink{f.link(), func() {
+			f.bus(t, "b", WithRoles("x"))
+			f.bus(t, "c", WithRoles("x"))
+		}})
+		require.NoError(t, b.open(t.Context(), false))
+		defer func() { _ = b.Close() }()
+		require.Len(t, b.Nodes("x"), 3)
+		require.True(t, b.member.Load().trust.believes(time.Now()))
 	})
 }
 
