@@ -135,10 +135,10 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 			o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
 		}),
 	}, o.nats...)
+	if err := context.Cause(ctx); err != nil {
+		return nil, false, err
+	}
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		if err := context.Cause(ctx); err != nil {
-			return nil, waited, err
-		}
 		nc, err = nats.Connect(url, opts...)
 		if err == nil {
 			return nc, waited, nil
@@ -148,7 +148,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 		}
 		o.log.Info("no NATS server answers, trying again", "node", o.node, "error", err)
 		waited = true
-		if !sleep(ctx, jitter(wait)) {
+		if !sleep(ctx, jitter(wait)) || ctx.Err() != nil {
 			return nil, waited, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
