@@ -62,7 +62,7 @@ var suspicionRules = []rule{
 		found: "TestWhoIsCutOffSuspectsNobody",
 		edits: []edit{
 			{"prober.go", "	return p.refused || !p.trust.believes(time.Now())", "	return p.refused"},
-			{"cache.go", "!hidden && d.believe && known", "!hidden && known"},
+			{"suspect.go", "!hidden && d.believe && known", "!hidden && known"},
 		},
 	},
 	{
@@ -71,7 +71,7 @@ var suspicionRules = []rule{
 		why:   "a verdict that took its time hides a node that has just said something",
 		found: "TestWhoIsHeardOfWhileItIsAskedIsNotHidden",
 		edits: []edit{
-			{"cache.go", "known.heard <= v.began && ", ""},
+			{"suspect.go", "known.heard <= v.began && ", ""},
 		},
 	},
 	{
@@ -80,7 +80,7 @@ var suspicionRules = []rule{
 		why:   "who is cut off in a way that it does not notice hides everybody",
 		found: "TestAMassOfHintsEmptiesNoSnapshot",
 		edits: []edit{
-			{"cache.go", "	return sudden < (others+sudden+1)/2", "	return sudden+others >= 0"},
+			{"suspect.go", "	return sudden < (others+sudden+1)/2", "	return sudden+others >= 0"},
 		},
 	},
 	{
@@ -116,7 +116,7 @@ var suspicionRules = []rule{
 		why:   "who is back has no roles until the bucket is read",
 		found: "TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack",
 		edits: []edit{
-			{"cache.go", `		d.hide(&suspect)
+			{"suspect.go", `		d.hide(&suspect)
 `, `		suspect.roles = nil
 		d.hide(&suspect)
 `},
