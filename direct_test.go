@@ -253,6 +253,10 @@ Rolebus-Roles: ["root"]
 		},
 		"an answer to a direct get": func(k *kv, t *testing.T) {
 			k.publishRaw(t, k.subj.record("s", "mallory"), "NATS/1.0\r\n"+forged+"\r\n", body)
+			require.Eventually(t, func() bool {
+				_, generation, err := k.get(t.Context(), "s", "mallory")
+				return err == nil && generation > 0
+			}, 30*time.Second, time.Millisecond, "it is stored")
 			require.NoError(t, k.nc.PublishRequest(k.subj.directGet()+"."+k.subj.record("s", "mallory"), k.subj.record("s", "victim"), nil))
 		},
 	} {
