@@ -2,7 +2,7 @@
 FUZZTIME ?= 1m
 BENCH ?= .
 
-.PHONY: check format vet lint test race fuzz bench cover quickstart help
+.PHONY: check format vet lint test race fuzz bench fleet peers cover quickstart help
 
 check: ## formatting, vet, staticcheck, tests with -race (the default)
 	@.ci/run format vet lint test
@@ -26,7 +26,13 @@ fuzz: ## every fuzz target for FUZZTIME each (1m)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
 bench: ## the benchmarks that match BENCH (all)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	go test -run '^$$' -bench '$(BENCH)' -benchmem .
+
+fleet: ## how every cost grows with the number of nodes, up to 300 of them
+	go run ./bench/fleet -buses 10,30,100,300
+
+peers: ## the same work on NATS KV by hand, etcd and Serf
+	cd bench/peers && go run .
 
 cover: ## coverage of the root package, by all tests; the lines are in cover.out
 	go test -coverpkg=. -coverprofile=cover.out ./...

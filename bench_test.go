@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,10 +85,12 @@ func BenchmarkChange(b *testing.B) {
 			}
 		}()
 		took := make([]time.Duration, 0, b.N)
+		var calls sync.WaitGroup
 		for i := 0; b.Loop(); i++ {
 			from := time.Now()
-			go toggle(b, writer, i)
+			calls.Go(func() { toggle(b, writer, i) })
 			took = append(took, (<-seen).Sub(from))
+			calls.Wait()
 		}
 		quantiles(b, took)
 	})

@@ -302,6 +302,32 @@ func (b *Bus) forget(m *member) {
 	delete(b.stays, m)
 }
 
+// watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when for
+// two fifths of a TTL it answered nothing and sent nothing. A server that sends is only busy, however late it answers: to
+// leave it would make more work for it, and the more who do so the more.
+func (b *Bus) watchServer() {
+	every, silent := max(b.opts.ttl/5, time.Second), 0
+	for {
+		began, came := time.Now(), b.nc.Stats().InMsgs
+		ctx, cancel := context.WithTimeout(b.ctx, every)
+		err := b.nc.FlushWithContext(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && b.nc.IsConnected() && b.nc.Stats().InMsgs == came {
+			silent++
+		} else {
+			silent = 0
+		}
+		if silent == 2 {
+			silent = 0
+			b.opts.log.Warn("the server is silent, trying another one", "node", b.opts.node)
+			_ = b.nc.ForceReconnect() // fails only if the connection is closed already
+		}
+		if !sleep(b.ctx, every-time.Since(began)) {
+			return
+		}
+	}
+}
+
 // watchConnection tells the scopes when the connection is lost and when it is back.
 func (b *Bus) watchConnection(status chan nats.Status) {
 	defer b.nc.RemoveStatusListener(status)

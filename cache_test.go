@@ -82,9 +82,9 @@ func (h heard) apply(t *testing.T, snap *Snapshot, own uint64) (*Snapshot, map[s
 
 func describe(snap *Snapshot) []string {
 	var lines []string
-	for _, n := range snap.members {
+	for _, n := range snap.members.all() {
 		line := fmt.Sprintf("%s %d.%d @%d %s", n.name, n.id.incarnation, n.id.version, n.generation, commas(n.roles))
-		if _, doubted := snap.doubts[n.name]; doubted {
+		if snap.doubts.find(n.name) != nil {
 			line += "?"
 		}
 		lines = append(lines, strings.TrimSpace(line))
@@ -328,11 +328,11 @@ func TestApply(t *testing.T) {
 func TestEndsAreForgotten(t *testing.T) {
 	snap, _ := heard{changes: []change{leftOf("a", 1, 1, 1), expiredOf("b", 1, 1, 2)}}.apply(t, newSnapshot("s", ""), 0)
 	snap, _ = heard{at: time.Second, changes: []change{leftOf("c", 1, 1, 3)}}.apply(t, snap, 0)
-	require.Len(t, snap.ends, 3)
+	require.Equal(t, 3, snap.ends.len())
 	snap, _ = heard{at: endMemory + 1, whole: true}.apply(t, snap, 0)
-	require.Equal(t, []string{"c"}, slices.Collect(maps.Keys(snap.ends)))
+	require.Equal(t, []string{"c"}, slices.Collect(maps.Keys(maps.Collect(snap.ends.all()))))
 	snap, _ = heard{at: endMemory + time.Second + 1, whole: true}.apply(t, snap, 0)
-	require.Empty(t, snap.ends)
+	require.Zero(t, snap.ends.len())
 }
 
 func TestSwitchThatFiresLateTellsOfAnOutage(t *testing.T) {
@@ -362,14 +362,14 @@ func TestSwitchThatFiresLateTellsOfAnOutage(t *testing.T) {
 
 func TestDueIsTheFirstDoubtThatRunsOut(t *testing.T) {
 	snap := newSnapshot("s", "")
-	require.Zero(t, snap.due())
+	require.Zero(t, snap.due)
 	snap, _ = heard{changes: []change{stateOf("a", 1, 1, 1), stateOf("b", 1, 1, 2)}}.apply(t, snap, 0)
-	require.Zero(t, snap.due())
+	require.Zero(t, snap.due)
 	snap, _ = heard{at: 2 * time.Second, deaf: true, changes: []change{expiredOf("a", 1, 1, 3)}}.apply(t, snap, 0)
 	snap, _ = heard{at: time.Second, deaf: true, changes: []change{expiredOf("b", 1, 1, 4)}}.apply(t, snap, 0)
-	require.Equal(t, cacheEpoch.Add(time.Second+cacheGrace), snap.due())
+	require.Equal(t, cacheEpoch.Add(time.Second+cacheGrace), snap.due)
 	snap, _ = heard{changes: []change{stateOf("b", 1, 2, 5)}}.apply(t, snap, 0)
-	require.Equal(t, cacheEpoch.Add(2*time.Second+cacheGrace), snap.due())
+	require.Equal(t, cacheEpoch.Add(2*time.Second+cacheGrace), snap.due)
 }
 
 func TestStaleTellsSinceWhen(t *testing.T) {
@@ -392,7 +392,7 @@ func TestSnapshotAnswers(t *testing.T) {
 	meta := stateOf("b", 3, 1, 9, "x", "y")
 	meta.meta = map[string]string{"zone": "eu"}
 	snap, _ := heard{changes: []change{stateOf("c", 1, 1, 1, "x"), meta, stateOf("idle", 1, 1, 3)}}.apply(t, newSnapshot("s", "b"), 3)
-	b, c := snap.named["b"], snap.named["c"]
+	b, c := snap.named.get("b"), snap.named.get("c")
 
 	require.Equal(t, []*Node{b, c}, snap.Nodes("x"))
 	require.Equal(t, []*Node{b}, snap.Nodes("y"))
@@ -416,7 +416,7 @@ func TestSnapshotAnswers(t *testing.T) {
 	require.Equal(t, []Role{"x", "y"}, b.Roles())
 
 	moved, _ := heard{changes: []change{deltaOf("b", 3, 1, 2, 10, []Role{"z"}, nil)}}.apply(t, snap, 3)
-	require.Equal(t, "eu", moved.named["b"].Meta("zone"), "a delta keeps the metadata")
+	require.Equal(t, "eu", moved.named.get("b").Meta("zone"), "a delta keeps the metadata")
 
 	observer, _ := heard{changes: []change{meta}}.apply(t, newSnapshot("s", ""), 0)
 	require.Empty(t, observer.MyRoles())
@@ -465,8 +465,8 @@ func requireSound(t *testing.T, snap *Snapshot) {
 		nodes   []*Node
 		holders = map[Role][]*Node{}
 	)
-	require.True(t, byName(snap.members))
-	for _, n := range snap.members {
+	require.True(t, byName(snap.members.all()))
+	for _, n := range snap.members.all() {
 		require.NotContains(t, named, n.name)
 		named[n.name] = n
 		if len(n.roles) > 0 {
@@ -477,7 +477,7 @@ func requireSound(t *testing.T, snap *Snapshot) {
 		}
 		require.Equal(t, roleSet(n.roles), n.roles, "sorted, each once")
 		require.Equal(t, len(n.roles), cap(n.roles))
-		require.True(t, snap.ends[n.name].id.before(n.id), "%s is over", n.name)
+		require.True(t, snap.ends.get(n.name).id.before(n.id), "%s is over", n.name)
 		require.LessOrEqual(t, n.heard, snap.serial)
 	}
 	same := func(want, got []*Node) {
@@ -485,14 +485,17 @@ func requireSound(t *testing.T, snap *Snapshot) {
 		require.True(t, slices.Equal(want, got), "want %v, got %v", want, got) // the very same nodes
 		require.Equal(t, len(got), cap(got), "appending to a shared slice must copy")
 	}
-	same(snap.members, snap.members)
-	same(nodes, snap.nodes)
-	require.True(t, maps.Equal(named, snap.named))
-	require.Len(t, snap.holders, len(holders))
+	same(snap.members.all(), snap.members.all())
+	same(nodes, snap.nodes.all())
+	require.Len(t, named, snap.members.len())
+	require.Len(t, nodes, snap.nodes.len())
+	require.True(t, maps.Equal(named, maps.Collect(snap.named.all())))
+	require.Equal(t, len(holders), snap.holders.len())
 	for role, held := range holders {
-		same(held, snap.holders[role])
+		same(held, snap.Nodes(role))
+		require.Equal(t, len(held), snap.count(role))
 	}
-	for name := range snap.doubts {
+	for name := range snap.doubts.all() {
 		require.Contains(t, named, name, "only who is listed can be in doubt")
 		require.NotEqual(t, snap.self, name)
 	}
@@ -514,12 +517,12 @@ func picture(snap *Snapshot) any {
 		return out
 	}
 	holders := map[Role][]any{}
-	for role, held := range snap.holders {
-		holders[role] = list(held)
+	for role, held := range snap.holders.all() {
+		holders[Role(role)] = list(held.all())
 	}
 	return []any{
-		list(snap.members), list(snap.nodes), holders, maps.Clone(snap.named), maps.Clone(snap.ends),
-		maps.Clone(snap.doubts), snap.serial, snap.stale, snap.scope, snap.self, snap.over, snap.superseded,
+		list(snap.members.all()), list(snap.nodes.all()), holders, maps.Collect(snap.named.all()), maps.Collect(snap.ends.all()),
+		maps.Collect(snap.doubts.all()), snap.serial, snap.stale, snap.scope, snap.self, snap.over, snap.superseded,
 	}
 }
 
@@ -541,7 +544,7 @@ func TestObserversConvergeAndNeverGoBack(t *testing.T) {
 			w.now = w.now.Add(cacheGrace)
 			o.readWhole(t, w)
 			require.Equal(t, w.truth(), o.picture())
-			require.Empty(t, o.snap.doubts)
+			require.Zero(t, o.snap.doubts.len())
 
 			// All of it once more, long after: stale news change nothing.
 			rng.Shuffle(len(w.announced), func(i, j int) { w.announced[i], w.announced[j] = w.announced[j], w.announced[i] })
@@ -821,8 +824,8 @@ func (o *observer) hear(t *testing.T, w *world, r reading) {
 	requireSound(t, next)
 	o.snap, o.asked = next, fetch
 
-	for _, n := range old.members {
-		now := next.named[n.name]
+	for _, n := range old.members.all() {
+		now := next.named.get(n.name)
 		if now == nil {
 			require.NotEqual(t, next.self, n.name, "no process loses itself")
 			o.cover(n.name, n.id) // gone is gone
@@ -831,13 +834,13 @@ func (o *observer) hear(t *testing.T, w *world, r reading) {
 		require.False(t, now.id.before(n.id), "%s went back from %v to %v", n.name, n.id, now.id)
 	}
 	for _, c := range r.changes {
-		if c.kind == kindLeft || c.kind == kindExpired && (!o.deaf || old.named[c.node] == nil && next.named[c.node] == nil) {
+		if c.kind == kindLeft || c.kind == kindExpired && (!o.deaf || old.named.get(c.node) == nil && next.named.get(c.node) == nil) {
 			if c.node != next.self {
 				o.cover(c.node, c.id)
 			}
 		}
 	}
-	for _, n := range next.members {
+	for _, n := range next.members.all() {
 		require.True(t, o.covered[n.name].before(n.id), "%s is shown in %v, and is gone as of %v", n.name, n.id, o.covered[n.name])
 	}
 }
@@ -853,7 +856,7 @@ func (o *observer) cover(node string, id life) {
 
 func (o *observer) picture() []Node {
 	var nodes []Node
-	for _, n := range o.snap.members {
+	for _, n := range o.snap.members.all() {
 		copied := *n
 		copied.heard = 0
 		nodes = append(nodes, copied)

@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,9 +10,13 @@ import (
 
 const (
 	newerEvery   = 4  // every so many syncs everything newer than the last reading is read, though it seems to be known
-	wholeEvery   = 16 // every so many syncs the whole scope is compared
+	wholeEvery   = 16 // every so many syncs the whole scope is compared, and the more seldom
+	wholePer     = 16 // the larger it is: one sync more for so many nodes
 	fetchAtOnce  = 64 // more than so many records to fetch are read in one go
 	fetchRetries = 5
+
+	// For each node, when all are likely to read: they do so one after another, more or less, within a sync interval.
+	inTurn = time.Millisecond
 )
 
 // catcher reads from the bucket what announcements did not bring, and hands it to the scope's loop.
@@ -32,6 +37,7 @@ type catcher struct {
 
 // asked is what a catcher was asked for and has not done yet.
 type asked struct {
+	crowd bool            // others are likely to ask for the same now
 	check bool            // whether there is anything newer than what was heard; then that
 	newer bool            // whatever is newer than the cursor
 	whole bool            // the whole scope
@@ -55,7 +61,7 @@ func (r reading) newest() (newest uint64) {
 }
 
 func (a *asked) add(more asked) {
-	a.check, a.newer, a.whole = a.check || more.check, a.newer || more.newer, a.whole || more.whole
+	a.check, a.newer, a.whole, a.crowd = a.check || more.check, a.newer || more.newer, a.whole || more.whole, a.crowd || more.crowd
 	if a.nodes == nil {
 		a.nodes = map[string]life{}
 	}
@@ -83,11 +89,16 @@ func (k *catcher) take() asked {
 	return taken
 }
 
+// spread returns something between a half of d and d, for the first time of what happens every d: those who began
+// together do not go on together.
+func spread(d time.Duration) time.Duration { return d - rand.N(d/2+1) }
+
 // run catches up when asked and every sync interval, until ctx is over. What could not be read is asked for again.
 func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
-	timer := time.NewTimer(jitter(k.interval))
+	timer := time.NewTimer(spread(k.interval))
 	defer timer.Stop()
 	retry := firstRetry
+	whole := 1 + rand.IntN(wholeEvery) // rounds until the whole scope is compared: not by all at once
 	for round := 1; ; {
 		fired := false
 		select {
@@ -98,7 +109,11 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		case <-k.wake:
 		case <-timer.C:
 			fired = true
-			k.ask(asked{check: true, newer: round%newerEvery == 0, whole: round%wholeEvery == 0})
+			whole--
+			k.ask(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0})
+			if whole == 0 {
+				whole = max(wholeEvery, k.snap().members.len()/wholePer)
+			}
 			round++
 		}
 		todo := k.take()
@@ -121,6 +136,9 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 }
 
 func (k *catcher) do(ctx context.Context, todo asked) error {
+	if todo.crowd && !sleep(ctx, rand.N(1+min(inTurn*time.Duration(k.snap().members.len()), k.interval))) {
+		return context.Cause(ctx)
+	}
 	todo.newer = todo.newer || len(todo.nodes) > fetchAtOnce
 	if todo.whole || todo.newer || todo.check {
 		r, err := k.read(ctx, todo.newer, todo.whole)
@@ -185,7 +203,7 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 // confirm asks the stream's leader about the nodes whose doubt has run out: what one replica lacks takes nobody out.
 func (k *catcher) confirm(ctx context.Context, snap *Snapshot, r *reading) error {
 	r.due = time.Now()
-	for name, d := range snap.doubts {
+	for name, d := range snap.doubts.all() {
 		if r.due.Before(d.until) {
 			continue
 		}

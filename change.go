@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
+	"unique"
 
 	"github.com/nats-io/nats.go"
 )
@@ -102,6 +104,19 @@ func encode(scope string, c change) (nats.Header, []byte, error) {
 	return hdr, body, err
 }
 
+// roomy says whether a record is far too small to take so many bytes, whatever of it must be escaped.
+func (c change) roomy(size int64) bool {
+	const others, escaped = 2048, len(`\u0000`)
+	text := len(c.node)
+	for _, role := range c.roles {
+		text += len(role) + len(`"",`)
+	}
+	for key, value := range c.meta {
+		text += len(key) + len(value) + len(`"":"",`)
+	}
+	return int64(others+maxToken*escaped+text*escaped) < size
+}
+
 func encodeHeaders(c change) (nats.Header, error) {
 	hdr := nats.Header{
 		hdrFormat:      {strconv.Itoa(wireFormat)},
@@ -165,17 +180,15 @@ func decodeAnnouncement(subj subjects, hdr nats.Header, subject string) (scope s
 	if err := c.decodeHeaders(hdr); err != nil {
 		return "", change{}, err
 	}
-	if c.kind == kindExpired {
-		stored, err := time.Parse(time.RFC3339Nano, told(hdr, "Nats-Time-Stamp"))
-		if err = errors.Join(err, c.measure(hdr, stored)); err != nil {
-			return "", change{}, err
-		}
+	if err := c.measure(hdr, (&message{at: told(hdr, "Nats-Time-Stamp")}).storedAt); err != nil {
+		return "", change{}, err
 	}
+	c.share()
 	return scope, c, c.checkScheduler(subj, hdr, scope)
 }
 
 // measure finds out how late a lease's tombstone was written.
-func (c *change) measure(hdr nats.Header, stored time.Time) error {
+func (c *change) measure(hdr nats.Header, stored func() (time.Time, error)) error {
 	if c.kind != kindExpired {
 		return nil
 	}
@@ -183,7 +196,11 @@ func (c *change) measure(hdr nats.Header, stored time.Time) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", hdrDue, err)
 	}
-	c.late = stored.Sub(due)
+	at, err := stored()
+	if err != nil {
+		return fmt.Errorf("when it was stored: %w", err)
+	}
+	c.late = at.Sub(due)
 	return nil
 }
 
@@ -240,9 +257,12 @@ func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, g
 	if err != nil {
 		return "", change{}, err
 	}
-	var record wireRecord
-	if err := unmarshal(string(body), &record); err != nil {
-		return "", change{}, fmt.Errorf("body: %w", err)
+	record, ok := scanRecord(string(body))
+	if !ok {
+		record = wireRecord{}
+		if err := unmarshal(string(body), &record); err != nil {
+			return "", change{}, fmt.Errorf("body: %w", err)
+		}
 	}
 	if err := checkFormat(strconv.Itoa(record.Format)); err != nil {
 		return "", change{}, err
@@ -255,7 +275,7 @@ func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, g
 	}
 	switch record.Gone {
 	case "":
-		c.roles, c.meta = roleSet(record.Roles), record.Meta
+		c.roles, c.meta = sorted(record.Roles), record.Meta
 	case kindLeft.String():
 		c.kind = kindLeft
 	case kindExpired.String():
@@ -273,6 +293,7 @@ func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, g
 	if err := checkRoles(c.roles); err != nil {
 		return "", change{}, err
 	}
+	c.share()
 	return scope, c, c.checkScheduler(subj, hdr, scope)
 }
 
@@ -329,15 +350,38 @@ func roleList(hdr nats.Header, name string) ([]Role, error) {
 	if raw == "" {
 		return nil, nil
 	}
-	var roles []Role
-	if err := unmarshal(raw, &roles); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	roles, ok := scanRoles(raw)
+	if !ok {
+		roles = nil
+		if err := unmarshal(raw, &roles); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	if err := checkRoles(roles); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return roleSet(roles), nil
+	return sorted(roles), nil
 }
+
+// share makes the roles and the metadata that a change brings the same in memory as equal text that came before, in this or
+// any other scope of the process. Nothing keeps the message alive.
+func (c *change) share() {
+	c.node = strings.Clone(c.node)
+	for _, roles := range [][]Role{c.roles, c.added, c.removed} {
+		for i, role := range roles {
+			roles[i] = shared(role)
+		}
+	}
+	if len(c.meta) > 0 {
+		meta := make(map[string]string, len(c.meta))
+		for key, value := range c.meta {
+			meta[shared(key)] = shared(value)
+		}
+		c.meta = meta
+	}
+}
+
+func shared[T ~string](text T) T { return unique.Make(text).Value() }
 
 func unmarshal(raw string, v any) error {
 	if !utf8.ValidString(raw) {

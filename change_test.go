@@ -93,6 +93,8 @@ const (
 	storedAt    = 7
 )
 
+func storedNow() (time.Time, error) { return storedTime, nil }
+
 var storedTime = time.Date(2025, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
 
 func storedAs(c change) change {
@@ -153,7 +155,7 @@ func wantDecoded(t *testing.T, announced, recorded change, hdr nats.Header, body
 	require.NoError(t, err)
 	require.Equal(t, storedScope, scope)
 	require.Equal(t, storedAs(recorded), trimmed(c))
-	require.NoError(t, c.measure(hdr, storedTime))
+	require.NoError(t, c.measure(hdr, storedNow))
 	require.Equal(t, announced.late, c.late, "whoever reads the record knows as well how late it is")
 }
 
@@ -294,12 +296,12 @@ func TestLateness(t *testing.T) {
 		{"0001-01-01T00:00:00Z", math.MaxInt64},
 	} {
 		c := change{kind: kindExpired}
-		require.NoError(t, c.measure(nats.Header{hdrDue: {tc.due}}, storedTime))
+		require.NoError(t, c.measure(nats.Header{hdrDue: {tc.due}}, storedNow))
 		require.Equal(t, tc.late, c.late, tc.due)
 	}
 	for _, other := range []kind{kindState, kindDelta, kindNotice, kindLeft} {
 		c := change{kind: other}
-		require.NoError(t, c.measure(nats.Header{}, storedTime))
+		require.NoError(t, c.measure(nats.Header{}, nil))
 		require.Zero(t, c.late)
 	}
 }

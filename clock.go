@@ -41,10 +41,15 @@ func (c *clock) now(ctx context.Context) (time.Time, error) {
 		}
 		return time.Time{}, err
 	}
-	c.mu.Lock()
-	c.server, c.at, c.stale = told, asked, false
-	c.mu.Unlock()
+	c.tell(told, asked)
 	return told.Add(time.Since(asked)), nil
+}
+
+// tell makes it go by what the server said when it was asked for something else.
+func (c *clock) tell(server, asked time.Time) {
+	c.mu.Lock()
+	c.server, c.at, c.stale = server, asked, false
+	c.mu.Unlock()
 }
 
 // reset makes it ask again, if it can.

@@ -76,6 +76,9 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 	}
 	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	b.wg.Go(func() { b.watchConnection(status) })
+	if owned {
+		b.wg.Go(b.watchServer)
+	}
 	if err := b.open(ctx, waited); err != nil {
 		return nil, err
 	}
@@ -121,9 +124,6 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		// A server that hangs, or a path to it that is broken unnoticed, must be left for another one within a lease.
-		nats.PingInterval(max(o.ttl/5, time.Second)),
-		nats.MaxPingsOutstanding(1),
 		nats.ReconnectBufSize(-1),   // what comes late is worse than what does not come
 		nats.IgnoreAuthErrorAbort(), // a refusal while the servers are set up anew may pass
 		nats.RetryOnFailedConnect(false),

@@ -14,7 +14,7 @@ import (
 
 const (
 	pageSize  = 1000    // messages asked for at a time
-	pageBytes = 4 << 20 // a page ends with the message that reaches this; far below what a server holds back for a client
+	pageBytes = 8 << 20 // a page ends with the message that reaches this; far below what a server holds back for a client
 	maxLines  = 40      // header lines of a message, see whole
 )
 
@@ -26,45 +26,52 @@ type message struct {
 	subject    string
 	body       []byte
 	generation uint64
-	at         time.Time
+	at         string    // when it was stored, as the server writes it
+	stored     time.Time // or as it is
+}
+
+func (m *message) storedAt() (time.Time, error) {
+	if !m.stored.IsZero() {
+		return m.stored, nil
+	}
+	return time.Parse(time.RFC3339Nano, m.at)
 }
 
 // page is what came of a direct get. Any replica answers one, also while there is no leader.
 type page struct {
-	messages []message
-	last     uint64 // the generation of the last message, be it readable or not; 0 if there is none
-	garbled  bool   // a message that cannot be told from another one came after that
+	each    func(message) // is given the messages, as they come
+	last    uint64        // the generation of the last one, be it readable or not; 0 if there is none
+	garbled bool          // a message that cannot be told from another one came after that
 }
 
 // last returns the newest message of a subject, nil if there is none.
 func (k *kv) last(ctx context.Context, subject string) (*message, error) {
-	p, err := k.direct(ctx, k.subj.directGet()+"."+subject, nil, 1)
-	switch {
-	case err != nil:
-		return nil, err
-	case p.garbled:
+	var found *message
+	p, err := k.direct(ctx, k.subj.directGet()+"."+subject, nil, 1, func(m message) { found = &m })
+	if p.garbled && err == nil {
 		return k.lastGarbled(ctx, subject)
-	case p.last == 0:
-		return nil, nil
 	}
-	return &p.messages[0], nil
+	return found, err
 }
 
 // lastAtLeader returns the newest message of a subject as the stream's leader has it, nil if there is none.
 func (k *kv) lastAtLeader(ctx context.Context, subject string) (*message, error) {
+	if k.single.Load() {
+		return k.last(ctx, subject) // at a fraction of the cost
+	}
 	return k.atLeader(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
 }
 
-// nextAtLeader returns the first message of a subject from a generation on as the stream's leader has it. The page is
-// empty if there is none, and if no leader answers soon.
-func (k *kv) nextAtLeader(ctx context.Context, subject string, from uint64) page {
+// nextAtLeader returns the first message of a subject from a generation on as the stream's leader has it; nil if there is
+// none, and if no leader answers soon.
+func (k *kv) nextAtLeader(ctx context.Context, subject string, from uint64) *message {
 	ctx, cancel := context.WithTimeout(ctx, k.patience)
 	defer cancel()
 	m, err := k.atLeader(ctx, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), subject))
-	if err != nil || m == nil {
-		return page{}
+	if err != nil {
+		return nil
 	}
-	return page{messages: []message{*m}, last: m.generation}
+	return m
 }
 
 // atLeader asks the stream's leader for a message.
@@ -79,11 +86,11 @@ func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 	var answer struct {
 		Error   *jetstream.APIError
 		Message *struct {
-			Subject string    `json:"subject"`
-			Seq     uint64    `json:"seq"`
-			Hdrs    []byte    `json:"hdrs"`
-			Data    []byte    `json:"data"`
-			Time    time.Time `json:"time"`
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Hdrs    []byte `json:"hdrs"`
+			Data    []byte `json:"data"`
+			Time    string `json:"time"`
 		}
 	}
 	if err := json.Unmarshal(msg.Data, &answer); err != nil {
@@ -110,7 +117,7 @@ func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 func (k *kv) lastGarbled(ctx context.Context, subject string) (*message, error) {
 	m := &message{subject: subject}
 	for {
-		p, err := k.nextPage(ctx, subject, m.generation+1)
+		p, err := k.nextPage(ctx, subject, m.generation+1, pageSize, func(message) {})
 		if err != nil || p.last == 0 {
 			return m, err
 		}
@@ -118,18 +125,19 @@ func (k *kv) lastGarbled(ctx context.Context, subject string) (*message, error) 
 	}
 }
 
-// nextPage returns the messages of a subject from a generation on: some of them, in order, or none.
-func (k *kv) nextPage(ctx context.Context, subject string, from uint64) (page, error) {
-	ask := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, max(from, 1), subject, pageSize, pageBytes)
-	return k.direct(ctx, k.subj.directGet(), []byte(ask), pageSize)
+// nextPage reads the messages of a subject from a generation on: the first of them, in order, so many at the most, or none.
+func (k *kv) nextPage(ctx context.Context, subject string, from uint64, most int, each func(message)) (page, error) {
+	ask := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, max(from, 1), subject, most, pageBytes)
+	return k.direct(ctx, k.subj.directGet(), []byte(ask), most, each)
 }
 
 // direct asks, and asks again when nothing came for a while: who had the request or the answer may be gone.
-func (k *kv) direct(ctx context.Context, api string, ask []byte, most int) (page, error) {
+func (k *kv) direct(ctx context.Context, api string, ask []byte, most int, each func(message)) (page, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	for {
-		p, err := k.directOnce(ctx, api, ask, most)
+		p := page{each: each}
+		err := k.directOnce(ctx, api, ask, most, &p)
 		if !errors.Is(err, nats.ErrTimeout) || refused(k.nc, api) != nil {
 			return p, k.explain("read", api, err)
 		}
@@ -137,57 +145,68 @@ func (k *kv) direct(ctx context.Context, api string, ask []byte, most int) (page
 }
 
 // directOnce asks for a single message or for a page. If some of a page do not come, it ends before those.
-func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int) (p page, err error) {
-	answers := make(chan *nats.Msg, most+1) // a page and its end: none is dropped
+func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p *page) error {
+	err := k.gather(ctx, api, ask, most, func(msg *nats.Msg) (done bool, err error) {
+		if whole(msg) {
+			done, err = p.take(msg, most > 1)
+		} else {
+			k.noise.ignore(api, errGarbled)
+			p.garbled = true
+		}
+		return done || most == 1, err
+	})
+	if errors.Is(err, nats.ErrTimeout) && p.last > 0 {
+		return nil
+	}
+	return err
+}
+
+// gather asks, and hands on the answers, of which there are so many at the most and one that ends them, until it is told
+// that one was the last. If none comes for a while, it returns nats.ErrTimeout.
+func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take func(*nats.Msg) (done bool, err error)) error {
+	answers := make(chan *nats.Msg, most+1) // none is dropped
 	inbox := k.nc.NewInbox()
 	sub, err := k.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
-		return p, err
+		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
 	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
-		return p, err
+		return err
 	}
 	idle := time.NewTimer(k.patience)
 	defer idle.Stop()
-	for {
+	for came, before := 0, 0; ; {
 		select {
 		case msg := <-answers:
-			idle.Reset(k.patience)
-			if !whole(msg) {
-				k.noise.ignore(api, errGarbled)
-				p.garbled = true
-			}
-			if done, err := p.take(msg, most > 1); done || err != nil {
-				return p, err
+			came++
+			if done, err := take(msg); done || err != nil {
+				return err
 			}
 		case <-idle.C:
-			if p.last == 0 {
-				return p, nats.ErrTimeout
+			if came == before {
+				return nats.ErrTimeout
 			}
-			return p, nil
+			before = came
+			idle.Reset(k.patience)
 		case <-ctx.Done():
-			return page{}, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// take adds an answer to the page. It says whether that is the last one, or would be because others did not come.
+// take adds an answer to the page. It says whether that is the last one, because it says so or because others did not come.
 func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
-	if !whole(msg) {
-		return !batch, nil
-	}
 	generation := told(msg.Header, "Nats-Sequence")
 	if generation == "" {
 		return true, p.end(msg)
 	}
-	m := message{hdr: msg.Header, added: 1, subject: told(msg.Header, "Nats-Subject"), body: msg.Data}
-	var errs [3]error
+	m := message{hdr: msg.Header, added: 1, subject: told(msg.Header, "Nats-Subject"), body: msg.Data, at: told(msg.Header, "Nats-Time-Stamp")}
+	var errs [2]error
 	before := p.last
 	m.generation, errs[0] = strconv.ParseUint(generation, 10, 64)
-	m.at, errs[1] = time.Parse(time.RFC3339Nano, told(msg.Header, "Nats-Time-Stamp"))
 	if batch {
-		before, errs[2] = strconv.ParseUint(told(msg.Header, "Nats-Last-Sequence"), 10, 64)
+		before, errs[1] = strconv.ParseUint(told(msg.Header, "Nats-Last-Sequence"), 10, 64)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return true, fmt.Errorf("the answer to a direct get: %w", err)
@@ -195,8 +214,9 @@ func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
 	if before != p.last && !p.garbled {
 		return true, nil
 	}
-	p.messages, p.last, p.garbled = append(p.messages, m), m.generation, false
-	return !batch, nil
+	p.each(m)
+	p.last, p.garbled = m.generation, false
+	return false, nil
 }
 
 // end takes the answer that is no message: why there are none, or no more.

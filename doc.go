@@ -16,7 +16,8 @@
 //   - Each start of a node is an incarnation, with a larger number than all before it. It takes the record over, and an
 //     older process of the same name stops with [ErrSuperseded].
 //   - One goroutine per scope applies the changes and makes an immutable [Snapshot] of the result. Readers load one
-//     pointer: they never lock, wait, allocate or fail.
+//     pointer: they never lock, wait or fail, nor allocate, but
+//     for a long list that is asked for the first time after a change.
 //   - What was missed is read from the bucket: after a reconnect, when messages were dropped, and every sync interval.
 //
 // # Order and consistency

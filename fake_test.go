@@ -342,7 +342,7 @@ func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
 		if l.headless {
 			return errFakeDown
 		}
-		p = pulse{newest: l.seq, quiet: time.Since(l.stored), leads: forEver}
+		p = pulse{now: time.Now(), newest: l.seq, quiet: time.Since(l.stored), leads: forEver}
 		if !l.led.IsZero() {
 			p.leads = time.Since(l.led)
 		}

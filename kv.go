@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,6 +50,7 @@ type store interface {
 
 // pulse is what the stream's leader says of itself.
 type pulse struct {
+	now    time.Time     // its clock
 	newest uint64        // the generation of what was stored last
 	quiet  time.Duration // how long ago that was, or the bucket was made
 	leads  time.Duration // for how long it has been the leader; forEver if there never was another
@@ -78,6 +81,11 @@ type kv struct {
 	ensured  bool  // the first ensure is done
 	limit    int64 // the largest message that the stream takes, -1 for any; set by the first ensure
 	noise    *noise
+
+	noConsumer atomic.Bool // this process may not have one
+	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
+
+	stored atomic.Uint64 // messages in the bucket, as was last told: records of all scopes, and as many leases
 }
 
 func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
@@ -113,7 +121,7 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 func (k *kv) newest(ctx context.Context, scope string, sure bool) (uint64, error) {
 	subject := k.subj.scopeRecords(scope)
 	msg, err := k.last(ctx, subject)
-	if err == nil && sure {
+	if err == nil && sure && !k.single.Load() {
 		soon, cancel := context.WithTimeout(ctx, k.patience)
 		defer cancel()
 		if atLeader, err := k.lastAtLeader(soon, subject); err == nil {
@@ -152,7 +160,7 @@ func (k *kv) decodeStored(m message) (change, bool) {
 		err = honest(m.hdr, m.added)
 	}
 	if err == nil {
-		err = c.measure(m.hdr, m.at)
+		err = c.measure(m.hdr, m.storedAt)
 	}
 	if err != nil {
 		k.noise.ignore(m.subject, err)
@@ -163,17 +171,24 @@ func (k *kv) decodeStored(m message) (change, bool) {
 
 func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes []change, last uint64, err error) {
 	subject, overdue, waited := k.subj.scopeRecords(scope), time.Now().Add(k.timeout), false
+	take := func(m message) {
+		if c, ok := k.decodeStored(m); ok {
+			changes = append(changes, c)
+		}
+	}
+	if many := min(to-from, k.stored.Load()/2); many > bulk {
+		changes = slices.Grow(changes, int(min(many, largePage)))
+		last = k.consume(ctx, subject, from, take)
+	}
 	for wait := firstRetry / 2; last < to; {
-		p, err := k.nextPage(ctx, subject, max(from, last+1))
+		p, err := k.nextPage(ctx, subject, max(from, last+1), pageSize, take)
 		if err != nil {
 			return nil, 0, err
 		}
 		if p.last == 0 && waited {
-			p = k.nextAtLeader(ctx, subject, max(from, last+1))
-		}
-		for _, m := range p.messages {
-			if c, ok := k.decodeStored(m); ok {
-				changes = append(changes, c)
+			if m := k.nextAtLeader(ctx, subject, max(from, last+1)); m != nil {
+				take(*m)
+				p.last = m.generation
 			}
 		}
 		if p.last > 0 {
@@ -260,6 +275,9 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, err
 }
 
 func (k *kv) check(scope string, c change) error {
+	if c.roomy(k.largest()) {
+		return nil
+	}
 	c.kind = kindNotice // what must fit is the record; an announcement can do without the change
 	hdr, body, err := encode(scope, c)
 	if err != nil {
@@ -310,7 +328,7 @@ func (k *kv) pulse(ctx context.Context) (pulse, error) {
 	if last.Before(info.Created) {
 		last = info.Created
 	}
-	p := pulse{newest: info.State.LastSeq, quiet: info.TimeStamp.Sub(last), leads: forEver}
+	p := pulse{now: info.TimeStamp, newest: info.State.LastSeq, quiet: info.TimeStamp.Sub(last), leads: forEver}
 	const election = 5 * time.Second
 	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
 		p.leads = info.TimeStamp.Sub(*c.LeaderSince)
@@ -326,7 +344,10 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if err != nil {
 		return nil, k.explain("ask the stream's leader", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
 	}
-	return stream.CachedInfo(), nil
+	info := stream.CachedInfo()
+	k.stored.Store(info.State.Msgs)
+	k.single.Store(info.Config.Replicas == 1 && (info.Cluster == nil || len(info.Cluster.Replicas) == 0))
+	return info, nil
 }
 
 var errGarbled = errors.New("headers that cannot be read")

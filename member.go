@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,17 +88,16 @@ func (m *member) start(ctx context.Context) (err error) {
 		}
 	}
 	m.scope.publish(emptySnapshot(m.scope.snap.Load()))
+	p, asked, err := m.admit(ctx)
+	if err != nil {
+		return err
+	}
 	if err := m.listen(); err != nil {
 		return err
 	}
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
-	p, err := m.bus.store.pulse(ctx)
-	if err != nil {
-		return err
-	}
-	asked := time.Now()
 	first, err := m.catcher.read(ctx, true, true)
 	if err != nil {
 		return err
@@ -136,10 +136,35 @@ func (m *member) start(ctx context.Context) (err error) {
 	return nil
 }
 
+const (
+	lateAnswer = 250 * time.Millisecond // is given by servers that have much to do
+	lateTries  = 5
+	lateWait   = 10 // times as long as the answer took, at the most
+)
+
+// admit asks the stream's leader how it is, and when that was. If it answers late it lets a while pass, and asks again:
+// perhaps many join at once, of whom everybody hears, and those who have joined must not lose their leases over it.
+func (m *member) admit(ctx context.Context) (p pulse, asked time.Time, err error) {
+	for try := 1; ; try++ {
+		asked = time.Now()
+		if p, err = m.bus.store.pulse(ctx); err != nil {
+			return p, asked, err
+		}
+		took := time.Since(asked)
+		if took < lateAnswer || try == lateTries {
+			m.bus.clock.tell(p.now, asked)
+			return p, asked, nil
+		}
+		if !sleep(ctx, rand.N(lateWait*min(took, time.Second))) {
+			return p, asked, context.Cause(ctx)
+		}
+	}
+}
+
 // alone says whether no two nodes are known.
 func (m *member) alone() bool {
 	snap := m.scope.snap.Load()
-	return len(snap.members)+len(snap.suspects) < 2
+	return snap.members.len()+len(snap.suspects) < 2
 }
 
 // listen starts to hear other processes: those who ask for this node, and those who suspect somebody.
@@ -213,7 +238,7 @@ func (m *member) loop() {
 			armed = time.Time{}
 			m.catcher.ask(asked{whole: true})
 		}
-		if due := m.scope.snap.Load().due(); !due.IsZero() && due != armed {
+		if due := m.scope.snap.Load().due; !due.IsZero() && due != armed {
 			armed = due
 			timer.Reset(max(time.Until(due), m.bus.opts.ttl/6))
 		}
@@ -278,7 +303,7 @@ func (m *member) disputed(n news, now *Snapshot) bool {
 		if c.id.incarnation > n.own {
 			return true
 		}
-		mine := now.named[m.keeper.node]
+		mine := now.named.get(m.keeper.node)
 		held = held || mine != nil && c.id == mine.id
 	}
 	return !held
@@ -310,7 +335,7 @@ func (m *member) judge(ctx context.Context, v verdict) {
 
 // connected is called when the connection is back.
 func (m *member) connected() {
-	m.catcher.ask(asked{whole: true})
+	m.catcher.ask(asked{whole: true, crowd: true})
 	if m.keeper != nil {
 		poke(m.keeper.nudge)
 	} else {
@@ -362,17 +387,18 @@ func (m *member) confirmed(ctx context.Context, rev uint64) error {
 // visible waits until the snapshot shows the node's own record. The announcement may have been lost: then the record
 // is fetched.
 func (m *member) visible(ctx context.Context, id life) error {
-	const patience = 250 * time.Millisecond
+	patience := 250 * time.Millisecond
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for snap := m.scope.snap.Load(); ; snap = m.scope.snap.Load() {
-		if n := snap.named[m.keeper.node]; n != nil && !n.id.before(id) {
+		if n := snap.named.get(m.keeper.node); n != nil && !n.id.before(id) {
 			return nil
 		}
 		select {
 		case <-snap.superseded:
 		case <-timer.C:
 			m.catcher.ask(asked{nodes: map[string]life{m.keeper.node: id}})
+			patience = min(2*patience, 4*time.Second) // the servers may have much to do
 			timer.Reset(patience)
 		case <-ctx.Done():
 			return notConfirmed(ctx, errors.New("stored, but not announced yet"))

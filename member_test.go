@@ -322,9 +322,8 @@ func TestLostAnnouncementsAreCaughtUp(t *testing.T) {
 		require.NoError(t, a.RemoveRoles(t.Context(), "x"))
 		f.mute = false
 		require.NoError(t, b.AddRoles(t.Context(), "b"))
-		require.Equal(t, []string{"RoleAdded b b"}, seen.take())
 		time.Sleep(newerEvery * time.Second)
-		require.Equal(t, []string{"RoleRemoved a x"}, seen.take())
+		require.ElementsMatch(t, []string{"RoleAdded b b", "RoleRemoved a x"}, seen.take())
 	})
 }
 

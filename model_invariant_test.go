@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -63,7 +64,7 @@ func (w *fleet) expectGone(node string, id life) {
 
 // stillShows says that a process shows a node in a state up to id.
 func (q *process) stillShows(node string, id life) string {
-	if n := q.Snapshot().named[node]; n != nil && !id.before(n.id) {
+	if n := q.Snapshot().named.get(node); n != nil && !id.before(n.id) {
 		return fmt.Sprintf("%s still shows %s in %s", q.label(), node, q.fleet.show(n.id))
 	}
 	return ""
@@ -74,7 +75,7 @@ func (q *process) misses(node string, id life) string {
 	q.fleet.mu.Lock()
 	newest := q.newest[node]
 	q.fleet.mu.Unlock()
-	if e := q.Snapshot().ends[node]; newest.before(e.id) {
+	if e := q.Snapshot().ends.get(node); newest.before(e.id) {
 		newest = e.id
 	}
 	if newest.before(id) {
@@ -153,8 +154,8 @@ func (p *process) check(snap *Snapshot) {
 	defer w.mu.Unlock()
 	old := p.seen
 	p.seen = snap
-	for _, n := range snap.members {
-		if n.id.before(p.newest[n.name]) || old.named[n.name] == nil && n.id == p.newest[n.name] {
+	for _, n := range snap.members.all() {
+		if n.id.before(p.newest[n.name]) || old.named.get(n.name) == nil && n.id == p.newest[n.name] {
 			w.violateLocked(neverBack, "%s shows %s in %s, and has seen %s", p.NodeName(), n.name, w.show(n.id), w.show(p.newest[n.name]))
 		}
 		p.newest[n.name] = n.id
@@ -165,11 +166,11 @@ func (p *process) check(snap *Snapshot) {
 	if old.stay != snap.stay || !p.alive {
 		return
 	}
-	for _, n := range old.members {
-		if snap.named[n.name] != nil {
+	for _, n := range old.members.all() {
+		if snap.named.get(n.name) != nil {
 			continue
 		}
-		if e := snap.ends[n.name]; p.newest[n.name].before(e.id) {
+		if e := snap.ends.get(n.name); p.newest[n.name].before(e.id) {
 			p.newest[n.name] = e.id
 		}
 		w.trace = append(w.trace, fmt.Sprintf("%9.3f  %s reports %s %s lost", time.Since(w.began).Seconds(), p.NodeName(), n.name, w.show(n.id)))
@@ -288,14 +289,14 @@ func (w *fleet) settle() {
 	}
 	for _, p := range w.running(true) {
 		snap := p.Snapshot()
-		for _, n := range snap.members {
+		for _, n := range snap.members.all() {
 			if r := records[n.name]; r.c.id != n.id || r.generation != n.generation || !slices.Equal(r.c.roles, n.roles) {
 				w.violate(converges, "%s shows %s in %s, the bucket has %s", p.label(), n.name, w.show(n.id), w.show(r.c.id))
 			}
 		}
-		if len(snap.members) != len(records) || len(snap.doubts) > 0 || !snap.stale.IsZero() {
+		if snap.members.len() != len(records) || snap.doubts.len() > 0 || !snap.stale.IsZero() {
 			w.violate(converges, "%s shows %v (stale: %v), in doubt %v; the bucket has %v",
-				p.label(), names(snap.members), !snap.stale.IsZero(), snap.doubts, records)
+				p.label(), names(snap.members.all()), !snap.stale.IsZero(), maps.Collect(snap.doubts.all()), records)
 		}
 	}
 	w.mustHold()

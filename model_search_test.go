@@ -107,7 +107,7 @@ func (m *moment) hear(r reading, verdicts ...verdict) {
 	})
 	m.snap = next
 	now := next.live("a")
-	if e := next.ends["a"]; m.newest.before(e.id) && now == nil {
+	if e := next.ends.get("a"); m.newest.before(e.id) && now == nil {
 		m.newest = e.id
 	}
 	switch {
@@ -140,7 +140,7 @@ func (m *moment) hear(r reading, verdicts ...verdict) {
 // judge brings what came of asking the node to the process that looks on.
 func (m *moment) judge(reachable bool) bool {
 	n := m.snap.live("a")
-	if n == nil || (m.snap.named["a"] == nil) != reachable {
+	if n == nil || (m.snap.named.get("a") == nil) != reachable {
 		return false
 	}
 	m.hear(reading{}, verdict{node: "a", incarnation: n.id.incarnation, reachable: reachable, began: m.snap.serial})
@@ -191,11 +191,11 @@ func (m *moment) mustBeSo() {
 		return // what it was is shown until it writes again
 	}
 	switch {
-	case m.alive && (n == nil || n.id != m.id || n != m.snap.named["a"]):
+	case m.alive && (n == nil || n.id != m.id || n != m.snap.named.get("a")):
 		m.fail(converges, "the node lives in %v, shown is %v, suspected %v", m.id, n, m.snap.Suspects())
 	case !m.alive && n != nil:
 		m.fail(boundedLoss, "the node is dead, shown is %v", n.id)
-	case len(m.snap.doubts) > 0:
+	case m.snap.doubts.len() > 0:
 		m.fail(converges, "there is a doubt: %v", m.snap.doubts)
 	}
 }
@@ -224,9 +224,9 @@ func (m *moment) key() string {
 	}
 	n := m.snap.live("a")
 	if n != nil {
-		fmt.Fprint(&b, "|", m.snap.named["a"] == nil, n.id, n.generation, m.snap.doubts["a"])
+		fmt.Fprint(&b, "|", m.snap.named.get("a") == nil, n.id, n.generation, m.snap.doubts.get("a"))
 	}
-	fmt.Fprint(&b, "|", m.snap.ends["a"].id)
+	fmt.Fprint(&b, "|", m.snap.ends.get("a").id)
 	if m.reading != nil {
 		fmt.Fprint(&b, "|", len(m.reading.changes), n != nil && n.heard > m.reading.began)
 		for _, c := range m.reading.changes {

@@ -135,7 +135,7 @@ func forgetsAnnounced(w *fleet) {
 	w.sleep(beatAtMost + time.Second)
 	for _, q := range w.running(true) {
 		w.expect(expectation{invariant: nothingLost, of: q, unmet: func() string {
-			if q.Snapshot().named[a.NodeName()] == nil {
+			if q.Snapshot().named.get(a.NodeName()) == nil {
 				return fmt.Sprintf("%s does not see %s", q.label(), a.label())
 			}
 			return ""

@@ -58,11 +58,11 @@ func TestModelADoubtBeginsAnew(t *testing.T) {
 	hear(0, false, buried(3))
 	hear(9*time.Second, false, buried(6)) // so it had written version 4 or 5 meanwhile
 	hear(2*time.Second, true)
-	if snap.named["n"] == nil {
+	if snap.named.get("n") == nil {
 		t.Fatal("dropped 2 s after it was buried by mistake")
 	}
 	hear(9*time.Second, true)
-	if snap.named["n"] != nil {
+	if snap.named.get("n") != nil {
 		t.Fatal("listed for ever")
 	}
 }

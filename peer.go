@@ -207,9 +207,12 @@ func (l *link) deaths(hear func(hint)) (func(context.Context), error) {
 // process. A process that is killed is closed by its kernel: the server reads the end of the stream, or a reset
 // if something lay there unread (nats-server 2.15.2: "Client Closed", "Read Error"). A server that stops says nothing.
 func decodeDisconnect(body []byte) (hint, error) {
-	var wire wireDisconnect
-	if err := json.Unmarshal(body, &wire); err != nil {
-		return hint{}, fmt.Errorf("body: %w", err)
+	wire, ok := scanDisconnect(string(body))
+	if !ok {
+		wire = wireDisconnect{}
+		if err := json.Unmarshal(body, &wire); err != nil {
+			return hint{}, fmt.Errorf("body: %w", err)
+		}
 	}
 	node, ours := strings.CutPrefix(wire.Client.Name, connectionPrefix)
 	if !ours || checkName("node", node) != nil {

@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -70,4 +71,23 @@ func FuzzPeers(f *testing.F) {
 			check(h)
 		}
 	})
+}
+
+// What servers write is read without encoding/json, and means the same.
+func TestScanDisconnectReadsWhatServersWrite(t *testing.T) {
+	for _, reason := range []string{"Client Closed", "Read Error", "Write Error", "Stale Connection"} {
+		body := `{"type":"io.nats.server.advisory.v1.client_disconnect","id":"x","timestamp":"2026-01-01T00:00:00Z",` +
+			`"server":{"name":"n1","host":"0.0.0.0","id":"NABC","ver":"2.15.2","seq":7,"jetstream":true},` +
+			`"client":{"start":"2026-01-01T00:00:00Z","host":"127.0.0.1","id":8,"acc":"$G","name":"rolebus api-1","lang":"go"},` +
+			`"sent":{"msgs":1,"bytes":2},"received":{"msgs":3,"bytes":4},"reason":"` + reason + `"}`
+		got, ok := scanDisconnect(body)
+		require.True(t, ok)
+		var want wireDisconnect
+		require.NoError(t, json.Unmarshal([]byte(body), &want))
+		require.Equal(t, want, got)
+	}
+	for _, body := range []string{"", "{}", `{"server":{"id":"N"},"client":{"name":"rolebus \u0061"},"reason":"Client Closed"}`} {
+		_, ok := scanDisconnect(body)
+		require.False(t, ok, body)
+	}
 }

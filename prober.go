@@ -25,6 +25,7 @@ const (
 	revisitsAtOnce  = 4    // suspects that are asked again in a round
 	checksPerRound  = 8    // hints that are checked, beyond
 	checksInBurst   = 64   // that many at first
+	lookAgain       = 10   // looks for a new successor between two rounds, when much changes
 )
 
 // closedPatience is for how long an answer is waited for, time after time, once a server has told that a node's connection
@@ -106,13 +107,13 @@ func newProber(m *member) *prober {
 
 // pace is the time from one round to the next.
 func (p *prober) pace() time.Duration {
-	return max(p.interval, time.Duration(len(p.snap().members))*time.Second*probesPerRound/probesPerSecond)
+	return max(p.interval, time.Duration(p.snap().members.len())*time.Second*probesPerRound/probesPerSecond)
 }
 
 // run probes, a round after another, until ctx is over. A successor that is new is asked at once: it might be dead by the
 // next round, and never have been heard.
 func (p *prober) run(ctx context.Context) {
-	timer := time.NewTimer(jitter(p.pace()))
+	timer := time.NewTimer(spread(p.pace()))
 	defer timer.Stop()
 	for {
 		snap := p.snap()
@@ -126,6 +127,7 @@ func (p *prober) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-snap.superseded:
+			sleep(ctx, p.pace()/lookAgain) // one look for all that happens at about the same time
 		case <-timer.C:
 			p.revisit(ctx)
 			if !p.quiet() {
@@ -280,7 +282,7 @@ func (p *prober) vouched(ctx context.Context, server string) bool {
 
 // hear takes in a hint, and asks the one whom somebody else suspects. It never waits: what is too much is dropped.
 func (p *prober) hear(h hint) {
-	n := p.snap().named[h.node]
+	n := p.snap().named.get(h.node)
 	if n == nil || h.node == p.self || h.incarnation != 0 && h.incarnation != n.id.incarnation || p.quiet() || !p.take(h.node) {
 		return
 	}

@@ -27,7 +27,7 @@ func settle() {
 	synctest.Wait()
 }
 
-func listedBy(b *peeredBus, node string) bool { return b.Snapshot().named[node] != nil }
+func listedBy(b *peeredBus, node string) bool { return b.Snapshot().named.get(node) != nil }
 
 func TestADeadNeighbourIsHiddenEverywhereInUnderASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -343,7 +343,7 @@ func TestAHintIsCheckedAndNotBelieved(t *testing.T) {
 		settle()
 		logs := watchLog(t.Context(), fleet[0].Scope)
 		logs.take()
-		incarnation := fleet[3].Snapshot().named["n03"].id.incarnation
+		incarnation := fleet[3].Snapshot().named.get("n03").id.incarnation
 		require.NoError(t, fleet[1].peers.hint("default", hint{node: "n03", server: "S1"}))
 		require.NoError(t, fleet[1].peers.hint("default", hint{node: "n02", server: "S1", incarnation: incarnation}))
 		n.died(hint{node: "n01", server: "S1", closed: true})
@@ -439,7 +439,7 @@ func TestAGoodbyeComesBeforeAVerdict(t *testing.T) {
 			synctest.Wait()
 			require.NoError(t, leaver.Close())
 			m.feed.messages <- garbage() // so that the watcher sees what comes before it
-			go m.judge(t.Context(), verdict{node: "n", incarnation: snap.named["n"].id.incarnation, began: snap.serial})
+			go m.judge(t.Context(), verdict{node: "n", incarnation: snap.named.get("n").id.incarnation, began: snap.serial})
 			synctest.Wait()
 			link.busy <- struct{}{}
 			synctest.Wait()
@@ -487,7 +487,7 @@ func TestTheProbesOfALargeScopeAreBounded(t *testing.T) {
 	for size, want := range map[int]time.Duration{
 		0: 500 * time.Millisecond, 500: 500 * time.Millisecond, 1000: time.Second, 10_000: 10 * time.Second,
 	} {
-		p := &prober{interval: 500 * time.Millisecond, snap: func() *Snapshot { return &Snapshot{members: make([]*Node, size)} }}
+		p := &prober{interval: 500 * time.Millisecond, snap: func() *Snapshot { return &Snapshot{members: list{nodes: make([]*Node, size)}} }}
 		require.Equal(t, want, p.pace(), size)
 		require.LessOrEqual(t, float64(size)*probesPerRound/p.pace().Seconds(), float64(probesPerSecond))
 	}

@@ -117,21 +117,30 @@ func checkRoles(roles []Role) error {
 }
 
 // roleSet returns the roles sorted, each once, in a slice of its own with no spare capacity.
-func roleSet(roles []Role) []Role {
-	set := slices.Clone(roles)
-	slices.Sort(set)
-	return slices.Clip(slices.Compact(set))
+func roleSet(roles []Role) []Role { return sorted(slices.Clone(roles)) }
+
+// sorted sorts roles in place and returns each once, with no spare capacity.
+func sorted(roles []Role) []Role {
+	slices.Sort(roles)
+	return slices.Clip(slices.Compact(roles))
 }
 
-// merge returns the set with the roles of one sorted set added and those of another taken out.
+// merge returns a sorted set without the roles of one other, and then with those of another.
 func merge(set, added, removed []Role) []Role {
 	next := make([]Role, 0, len(set)+len(added))
 	for _, role := range set {
-		if !holds(removed, role) {
+		for len(added) > 0 && added[0] < role {
+			next, added = append(next, added[0]), added[1:]
+		}
+		again := len(added) > 0 && added[0] == role
+		if again {
+			added = added[1:]
+		}
+		if again || !holds(removed, role) {
 			next = append(next, role)
 		}
 	}
-	return roleSet(append(next, added...))
+	return slices.Clip(append(next, added...))
 }
 
 // missing returns the roles of one sorted set that another lacks.

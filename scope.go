@@ -11,7 +11,8 @@ import (
 // Scope is a handle on a named world of nodes and roles. A process sees what happens in the scopes that it has joined,
 // and nothing of any other. All methods may be called from any goroutine.
 //
-// The reading methods answer from the newest [Snapshot]: they never lock, wait, allocate or fail, whatever NATS does.
+// The reading methods answer from the newest [Snapshot]: they never lock, wait or fail, whatever NATS does, nor do
+// they allocate, but for a long list that is asked for the first time after a change.
 // What they return is shared and must not be changed. In a scope that is not joined they find nothing.
 type Scope struct {
 	bus  *Bus
@@ -94,7 +95,8 @@ func (s *Scope) Context() context.Context {
 // NATS can be reached. If that happens while it joins, the scope is not joined and nothing is wanted. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8,
 // [ErrTooLarge] if the record would be larger than the server takes, [ErrReadOnly] for an observer, [ErrClosed].
 func (s *Scope) AddRoles(ctx context.Context, roles ...Role) error {
-	return s.write(ctx, "add roles", roles, true, func(have []Role) []Role { return merge(have, roles, nil) })
+	more := roleSet(roles)
+	return s.write(ctx, "add roles", roles, true, func(have []Role) []Role { return merge(have, more, nil) })
 }
 
 // RemoveRoles takes roles from this node, all in one announcement. Roles that it has not are ignored; if it has none of

@@ -56,6 +56,11 @@ func (s subjects) scopeChanges(scope string) string {
 func (s subjects) leaderGet() string { return "$JS.API.STREAM.MSG.GET." + s.stream() }
 func (s subjects) directGet() string { return "$JS.API.DIRECT.GET." + s.stream() }
 
+// consumerNext is where a consumer is asked for messages.
+func (s subjects) consumerNext(name string) string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + s.stream() + "." + name
+}
+
 // means says whether a message on a subject would mean something to a server or to other processes.
 func (s subjects) means(subject string) bool {
 	return strings.HasPrefix(subject, "$") || strings.HasPrefix(subject, s.bucket+".")

@@ -1,7 +1,6 @@
 package rolebus
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -27,7 +26,7 @@ func (d *draft) judge(v verdict) {
 	case v.reachable && hidden:
 		back := *known
 		back.heard = d.old.serial + 1
-		d.change(v.node, &back)
+		d.list(&back)
 	case !v.reachable && !hidden && d.believe && known.heard <= v.began && d.maySuspect():
 		suspect := *known
 		suspect.hidden = d.now
@@ -41,20 +40,12 @@ const blackout = 3 * time.Second
 // maySuspect says whether there is room for one more suspect. Who suddenly cannot reach most of the others is more likely
 // to be cut off itself: more than half of them are not hidden at once.
 func (d *draft) maySuspect() bool {
-	others, sudden := 0, 0
-	for _, n := range d.old.members {
-		if _, changed := d.nodes[n.name]; !changed && n.name != d.old.self {
-			others++
-		}
+	others, sudden := d.named.len(), 0
+	if d.named.find(d.old.self) != nil {
+		others--
 	}
-	for name, n := range d.nodes {
-		if n != nil && name != d.old.self {
-			others++
-		}
-	}
-	for _, n := range slices.AppendSeq(slices.Collect(maps.Values(d.hidden)), slices.Values(d.old.suspects)) {
-		_, changed := d.nodes[n.name]
-		if (!changed || d.hidden[n.name] == n) && d.now.Sub(n.hidden) < blackout {
+	for _, n := range d.suspects {
+		if d.now.Sub(n.hidden) < blackout {
 			sudden++
 		}
 	}
@@ -63,17 +54,10 @@ func (d *draft) maySuspect() bool {
 
 // hide keeps a node, but does not list it.
 func (d *draft) hide(n *Node) {
-	d.change(n.name, nil)
-	if d.hidden == nil {
-		d.hidden = map[string]*Node{}
-	}
-	d.hidden[n.name] = n
+	d.unlist(n.name)
+	at, _ := slices.BinarySearchFunc(d.suspects, n.name, byName)
+	d.suspects = slices.Insert(slices.Clone(d.suspects), at, n)
 }
 
 // suspected says whether a known node is hidden.
-func (d *draft) suspected(name string) bool {
-	if n, ok := d.nodes[name]; ok {
-		return n == nil && d.hidden[name] != nil
-	}
-	return find(d.old.suspects, name) != nil
-}
+func (d *draft) suspected(name string) bool { return find(d.suspects, name) != nil }

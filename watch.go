@@ -3,7 +3,7 @@ package rolebus
 import (
 	"context"
 	"iter"
-	"strings"
+	"slices"
 )
 
 // EventKind says what happened.
@@ -81,7 +81,7 @@ func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 		}
 		for cur != nil && !cur.over && s.bus.ctx.Err() == nil {
 			if cur.stay != prev.stay {
-				if len(prev.members) > 0 {
+				if prev.members.len() > 0 {
 					return // the scope was left, and joined again before we looked
 				}
 				prev = newSnapshot(s.name, s.bus.self())
@@ -100,7 +100,7 @@ func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 // WaitFor waits until at least n nodes have a role, and returns nil; at once if they have. If ctx is over first, it
 // returns ctx's error; if the Bus stops, an error that matches [ErrClosed].
 func (s *Scope) WaitFor(ctx context.Context, role Role, n int) error {
-	for snap := s.snap.Load(); len(snap.Nodes(role)) < n; {
+	for snap := s.snap.Load(); snap.count(role) < n; {
 		next := s.next(ctx, snap)
 		if next == nil {
 			return s.opErr("wait for role", s.bus.endedOr(ctx))
@@ -121,44 +121,28 @@ func (s *Scope) next(ctx context.Context, snap *Snapshot) *Snapshot {
 	return nil
 }
 
-// difference yields the events that lead from one snapshot to another.
+// difference yields the events that lead from one snapshot to another. It costs what differs, not what is there.
 func difference(prev, cur *Snapshot) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		olds, news := prev.members, cur.members
-		for len(olds) > 0 || len(news) > 0 {
-			var was, is *Node
-			order := 0
-			switch {
-			case len(olds) == 0:
-				order = 1
-			case len(news) == 0:
-				order = -1
-			default:
-				order = strings.Compare(olds[0].name, news[0].name)
-			}
-			if order <= 0 {
-				was, olds = olds[0], olds[1:]
-			}
-			if order >= 0 {
-				is, news = news[0], news[1:]
-			}
-			if was != is && !step(cur, was, is, yield) {
+		names := slices.Collect(changed(&prev.named, &cur.named))
+		for _, s := range stepsOf(names, &prev.named, &cur.named) {
+			if !tell(cur, s.was, s.is, yield) {
 				return
 			}
 		}
 	}
 }
 
-// step yields the events that lead one node name from what it was to what it is; nil stands for absent.
-func step(cur *Snapshot, was, is *Node, yield func(Event) bool) bool {
+// tell yields the events that lead one node name from what it was to what it is; nil stands for absent.
+func tell(cur *Snapshot, was, is *Node, yield func(Event) bool) bool {
 	if was != nil && is != nil && was.id.incarnation != is.id.incarnation {
-		return step(cur, was, nil, yield) && step(cur, nil, is, yield)
+		return tell(cur, was, nil, yield) && tell(cur, nil, is, yield)
 	}
 	if is == nil {
 		ev := Event{Scope: cur.scope, Node: was, Reason: ReasonExpired}
 		if n := find(cur.suspects, was.name); n != nil && n.id.incarnation == was.id.incarnation {
 			ev.Reason = ReasonUnreachable
-		} else if e := cur.ends[was.name]; e.id.incarnation == was.id.incarnation {
+		} else if e := cur.ends.get(was.name); e.id.incarnation == was.id.incarnation {
 			ev.Reason, ev.Generation = e.reason, e.generation
 		}
 		ev.Kind = RoleRemoved

@@ -101,7 +101,7 @@ var lifeRules = []rule{
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "the same, when the outage was too short for a heartbeat to fail",
 		found: "TestModelFleet/a_generation_is_given_twice",
-		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)\n	} else {", "	m.catcher.ask(asked{whole: true})\n	if m.keeper == nil {"}},
+		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true, crowd: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)\n	} else {", "	m.catcher.ask(asked{whole: true, crowd: true})\n	if m.keeper == nil {"}},
 	},
 	{
 		name:  "news about itself make a node look",

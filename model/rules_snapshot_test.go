@@ -25,7 +25,7 @@ var snapshotRules = []rule{
 		says:  "everything else is ignored",
 		why:   "an announcement that comes late raises the dead",
 		found: "TestModelSearch/changes",
-		edits: []edit{{"cache.go", "if known != nil && known.id == c.id || !d.end(c.node).id.before(c.id) {", "if known != nil && known.id == c.id {"}},
+		edits: []edit{{"cache.go", "if known != nil && known.id == c.id || !d.ends.get(c.node).id.before(c.id) {", "if known != nil && known.id == c.id {"}},
 	},
 	{
 		name:  "a delta needs its base",
@@ -53,7 +53,7 @@ var snapshotRules = []rule{
 		says:  "the node stays listed for one TTL and one heartbeat more, for its owner to write it again",
 		why:   "a live node is dropped before it can write again",
 		found: "TestModelSearch",
-		edits: []edit{{"cache.go", "until: d.now.Add(d.grace)}", "until: d.now}"}},
+		edits: []edit{{"cache.go", "until := d.now.Add(d.grace)", "until := d.now"}},
 	},
 	{
 		name:  "a doubt begins anew with a sign of life",
@@ -61,7 +61,7 @@ var snapshotRules = []rule{
 		why:   "who wrote again, unheard, and is buried wrongly once more has no time left to write",
 		found: "TestModelADoubtBeginsAnew",
 		edits: []edit{
-			{"cache.go", "ok && !found.id.before(c.id) {", "ok && found.id == found.id {"},
+			{"cache.go", "found != nil && !found.value.id.before(c.id) {", "found != nil {"},
 		},
 	},
 	{
@@ -69,22 +69,22 @@ var snapshotRules = []rule{
 		says:  "a record that is missing without a tombstone is doubted",
 		why:   "who died when the bucket was wiped, its switch with it, is listed for ever",
 		found: "TestModelSearch",
-		edits: []edit{{"cache.go", `		case !ok:
-			d.cast(n, change{})`, `		case !ok:`}},
+		edits: []edit{{"cache.go", `	case found == nil:
+		d.cast(n, change{})`, `	case found == nil:`}},
 	},
 	{
 		name:  "a doubt runs out",
 		says:  "and only then is it dropped as expired",
 		why:   "the same",
 		found: "TestModelSearch",
-		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.until):", "case false:"}},
+		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.value.until):", "case false:"}},
 	},
 	{
 		name:  "a doubt does not run out while the bus is not believed",
 		says:  "those nodes stay listed until they return or the grace ends",
 		why:   "nobody can write again while there is no leader: all are dropped who live",
 		found: "TestModelFleet/the_bucket_is_wiped",
-		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.until):", "case !d.due.Before(found.until):"}},
+		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.value.until):", "case !d.due.Before(found.value.until):"}},
 	},
 	{
 		name:  "a reading casts no doubt on what was heard since it began",
@@ -129,14 +129,14 @@ var snapshotRules = []rule{
 		says:  "At times the whole scope is compared, so that a wiped bucket is noticed",
 		why:   "a record that is purged is never missed",
 		found: "TestModelFleet/the_bucket_is_wiped",
-		edits: []edit{{"catchup.go", "whole: round%wholeEvery == 0})", "whole: false})"}},
+		edits: []edit{{"catchup.go", "whole: whole == 0})", "whole: false})"}},
 	},
 	{
 		name:  "after a reconnect the whole scope is read",
 		says:  "At times (and after each reconnect) the whole scope is compared",
 		why:   "what was announced meanwhile waits for a sync",
 		found: "TestModelFleet/one_that_cannot_write_reconnects",
-		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)", "	if m.keeper != nil {\n		poke(m.keeper.nudge)"}},
+		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true, crowd: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)", "	if m.keeper != nil {\n		poke(m.keeper.nudge)"}},
 	},
 	{
 		name:  "a bucket that went back is read whole",

@@ -100,12 +100,12 @@ var suspicionRules = []rule{
 		found: "TestASuspectThatChangesIsBack",
 		edits: []edit{
 			{"cache.go", `	n.heard = d.old.serial + 1
-	d.change(n.name, n)
+	d.list(n)
 `, `	n.heard = d.old.serial + 1
 	if d.suspected(n.name) {
 		d.hide(n)
 	} else {
-		d.change(n.name, n)
+		d.list(n)
 	}
 `},
 		},
@@ -128,9 +128,7 @@ var suspicionRules = []rule{
 		why:   "a tombstone does not end who is hidden",
 		found: "TestModelSearch/suspicion",
 		edits: []edit{
-			{"cache.go", `	return d.old.live(name)
-`, `	return d.old.named[name]
-`},
+			{"cache.go", "	return find(d.suspects, name)\n", "	return nil\n"},
 		},
 	},
 	{

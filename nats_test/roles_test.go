@@ -175,6 +175,7 @@ func TestEventsComeOncePerRoleAndOncePerNode(t *testing.T) {
 	seen := watch(t, b.Scope)
 	a := bus(srv, "a", rolebus.WithRoles("x", "y"))
 	require.NoError(t, a.AddRoles(t.Context(), "z"))
+	eventually(t, "z", func() bool { return added.Load() == 3 && len(seen.lines("a")) == 4 }) // a slow reader might miss it
 	require.NoError(t, a.RemoveRoles(t.Context(), "z"))
 	eventually(t, "z to go", func() bool { return removed.Load() == 1 })
 	// Several syncs and heartbeats later nothing has been told again.
@@ -182,7 +183,7 @@ func TestEventsComeOncePerRoleAndOncePerNode(t *testing.T) {
 	seq := lastSeq(t, js)
 	eventually(t, "heartbeats", func() bool { return lastSeq(t, js) > seq+8 })
 	require.NoError(t, a.Close())
-	eventually(t, "the end", func() bool { return left.Load() == 1 })
+	eventually(t, "the end", func() bool { return left.Load() == 1 && len(seen.lines("a")) == 8 })
 	require.Equal(t, []string{
 		"NodeJoined", "RoleAdded x", "RoleAdded y", "RoleAdded z", "RoleRemoved z",
 		"RoleRemoved x left", "RoleRemoved y left", "NodeLeft left",

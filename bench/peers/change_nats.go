@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const coreSubject = "changes.writer"
+
+type coreWriter struct{ nc *nats.Conn }
+
+func writeCore(_ context.Context, url string) (writer, error) {
+	nc, err := nats.Connect(url)
+	return coreWriter{nc}, err
+}
+
+func (w coreWriter) write(_ context.Context, n int) error {
+	return w.nc.Publish(coreSubject, record(n))
+}
+func (w coreWriter) address() string { return "" }
+
+func (w coreWriter) close() error {
+	w.nc.Close()
+	return nil
+}
+
+func readCore(_ context.Context, url string, saw func(int, time.Time)) (closer, error) {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return nil, err
+	}
+	end := func() error { nc.Close(); return nil }
+	if _, err := nc.Subscribe(coreSubject, func(msg *nats.Msg) {
+		at := time.Now()
+		saw(must(recordNumber(msg.Data)), at)
+	}); err != nil {
+		return end, err
+	}
+	return end, nc.Flush()
+}
+
+type kvWriter struct {
+	nc *nats.Conn
+	kv jetstream.KeyValue
+}
+
+func writeKV(ctx context.Context, url string) (writer, error) {
+	nc, js, err := dial(url)
+	if err != nil {
+		return nil, err
+	}
+	kv, err := directory(ctx, js)
+	return kvWriter{nc, kv}, err
+}
+
+func (w kvWriter) write(ctx context.Context, n int) error {
+	_, err := w.kv.Put(ctx, "default.writer", record(n))
+	return err
+}
+
+func (w kvWriter) address() string { return "" }
+
+func (w kvWriter) close() error {
+	w.nc.Close()
+	return nil
+}
+
+func readKV(ctx context.Context, url string, saw func(int, time.Time)) (closer, error) {
+	nc, js, err := dial(url)
+	if err != nil {
+		return nil, err
+	}
+	end := func() error { nc.Close(); return nil }
+	watch, err := watchDirectory(ctx, js)
+	if err != nil {
+		return end, err
+	}
+	go func() {
+		for entry := range watch.Updates() {
+			at := time.Now()
+			saw(must(recordNumber(entry.Value())), at)
+		}
+	}()
+	return end, nil
+}
+
+// watchDirectory watches everything, from when the initial values are in.
+func watchDirectory(ctx context.Context, js jetstream.JetStream) (jetstream.KeyWatcher, error) {
+	kv, err := directory(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := kv.WatchAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for entry := range watch.Updates() {
+		if entry == nil {
+			return watch, nil
+		}
+	}
+	return nil, fmt.Errorf("watch of %s: it ended before the initial values were in", kv.Bucket())
+}

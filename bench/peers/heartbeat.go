@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/bench/peers/internal/process"
+)
+
+// fleet is many nodes in one process, which heartbeat when they are told to.
+type fleet struct {
+	system      string
+	nc          *nats.Conn
+	js          jetstream.JetStream
+	count       int
+	generations []uint64 // of their records
+	next        int      // who heartbeats next
+}
+
+// playHeartbeat writes the nodes' records, is Ready, and heartbeats for as long as each order says.
+func playHeartbeat(ctx context.Context, p *process.Process) error {
+	nc, js, err := dial(p.Config.URL)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	f := &fleet{system: p.Config.System, nc: nc, js: js, count: p.Config.Count}
+	if err := f.settle(ctx, p.Config.URL); err != nil {
+		return err
+	}
+	p.Obey("", func(o process.Order) (process.Report, error) { return process.Report{}, f.beat(ctx, o.Time) })
+	return nil
+}
+
+func (f *fleet) settle(ctx context.Context, url string) (err error) {
+	switch f.system {
+	case "kv":
+		if _, err := directory(ctx, f.js); err != nil {
+			return err
+		}
+	case "rolebus":
+		maker, err := rolebus.Connect(ctx, url, rolebus.WithObserver()) // makes the bucket
+		if err != nil {
+			return err
+		}
+		if err := maker.Close(); err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	f.generations, err = publishAll(ctx, f.js, f.count, f.record)
+	if err != nil || f.system == "kv" {
+		return err
+	}
+	return answerProbes(ctx, f.nc, f.count)
+}
+
+// beat lets one node after the other heartbeat, evenly, for so long. What it is late with it makes up for, so that the rate is
+// the same on a busy machine.
+func (f *fleet) beat(ctx context.Context, long time.Duration) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	began, sent := time.Now(), 0
+	for elapsed := time.Duration(0); elapsed < long; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		elapsed = min(time.Since(began), long)
+		due := int(int64(f.count) * int64(elapsed) / int64(heartbeat))
+		if f.system == "idle" || due == sent {
+			continue
+		}
+		if _, err := publishAll(ctx, f.js, due-sent, f.heartbeat); err != nil {
+			return err
+		}
+		sent = due
+	}
+	return nil
+}
+
+// heartbeat is what the node whose turn it is sends.
+func (f *fleet) heartbeat(int) (*nats.Msg, error) {
+	i := f.next
+	f.next = (f.next + 1) % f.count
+	if f.system == "kv" {
+		return f.record(i)
+	}
+	return f.lease(i), nil
+}
+
+func (f *fleet) subject(i int) string {
+	if f.system == "kv" {
+		return "$KV.directory." + nodeName(i)
+	}
+	return "$KV.rolebus.default." + nodeName(i)
+}
+
+func (f *fleet) record(i int) (*nats.Msg, error) {
+	body, err := nodeRecord("default", nodeName(i), "role")
+	return &nats.Msg{Subject: f.subject(i), Data: body}, err
+}
+
+// lease is a lease as docs/PROTOCOL.md has it.
+func (f *fleet) lease(i int) *nats.Msg {
+	due := time.Now().Add(3 * heartbeat).UTC().Format(time.RFC3339Nano) // the server is on the same machine
+	msg := nats.NewMsg("rolebus.lease.default." + nodeName(i))
+	for name, value := range map[string]string{
+		"KV-Operation":                                "DEL",
+		"Nats-Expected-Last-Subject-Sequence":         strconv.FormatUint(f.generations[i], 10),
+		"Nats-Expected-Last-Subject-Sequence-Subject": f.subject(i),
+		"Nats-Schedule":                               "@at " + due,
+		"Nats-Schedule-TTL":                           "1h",
+		"Nats-Schedule-Target":                        f.subject(i),
+		"Rolebus-Change":                              "expired",
+		"Rolebus-Due":                                 due,
+		"Rolebus-Format":                              "1",
+		"Rolebus-Incarnation":                         strconv.Itoa(firstIncarnation),
+		"Rolebus-Version":                             "1001",
+	} {
+		msg.Header.Set(name, value)
+	}
+	msg.Data = fmt.Appendf(nil, `{"format":1,"scope":"default","node":%q,"incarnation":%d,"version":1001,"gone":"expired"}`,
+		nodeName(i), firstIncarnation)
+	return msg
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/bench/peers/internal/process"
+)
+
+// playLoad stores records. The order's word is the scope, its number how many roles the scope is to have; in the scope
+// for catching up, how many records. Nobody renews these records, and nobody buries them: they have no lease.
+func playLoad(ctx context.Context, p *process.Process) error {
+	if p.Config.System == "etcd" {
+		client, err := dialEtcd(p.Config.URL)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		p.Obey("", func(o process.Order) (process.Report, error) { return process.Report{}, loadEtcd(ctx, client, o.N) })
+		return nil
+	}
+	bus, err := rolebus.Connect(ctx, p.Config.URL, rolebus.WithObserver()) // makes the bucket
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	nc, js, err := dial(p.Config.URL)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	p.Obey("", func(o process.Order) (process.Report, error) {
+		count, roles := readNodes, func(i int) []string { return readRoles(i, o.N) }
+		if o.Do == largeScope {
+			count, roles = o.N, func(int) []string { return []string{"role"} }
+		}
+		return process.Report{}, loadNATS(ctx, js, o.Do, count, roles)
+	})
+	return nil
+}
+
+// loadNATS writes raw records, as a client in any language does.
+func loadNATS(ctx context.Context, js jetstream.JetStream, scope string, count int, roles func(i int) []string) error {
+	_, err := publishAll(ctx, js, count, func(i int) (*nats.Msg, error) {
+		body, err := nodeRecord(scope, nodeName(i), roles(i)...)
+		return &nats.Msg{Subject: "$KV.rolebus." + scope + "." + nodeName(i), Data: body}, err
+	})
+	return err
+}
+
+// etcdBatch is how many keys one transaction writes; a server takes 128 by default.
+const etcdBatch = 100
+
+func loadEtcd(ctx context.Context, client *clientv3.Client, count int) error {
+	for from := 0; from < count; from += etcdBatch {
+		var puts []clientv3.Op
+		for i := from; i < min(from+etcdBatch, count); i++ {
+			body, err := nodeRecord(largeScope, nodeName(i), "role")
+			if err != nil {
+				return err
+			}
+			puts = append(puts, clientv3.OpPut(largeScope+"/"+nodeName(i), string(body)))
+		}
+		if _, err := client.Txn(ctx).Then(puts...).Commit(); err != nil {
+			return fmt.Errorf("load keys from %d on: %w", from, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package rolebus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	bulk      = 200    // more messages than this are read by a consumer
+	largePage = 20_000 // messages that a consumer is asked for at a time
+
+	consumerLife = 30 * time.Second // unused for so long, it is removed by the server
+)
+
+// consume reads messages of a subject from a generation on, by a consumer. That costs the server a little more than a page
+// does, and each message a fraction; nor do writers wait meanwhile, as they do for pages. It returns the generation of the
+// last message. Direct gets read what is left: all of it if there can be no consumer, for that needs a meta leader, and a
+// permission.
+func (k *kv) consume(ctx context.Context, subject string, from uint64, each func(message)) (last uint64) {
+	if k.noConsumer.Load() {
+		return last
+	}
+	name := "rolebus-" + rand.Text()
+	overdue := time.Now().Add(2 * k.timeout)
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := k.createConsumer(ctx, name, subject, from)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			k.noConsumer.Store(true)
+			return last
+		}
+		// Without replicas there is no meta leader to miss: then the server is only busy.
+		if !k.single.Load() || !errors.Is(err, context.DeadlineExceeded) || time.Now().After(overdue) || !sleep(ctx, jitter(wait)) {
+			return last
+		}
+	}
+	defer func() {
+		// Also when ctx is over. If it fails, the server does it by itself.
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.timeout)
+		defer cancel()
+		_ = k.js.DeleteConsumer(dctx, k.subj.stream(), name)
+	}()
+	ask := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"no_wait":true}`, largePage, pageBytes)
+	var count uint64
+	for all := false; !all; {
+		came := count
+		err := k.gather(ctx, k.subj.consumerNext(name), ask, largePage, func(msg *nats.Msg) (bool, error) {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return true, nil // a status: there are no more, or they do not fit into the page
+			}
+			if meta.Sequence.Consumer != count+1 {
+				return true, errGap
+			}
+			count++
+			last, all = meta.Sequence.Stream, meta.NumPending == 0
+			each(message{
+				hdr: msg.Header, garbled: !whole(msg), subject: msg.Subject, body: msg.Data, generation: last,
+				stored: meta.Timestamp,
+			})
+			return all || count == came+largePage, nil
+		})
+		if errors.Is(err, nats.ErrTimeout) && time.Now().Before(overdue) {
+			continue // there may be much to do: to ask in another way would make it more
+		}
+		if err != nil || count == came {
+			break
+		}
+		overdue = time.Now().Add(2 * k.timeout)
+	}
+	return last
+}
+
+var errGap = errors.New("a message did not come")
+
+func (k *kv) createConsumer(ctx context.Context, name, subject string, from uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
+	cfg := jetstream.ConsumerConfig{
+		Name: name, FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+		InactiveThreshold: consumerLife,
+	}
+	if from > 1 { // else the server counts faster how many there are
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
+	}
+	_, err := k.js.CreateConsumer(ctx, k.subj.stream(), cfg)
+	return k.explain("read", "$JS.API.CONSUMER.CREATE."+k.subj.stream()+"."+name+"."+subject, err)
+}
