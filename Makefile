@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := check
-FUZZTIME ?= 1m
+FUZZTIME ?= 1000000x
 BENCH ?= .
 
 .PHONY: check format vet lint test race fuzz bench fleet peers cover quickstart help
@@ -22,7 +22,7 @@ test: ## tests, quickly
 race: ## tests with the race detector
 	@.ci/run test
 
-fuzz: ## every fuzz target for FUZZTIME each (1m)
+fuzz: ## every fuzz target for FUZZTIME each (1000000x: inputs; or a time, such as 5m)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
 bench: ## the benchmarks that match BENCH (all)
