@@ -15,6 +15,10 @@ const (
 	fetchAtOnce  = 64 // more than so many records to fetch are read in one go
 	fetchRetries = 5
 
+	// An announcement that is under way may take so long.
+	minAwait = 20 * time.Millisecond
+	maxAwait = 2 * time.Second
+
 	// For each node, when all are likely to read: they do so one after another, more or less, within a sync interval.
 	inTurn = time.Millisecond
 )
@@ -167,12 +171,16 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 	snap := k.snap()
 	r := reading{whole: whole, began: snap.serial}
 	heard, sure := k.heard.Load(), newer || whole
+	asked := time.Now()
 	newest, err := k.store.newest(ctx, k.scope, sure)
 	if err == nil && newest < heard && !sure {
 		newest, err = k.store.newest(ctx, k.scope, true) // a replica lags behind what was announced
 	}
 	if err != nil {
 		return r, err
+	}
+	if newest > heard && !sure && k.await(ctx, newest, time.Since(asked)) {
+		return r, nil
 	}
 	from := k.cursor + 1
 	switch {
@@ -198,6 +206,18 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 	}
 	k.hear(k.cursor)
 	return r, nil
+}
+
+// await waits a little for the announcement of a generation, which may be under way: longer if the servers answer late,
+// because then much is.
+func (k *catcher) await(ctx context.Context, generation uint64, took time.Duration) bool {
+	patience := min(max(lateWait*took, minAwait), maxAwait)
+	for wait := patience / 16; patience > 0 && k.heard.Load() < generation; wait = min(2*wait, patience) {
+		if patience -= wait; !sleep(ctx, wait) {
+			return false
+		}
+	}
+	return k.heard.Load() >= generation
 }
 
 // confirm asks the stream's leader about the nodes whose doubt has run out: what one replica lacks takes nobody out.

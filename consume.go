@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	bulk      = 200    // more messages than this are read by a consumer
+	bulk      = 100    // more messages than this are read by a consumer
 	largePage = 20_000 // messages that a consumer is asked for at a time
 
 	consumerLife = 30 * time.Second // unused for so long, it is removed by the server

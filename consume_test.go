@@ -1,8 +1,11 @@
 package rolebus
 
 import (
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -51,4 +54,23 @@ func TestRecordsAreReadWithoutAConsumer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, newest, last)
 	require.Len(t, changes, count)
+}
+
+// How many records there are is told at the join, and is soon not true any more.
+func TestMoreRecordsThanWereToldAreReadByAConsumer(t *testing.T) {
+	k, ctx := realKV(t), t.Context()
+	const count = 3 * bulk
+	newest := k.fill(t, "s", count)
+	require.Zero(t, k.stored.Load())
+	asked := map[string]int{}
+	sub, err := k.nc.Subscribe("$JS.API.>", func(msg *nats.Msg) { asked[strings.Split(msg.Subject, ".")[3]]++ })
+	require.NoError(t, err)
+	changes, last, err := k.read(ctx, "s", 1, newest)
+	require.NoError(t, err)
+	require.Equal(t, newest, last)
+	require.Len(t, changes, count)
+	require.NoError(t, k.nc.Flush())
+	require.NoError(t, sub.Drain())
+	require.Eventually(t, func() bool { return !sub.IsValid() }, 10*time.Second, time.Millisecond)
+	require.Equal(t, map[string]int{"GET": 1, "CREATE": 1, "MSG": 1, "DELETE": 1}, asked)
 }

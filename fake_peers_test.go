@@ -6,17 +6,19 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
 // fakeNet is plain NATS in memory, of several servers: who listens for whom, and which way is broken. A message takes no
-// time.
+// time, unless it is slow.
 type fakeNet struct {
 	mu      sync.Mutex
 	peers   []*fakePeers
 	down    map[string]bool // servers
 	servers int             // how many clients know of
+	slow    time.Duration   // what an answer takes
 	probes  map[string]int  // how often a node was asked by others
 }
 
@@ -110,9 +112,10 @@ func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, erro
 	if there != nil {
 		at = there.at
 	}
+	slow := p.slow
 	p.mu.Unlock()
 	switch {
-	case !works || hangs || dumb:
+	case !works || hangs || dumb || there != nil && slow > 0 && !sleep(ctx, slow):
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return answer{}, ctx.Err()
@@ -149,6 +152,12 @@ func (p *fakePeers) hint(scope string, h hint) error {
 		}
 	}
 	return nil
+}
+
+func (n *fakeNet) delay(slow time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slow = slow
 }
 
 // died is what a server tells everybody about a connection.

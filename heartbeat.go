@@ -135,7 +135,12 @@ func (k *keeper) join(ctx context.Context) error {
 }
 
 func (k *keeper) tryJoin(ctx context.Context) error {
-	found, generation, err := k.get(ctx)
+	var found change
+	var generation uint64
+	err := calmly(ctx, func() (err error) {
+		found, generation, err = k.get(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -180,10 +180,15 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 		changes = slices.Grow(changes, int(min(many, largePage)))
 		last = k.consume(ctx, subject, from, take)
 	}
-	for wait := firstRetry / 2; last < to; {
-		p, err := k.nextPage(ctx, subject, max(from, last+1), pageSize, take)
+	for size, wait := bulk, firstRetry/2; last < to; {
+		came := 0
+		p, err := k.nextPage(ctx, subject, max(from, last+1), size, func(m message) { came++; take(m) })
 		if err != nil {
 			return nil, 0, err
+		}
+		if came == size && size == bulk && p.last < to { // there are more than was told
+			size = pageSize
+			p.last = max(p.last, k.consume(ctx, subject, p.last+1, take))
 		}
 		if p.last == 0 && waited {
 			if m := k.nextAtLeader(ctx, subject, max(from, last+1)); m != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,8 +113,17 @@ func (m *member) start(ctx context.Context) (err error) {
 	m.wg.Go(func() { m.catcher.run(m.ctx, m.droppedNews()) })
 	if m.keeper == nil {
 		m.wg.Go(func() { m.contact.run(m.ctx) })
-		return nil
+	} else if err := m.takePlace(ctx); err != nil {
+		return err
 	}
+	if m.prober != nil {
+		m.wg.Go(func() { m.prober.run(m.ctx) })
+	}
+	return nil
+}
+
+// takePlace writes this node's record, and waits until the snapshot shows it.
+func (m *member) takePlace(ctx context.Context) error {
 	if err := m.keeper.join(ctx); err != nil {
 		if errors.Is(err, ErrSuperseded) {
 			m.bus.cancel(err)
@@ -127,38 +135,24 @@ func (m *member) start(ctx context.Context) (err error) {
 			m.bus.cancel(err)
 		}
 	})
-	if err := m.confirmed(ctx, 1); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx) // a join that fails leaves nothing wanted
-		}
-		return err
+	err := m.confirmed(ctx, 1)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx) // a join that fails leaves nothing wanted
 	}
-	return nil
+	return err
 }
 
-const (
-	lateAnswer = 250 * time.Millisecond // is given by servers that have much to do
-	lateTries  = 5
-	lateWait   = 10 // times as long as the answer took, at the most
-)
-
-// admit asks the stream's leader how it is, and when that was. If it answers late it lets a while pass, and asks again:
-// perhaps many join at once, of whom everybody hears, and those who have joined must not lose their leases over it.
+// admit asks the stream's leader how it is, and when that was.
 func (m *member) admit(ctx context.Context) (p pulse, asked time.Time, err error) {
-	for try := 1; ; try++ {
+	err = calmly(ctx, func() (err error) {
 		asked = time.Now()
-		if p, err = m.bus.store.pulse(ctx); err != nil {
-			return p, asked, err
-		}
-		took := time.Since(asked)
-		if took < lateAnswer || try == lateTries {
-			m.bus.clock.tell(p.now, asked)
-			return p, asked, nil
-		}
-		if !sleep(ctx, rand.N(lateWait*min(took, time.Second))) {
-			return p, asked, context.Cause(ctx)
-		}
+		p, err = m.bus.store.pulse(ctx)
+		return err
+	})
+	if err == nil {
+		m.bus.clock.tell(p.now, asked)
 	}
+	return p, asked, err
 }
 
 // alone says whether no two nodes are known.
@@ -185,7 +179,6 @@ func (m *member) listen() error {
 			return err
 		}
 		m.wg.Go(func() { run(m.ctx) })
-		m.wg.Go(func() { m.prober.run(m.ctx) })
 	}
 	return nil
 }

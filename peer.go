@@ -92,8 +92,9 @@ func connectionName(node string) string { return connectionPrefix + node }
 
 const connectionPrefix = "rolebus "
 
-// peerBacklog is how many messages of one kind may wait. More are dropped: they are asked or hinted again.
-const peerBacklog = 256
+// peerBacklog is how many messages of one kind may wait. More are dropped: they are asked or hinted again. After a hint all
+// others may ask one node at about the same time.
+const peerBacklog = 1024
 
 // link is peers on NATS.
 type link struct {

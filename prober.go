@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const (
 
 	witnessTries    = 4 // one may be asked that hangs, too
 	witnessPatience = 250 * time.Millisecond
+	quickWay        = 100 * time.Millisecond // where a witness takes longer to answer, silence tells nothing of a node
+
+	checkAfter = 100 * time.Microsecond // for each node, at the most, a hint is checked: not by all at the same moment
 
 	probesPerSecond = 2000 // of a whole scope: from then on the interval grows
 	probesPerRound  = 2    // of one process: its successor, and one more
@@ -199,11 +203,12 @@ func (p *prober) find(ctx context.Context, n *Node) finding {
 		}
 	}
 	h := hint{node: n.name, incarnation: n.id.incarnation, server: p.seen[n.name].server}
-	if !p.vouched(ctx, h.server) || p.quiet() {
+	way, ok := p.vouched(ctx, h.server)
+	if !ok || p.quiet() {
 		return unknown
 	}
 	// Once more, now that the way is known to be good: it may have come back since the node was asked last.
-	if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) {
+	if _, err := p.ask(ctx, n.name, probePatience); !unreached(err, way) {
 		return unknown
 	}
 	p.log.Info("a node cannot be reached", "node", n.name, "incarnation", n.id.incarnation)
@@ -257,27 +262,30 @@ func (p *prober) ask(ctx context.Context, node string, patience time.Duration) (
 	return a, err
 }
 
-// vouched says whether a server works: it carries a message to a process that is connected there, and its answer back.
-func (p *prober) vouched(ctx context.Context, server string) bool {
+// vouched says whether a server works: it carries a message to a process that is connected there, and its answer back. It
+// tells how long that took.
+func (p *prober) vouched(ctx context.Context, server string) (way time.Duration, ok bool) {
 	if server == "" {
-		return false
+		return 0, false
 	}
 	if p.self != "" && server == p.peers.server() {
+		asked := time.Now()
 		_, err := p.ask(ctx, p.self, probePatience)
-		return err == nil
+		return time.Since(asked), err == nil
 	}
 	for range witnessTries {
+		asked := time.Now()
 		wctx, cancel := context.WithTimeout(ctx, witnessPatience)
 		err := p.peers.witness(wctx, server)
 		cancel()
 		if err == nil {
-			return true
+			return time.Since(asked), true
 		}
 		if !errors.Is(err, errSilent) {
-			return false
+			return 0, false
 		}
 	}
-	return false
+	return 0, false
 }
 
 // hear takes in a hint, and asks the one whom somebody else suspects. It never waits: what is too much is dropped.
@@ -317,17 +325,31 @@ func (p *prober) examine(ctx context.Context, n *Node, h hint) {
 		if !p.closed(ctx, n) {
 			return
 		}
-	} else if !p.vouched(ctx, h.server) {
-		return
-	} else if _, err := p.ask(ctx, n.name, probePatience); !unreached(err) {
+	} else if !p.unreachable(ctx, n, h.server) {
 		return
 	}
 	h.incarnation = n.id.incarnation
 	p.blame(ctx, h, began)
 }
 
-// unreached says whether an attempt to ask a node tells something about that node.
-func unreached(err error) bool { return errors.Is(err, errAbsent) || errors.Is(err, errSilent) }
+// unreachable says whether a node cannot be reached, though its server works.
+func (p *prober) unreachable(ctx context.Context, n *Node, server string) bool {
+	if !sleep(ctx, rand.N(1+checkAfter*time.Duration(p.snap().members.len()))) || p.snap().live(n.name) != n {
+		return false
+	}
+	way, ok := p.vouched(ctx, server)
+	if !ok {
+		return false
+	}
+	_, err := p.ask(ctx, n.name, probePatience)
+	return unreached(err, way)
+}
+
+// unreached says whether an attempt to ask a node tells something about that node, when the way to it took so long. Whoever
+// has much to do, or whose machine has, is not gone.
+func unreached(err error, way time.Duration) bool {
+	return errors.Is(err, errAbsent) || errors.Is(err, errSilent) && way < quickWay
+}
 
 // closed says whether nobody listens for a node any more whose connection was closed. The server that told of it works, so
 // nobody need vouch for it.

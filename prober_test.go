@@ -86,6 +86,30 @@ func TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack(t *testing.T) {
 	})
 }
 
+// Where all have much to do, silence tells nothing of one: who is overloaded is not gone.
+func TestSilenceTellsNothingWhereTheWayIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 5)
+		settle()
+		n.delay(2 * quickWay)
+		frozen := fleet[3]
+		frozen.set(func(p *fakePeers) { p.hung = true })
+		fleet[0].peers.hint("default", hint{node: "n03", server: "S1"})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		for _, b := range fleet {
+			require.True(t, listedBy(b, "n03"), b.NodeName())
+		}
+		n.delay(0)
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		for _, b := range without(fleet, frozen) {
+			require.False(t, listedBy(b, "n03"), "%s: now it does", b.NodeName())
+		}
+	})
+}
+
 func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := newFakeBucket(), newFakeNet()

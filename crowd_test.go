@@ -1,0 +1,111 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLateAnswersAreAskedForAgainAfterAWhile(t *testing.T) {
+	const late = 400 * time.Millisecond
+	for _, tc := range []struct {
+		name  string
+		takes []time.Duration
+		asked int
+		most  time.Duration
+	}{
+		{"in time", []time.Duration{lateAnswer - 1}, 1, lateAnswer},
+		{"late at first", []time.Duration{late, late, 0}, 3, 2 * (1 + lateWait) * late},
+		{"very late", []time.Duration{time.Minute, 0}, 2, time.Minute + lateWait*time.Second},
+		{"late for ever", []time.Duration{late, late, late, late, late, late, late}, lateTries, lateTries * (1 + lateWait) * late},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began, asked := time.Now(), 0
+				require.NoError(t, calmly(t.Context(), func() error {
+					time.Sleep(tc.takes[asked])
+					asked++
+					return nil
+				}))
+				require.Equal(t, tc.asked, asked)
+				require.LessOrEqual(t, time.Since(began), tc.most)
+			})
+		})
+	}
+}
+
+func TestAskingCalmlyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		refused := errors.New("refused")
+		require.ErrorIs(t, calmly(t.Context(), func() error {
+			asked++
+			time.Sleep(time.Second)
+			return refused
+		}), refused)
+		require.Equal(t, 1, asked, "an error is not a late answer")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		require.ErrorIs(t, calmly(ctx, func() error {
+			time.Sleep(time.Second)
+			cancel(ErrClosed)
+			return nil
+		}), ErrClosed)
+	})
+}
+
+// countingStore is a bucket with one new record, and counts who reads it.
+type countingStore struct {
+	store
+	takes time.Duration // the question for the newest
+	reads int
+}
+
+const newestOfAll = 7
+
+func (s *countingStore) newest(context.Context, string, bool) (uint64, error) {
+	time.Sleep(s.takes)
+	return newestOfAll, nil
+}
+
+func (s *countingStore) read(_ context.Context, _ string, from, _ uint64) ([]change, uint64, error) {
+	s.reads++
+	return []change{stateOf("a", 1, 1, newestOfAll, "x")}, newestOfAll, nil
+}
+
+// Whose announcement is only late, because very many are under way, is not read from the bucket as well.
+func TestWhatIsOnlyLateIsNotRead(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		takes   time.Duration // to ask
+		hears   time.Duration // after the answer
+		newer   bool
+		reads   int
+		patient time.Duration // at the most
+	}{
+		{name: "it comes at once", hears: minAwait / 2, patient: minAwait},
+		{name: "it comes late, as all do", takes: 300 * time.Millisecond, hears: time.Second, patient: maxAwait},
+		{name: "it was lost", hears: time.Hour, reads: 1, patient: minAwait},
+		{name: "it was lost, and all is late", takes: time.Minute, hears: time.Hour, reads: 1, patient: maxAwait},
+		{name: "what may be missing is read in any case", hears: minAwait / 2, newer: true, reads: 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &countingStore{takes: tc.takes}
+				snap := newSnapshot("s", "")
+				k := &catcher{store: s, scope: "s", snap: func() *Snapshot { return snap }, cursor: 3}
+				k.hear(3)
+				defer time.AfterFunc(tc.takes+tc.hears, func() { k.hear(newestOfAll) }).Stop()
+				began := time.Now()
+				r, err := k.read(t.Context(), tc.newer, false)
+				require.NoError(t, err)
+				require.LessOrEqual(t, time.Since(began), tc.takes+tc.patient)
+				require.Equal(t, tc.reads, s.reads)
+				require.Len(t, r.changes, tc.reads)
+			})
+		})
+	}
+}
