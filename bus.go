@@ -304,15 +304,13 @@ func (b *Bus) forget(m *member) {
 
 // watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when for
 // two fifths of a TTL it answered nothing and sent nothing. A server that sends is only busy, however late it answers: to
-// leave it would make more work for it, and the more who do so the more.
+// leave it would make more work for it, and the more who do so the more. Nor need it be asked.
 func (b *Bus) watchServer() {
-	every, silent := max(b.opts.ttl/5, time.Second), 0
+	every, silent, came := max(b.opts.ttl/5, time.Second), 0, uint64(0)
 	for {
-		began, came := time.Now(), b.nc.Stats().InMsgs
-		ctx, cancel := context.WithTimeout(b.ctx, every)
-		err := b.nc.FlushWithContext(ctx)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) && b.nc.IsConnected() && b.nc.Stats().InMsgs == came {
+		began, before := time.Now(), came
+		came = b.nc.Stats().InMsgs
+		if came == before && b.answersNothing(every) && b.nc.Stats().InMsgs == came {
 			silent++
 		} else {
 			silent = 0
@@ -326,6 +324,13 @@ func (b *Bus) watchServer() {
 			return
 		}
 	}
+}
+
+// answersNothing says whether the server leaves a question unanswered for so long.
+func (b *Bus) answersNothing(patience time.Duration) bool {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return errors.Is(b.nc.FlushWithContext(ctx), context.DeadlineExceeded) && b.nc.IsConnected()
 }
 
 // watchConnection tells the scopes when the connection is lost and when it is back.

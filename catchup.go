@@ -145,7 +145,7 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 	}
 	todo.newer = todo.newer || len(todo.nodes) > fetchAtOnce
 	if todo.whole || todo.newer || todo.check {
-		r, err := k.read(ctx, todo.newer, todo.whole)
+		r, err := k.read(ctx, todo)
 		if err != nil {
 			return err
 		}
@@ -167,11 +167,11 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 // read returns what is newer than the cursor, or the whole scope. One look at the newest record says whether there is
 // anything to read. Unless it must read what is newer, it trusts that of what was announced nothing was lost in between:
 // between servers that may happen unseen, hence newerEvery.
-func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) {
+func (k *catcher) read(ctx context.Context, todo asked) (reading, error) {
 	snap := k.snap()
-	r := reading{whole: whole, began: snap.serial}
-	heard, sure := k.heard.Load(), newer || whole
-	asked := time.Now()
+	r := reading{whole: todo.whole, began: snap.serial}
+	heard, sure := k.heard.Load(), todo.newer || todo.whole
+	began := time.Now()
 	newest, err := k.store.newest(ctx, k.scope, sure)
 	if err == nil && newest < heard && !sure {
 		newest, err = k.store.newest(ctx, k.scope, true) // a replica lags behind what was announced
@@ -179,14 +179,14 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 	if err != nil {
 		return r, err
 	}
-	if newest > heard && !sure && k.await(ctx, newest, time.Since(asked)) {
+	if newest > heard && !sure && len(todo.nodes) == 0 && k.await(ctx, newest, time.Since(began)) {
 		return r, nil
 	}
 	from := k.cursor + 1
 	switch {
-	case whole, newest < k.cursor, newest < heard:
+	case todo.whole, newest < k.cursor, newest < heard:
 		r.whole, from = true, 1 // the newest is gone: the bucket went back, was made anew, or a tombstone has run out
-	case newest == heard && !newer, newest < from:
+	case newest == heard && !todo.newer, newest < from:
 		return r, nil
 	}
 	last := uint64(0)
@@ -209,15 +209,29 @@ func (k *catcher) read(ctx context.Context, newer, whole bool) (reading, error) 
 }
 
 // await waits a little for the announcement of a generation, which may be under way: longer if the servers answer late,
-// because then much is.
+// because then much is. It ends when there is something else to do.
 func (k *catcher) await(ctx context.Context, generation uint64, took time.Duration) bool {
 	patience := min(max(lateWait*took, minAwait), maxAwait)
-	for wait := patience / 16; patience > 0 && k.heard.Load() < generation; wait = min(2*wait, patience) {
-		if patience -= wait; !sleep(ctx, wait) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for wait := patience / 16; ; wait = min(2*wait, patience) {
+		if k.heard.Load() >= generation {
+			return true
+		}
+		if patience <= 0 {
+			return false
+		}
+		patience -= wait
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-k.wake:
+			poke(k.wake)
+			return false
+		case <-ctx.Done():
 			return false
 		}
 	}
-	return k.heard.Load() >= generation
 }
 
 // confirm asks the stream's leader about the nodes whose doubt has run out: what one replica lacks takes nobody out.

@@ -83,6 +83,7 @@ func TestWhatIsOnlyLateIsNotRead(t *testing.T) {
 		takes   time.Duration // to ask
 		hears   time.Duration // after the answer
 		newer   bool
+		nodes   map[string]life
 		reads   int
 		patient time.Duration // at the most
 	}{
@@ -91,6 +92,7 @@ func TestWhatIsOnlyLateIsNotRead(t *testing.T) {
 		{name: "it was lost", hears: time.Hour, reads: 1, patient: minAwait},
 		{name: "it was lost, and all is late", takes: time.Minute, hears: time.Hour, reads: 1, patient: maxAwait},
 		{name: "what may be missing is read in any case", hears: minAwait / 2, newer: true, reads: 1},
+		{name: "a record that is asked for does not wait", hears: minAwait / 2, nodes: map[string]life{"a": {1, 1}}, reads: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -100,7 +102,7 @@ func TestWhatIsOnlyLateIsNotRead(t *testing.T) {
 				k.hear(3)
 				defer time.AfterFunc(tc.takes+tc.hears, func() { k.hear(newestOfAll) }).Stop()
 				began := time.Now()
-				r, err := k.read(t.Context(), tc.newer, false)
+				r, err := k.read(t.Context(), asked{check: true, newer: tc.newer, nodes: tc.nodes})
 				require.NoError(t, err)
 				require.LessOrEqual(t, time.Since(began), tc.takes+tc.patient)
 				require.Equal(t, tc.reads, s.reads)

@@ -87,7 +87,7 @@ func (m *member) start(ctx context.Context) (err error) {
 		}
 	}
 	m.scope.publish(emptySnapshot(m.scope.snap.Load()))
-	p, asked, err := m.admit(ctx)
+	p, at, err := m.admit(ctx)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
-	first, err := m.catcher.read(ctx, true, true)
+	first, err := m.catcher.read(ctx, asked{newer: true, whole: true})
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	if first.newest() > p.newest {
 		p.quiet = 0 // something was stored since
 	}
-	m.trust.told(asked, p, m.alone())
+	m.trust.told(at, p, m.alone())
 	if len(m.feed.messages) > 0 {
 		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)
 	}
@@ -143,16 +143,16 @@ func (m *member) takePlace(ctx context.Context) error {
 }
 
 // admit asks the stream's leader how it is, and when that was.
-func (m *member) admit(ctx context.Context) (p pulse, asked time.Time, err error) {
+func (m *member) admit(ctx context.Context) (p pulse, at time.Time, err error) {
 	err = calmly(ctx, func() (err error) {
-		asked = time.Now()
+		at = time.Now()
 		p, err = m.bus.store.pulse(ctx)
 		return err
 	})
 	if err == nil {
-		m.bus.clock.tell(p.now, asked)
+		m.bus.clock.tell(p.now, at)
 	}
-	return p, asked, err
+	return p, at, err
 }
 
 // alone says whether no two nodes are known.

@@ -24,7 +24,7 @@ const (
 	checkAfter = 100 * time.Microsecond // for each node, at the most, a hint is checked: not by all at the same moment
 
 	probesPerSecond = 2000 // of a whole scope: from then on the interval grows
-	probesPerRound  = 2    // of one process: its successor, and one more
+	probesPerRound  = 2    // of one process: its successor, and in every other round one more
 	stepsPerRound   = 8    // past so many that do not answer the next one is looked for
 	revisitsAtOnce  = 4    // suspects that are asked again in a round
 	checksPerRound  = 8    // hints that are checked, beyond
@@ -119,12 +119,12 @@ func (p *prober) pace() time.Duration {
 func (p *prober) run(ctx context.Context) {
 	timer := time.NewTimer(spread(p.pace()))
 	defer timer.Stop()
-	for {
+	for round := 0; ; {
 		snap := p.snap()
 		if n := snap.successor(p.self); n != nil && p.self != "" && n != p.met && !p.quiet() {
 			p.met = n
 			if p.seen[n.name].incarnation != n.id.incarnation {
-				p.find(ctx, n)
+				p.find(ctx, p.question(ctx, n))
 			}
 		}
 		select {
@@ -135,7 +135,8 @@ func (p *prober) run(ctx context.Context) {
 		case <-timer.C:
 			p.revisit(ctx)
 			if !p.quiet() {
-				p.round(ctx)
+				p.round(ctx, round%2 == 0)
+				round++
 			}
 			timer.Reset(jitter(p.pace()))
 		}
@@ -149,25 +150,33 @@ func (p *prober) quiet() bool {
 	return p.refused || !p.trust.believes(time.Now())
 }
 
-// round asks the successor, and if that does not answer the one after it, and one more node, so that who is a successor
-// tomorrow has been heard today. An observer, who has no place in the ring, asks that one only.
-func (p *prober) round(ctx context.Context) {
+// round asks the successor, and if that does not answer the one after it. With more it asks one more node at the same time,
+// so that who is a successor tomorrow has been heard today. An observer, who has no place in the ring, asks that one only.
+func (p *prober) round(ctx context.Context, more bool) {
 	snap := p.snap()
-	first := snap.successor(p.self)
+	var first, other *Node
 	if p.self != "" {
-		n := first
-		for range stepsPerRound {
-			if n == nil || n.name == p.self || p.find(ctx, n) == answered {
-				break
-			}
-			n = snap.successor(n.name)
+		first = snap.successor(p.self)
+	}
+	if more || p.self == "" {
+		if other = snap.successor(p.next); other != nil {
+			p.next = other.name
+		}
+		if other == first || other != nil && other.name == p.self {
+			other = nil
 		}
 	}
-	if n := snap.successor(p.next); n != nil {
-		p.next = n.name
-		if n.name != p.self && (n != first || p.self == "") {
-			p.find(ctx, n)
+	var second question
+	if other != nil {
+		second = p.question(ctx, other).ahead(p.wg)
+	}
+	for n, step := first, 0; n != nil && n.name != p.self && step < stepsPerRound; n, step = snap.successor(n.name), step+1 {
+		if p.find(ctx, p.question(ctx, n)) == answered {
+			break
 		}
+	}
+	if other != nil {
+		p.find(ctx, second)
 	}
 	for name := range p.seen {
 		if snap.live(name) == nil {
@@ -176,11 +185,39 @@ func (p *prober) round(ctx context.Context) {
 	}
 }
 
+// question is one to a node.
+type question struct {
+	node  *Node
+	began uint64                 // the serial of the snapshot when it was asked
+	said  func() (answer, error) // waits for the answer
+}
+
+func (p *prober) question(ctx context.Context, n *Node) question {
+	return question{n, p.snap().serial, func() (answer, error) { return p.ask(ctx, n.name, probePatience) }}
+}
+
+// ahead asks at once, while something else is done.
+func (q question) ahead(wg *sync.WaitGroup) question {
+	var a answer
+	var err error
+	ask, done := q.said, make(chan struct{})
+	wg.Go(func() {
+		defer close(done)
+		a, err = ask()
+	})
+	q.said = func() (answer, error) {
+		<-done
+		return a, err
+	}
+	return q
+}
+
 // find asks a node. If it is gone, the others are told.
-func (p *prober) find(ctx context.Context, n *Node) finding {
-	began := p.snap().serial
+func (p *prober) find(ctx context.Context, q question) finding {
+	n := q.node
 	for absent, silent := 0, 0; absent < absentTries && silent < silentTries; {
-		a, err := p.ask(ctx, n.name, probePatience)
+		a, err := q.said()
+		q.said = p.question(ctx, n).said
 		switch {
 		case err == nil && a.incarnation != n.id.incarnation:
 			return unknown // it has begun another life, of which the bucket will tell
@@ -213,7 +250,7 @@ func (p *prober) find(ctx context.Context, n *Node) finding {
 	}
 	p.log.Info("a node cannot be reached", "node", n.name, "incarnation", n.id.incarnation)
 	_ = p.peers.hint(p.scope, h) // if it is lost, answers tell it
-	p.blame(ctx, h, began)
+	p.blame(ctx, h, q.began)
 	return gone
 }
 

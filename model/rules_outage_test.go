@@ -67,6 +67,6 @@ var outageRules = []rule{
 		says:  "A bus outage is not a node failure",
 		why:   "tombstones that were decided in time, and stored when the replicas followed again, are believed",
 		found: "TestAnObserverThatJoinsBelievesNoTombstonesThatWereHeldUp",
-		edits: []edit{{"member.go", "	m.trust.told(asked, p, m.alone())", "	m.trust.led(asked, p.leads)"}},
+		edits: []edit{{"member.go", "	m.trust.told(at, p, m.alone())", "	m.trust.led(at, p.leads)"}},
 	},
 }

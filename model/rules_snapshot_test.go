@@ -143,7 +143,7 @@ var snapshotRules = []rule{
 		says:  "so that a wiped bucket is noticed",
 		why:   "what is written in a bucket made anew is not found: it is older than the cursor",
 		found: "TestModelFleet/a_bucket_is_made_anew,_unheard",
-		edits: []edit{{"catchup.go", "case whole, newest < k.cursor, newest < heard:", "case whole:"}},
+		edits: []edit{{"catchup.go", "case todo.whole, newest < k.cursor, newest < heard:", "case todo.whole:"}},
 	},
 	{
 		name:  "only a node's own lease buries it",
