@@ -179,9 +179,15 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 	for came, before := 0, 0; ; {
 		select {
 		case msg := <-answers:
-			came++
-			if done, err := take(msg); done || err != nil {
-				return err
+			for n := len(answers); ; n-- { // and those that wait behind it
+				came++
+				if done, err := take(msg); done || err != nil {
+					return err
+				}
+				if n == 0 {
+					break
+				}
+				msg = <-answers
 			}
 		case <-idle.C:
 			if came == before {
