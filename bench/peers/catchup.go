@@ -8,11 +8,16 @@ import (
 	"github.com/rolebus/rolebus/bench/peers/internal/result"
 )
 
-// largeScope holds the records that are read.
-const largeScope = "large"
+// The scopes that are read hold equal records: one the bare records, as somebody stores them in a KV bucket, the other what
+// rolebus stores, with the headers for the announcement.
+const (
+	largeScope   = "large"
+	writtenScope = "written"
+)
 
 const (
 	noteBare  = "the bare records: nothing is decoded"
+	noteWrote = "the same records with their headers, as rolebus stores them: nothing is decoded"
 	noteIndex = "each record decoded by encoding/json, and a map made of the nodes of each role"
 	noteGet   = "one member, a linearizable read; no watch is made"
 )
@@ -24,6 +29,7 @@ var catchUpSystems = []struct {
 	notes     []string
 }{
 	{"NATS KV watch", "kv", result.Floor, "nats", []string{noteBare, "until the initial values are in"}},
+	{"NATS KV watch, with headers", "kv written", result.Peer, "nats", []string{noteWrote, "until the initial values are in"}},
 	{"rolebus", "rolebus", result.Ours, "nats", []string{"an observer's Join: checked, decoded, indexed, and following the changes when it returns"}},
 	{"NATS KV by hand", "kv index", result.Peer, "nats", []string{"until the initial values are in", noteIndex}},
 	{"etcd, Get of a prefix", "etcd", result.Peer, "etcd", []string{noteBare, noteGet}},

@@ -25,13 +25,17 @@ type newcomer interface {
 
 func newNewcomer(ctx context.Context, cfg process.Config) (newcomer, error) {
 	switch cfg.System {
-	case "kv", "kv index":
+	case "kv", "kv index", "kv written":
 		nc, js, err := dial(cfg.URL)
 		if err != nil {
 			return nil, err
 		}
 		kv, err := js.KeyValue(ctx, "rolebus")
-		return &kvNewcomer{nc: nc, kv: kv}, err
+		scope := largeScope
+		if cfg.System == "kv written" {
+			scope = writtenScope
+		}
+		return &kvNewcomer{nc: nc, kv: kv, scope: scope}, err
 	case "rolebus":
 		bus, err := rolebus.Connect(ctx, cfg.URL, rolebus.WithObserver())
 		return rolebusNewcomer{bus}, err
@@ -84,11 +88,12 @@ func playCatchUp(ctx context.Context, p *process.Process) error {
 type kvNewcomer struct {
 	nc    *nats.Conn
 	kv    jetstream.KeyValue
+	scope string
 	watch jetstream.KeyWatcher
 }
 
 func (n *kvNewcomer) read(ctx context.Context, keep func([]byte) error) (records int, err error) {
-	if n.watch, err = n.kv.Watch(ctx, largeScope+".*"); err != nil {
+	if n.watch, err = n.kv.Watch(ctx, n.scope+".*"); err != nil {
 		return 0, err
 	}
 	for entry := range n.watch.Updates() {
@@ -113,14 +118,14 @@ func (n *kvNewcomer) close() error {
 type rolebusNewcomer struct{ bus *rolebus.Bus }
 
 func (n rolebusNewcomer) read(ctx context.Context, _ func([]byte) error) (int, error) {
-	scope, err := n.bus.Join(ctx, largeScope)
+	scope, err := n.bus.Join(ctx, writtenScope)
 	if err != nil {
 		return 0, err
 	}
 	return len(scope.Nodes("role")), nil
 }
 
-func (n rolebusNewcomer) forget(ctx context.Context) error { return n.bus.Leave(ctx, largeScope) }
+func (n rolebusNewcomer) forget(ctx context.Context) error { return n.bus.Leave(ctx, writtenScope) }
 func (n rolebusNewcomer) close() error                     { return n.bus.Close() }
 
 type etcdNewcomer struct{ client *clientv3.Client }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -35,20 +36,25 @@ func playLoad(ctx context.Context, p *process.Process) error {
 	}
 	defer nc.Close()
 	p.Obey("", func(o process.Order) (process.Report, error) {
-		count, roles := readNodes, func(i int) []string { return readRoles(i, o.N) }
-		if o.Do == largeScope {
-			count, roles = o.N, func(int) []string { return []string{"role"} }
+		if o.Do != largeScope {
+			return process.Report{}, loadNATS(ctx, js, o.Do, readNodes, true, func(i int) []string { return readRoles(i, o.N) })
 		}
-		return process.Report{}, loadNATS(ctx, js, o.Do, count, roles)
+		roles := func(int) []string { return []string{"role"} }
+		return process.Report{}, errors.Join(
+			loadNATS(ctx, js, largeScope, o.N, false, roles), loadNATS(ctx, js, writtenScope, o.N, true, roles))
 	})
 	return nil
 }
 
-// loadNATS writes raw records, as a client in any language does.
-func loadNATS(ctx context.Context, js jetstream.JetStream, scope string, count int, roles func(i int) []string) error {
+// loadNATS writes records, with headers as rolebus does, or bare.
+func loadNATS(ctx context.Context, js jetstream.JetStream, scope string, count int, headers bool, roles func(i int) []string) error {
 	_, err := publishAll(ctx, js, count, func(i int) (*nats.Msg, error) {
 		body, err := nodeRecord(scope, nodeName(i), roles(i)...)
-		return &nats.Msg{Subject: "$KV.rolebus." + scope + "." + nodeName(i), Data: body}, err
+		msg := &nats.Msg{Subject: "$KV.rolebus." + scope + "." + nodeName(i), Data: body}
+		if err == nil && headers {
+			msg.Header, err = nodeHeader(roles(i)...)
+		}
+		return msg, err
 	})
 	return err
 }

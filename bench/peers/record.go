@@ -3,7 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+
+	"github.com/nats-io/nats.go"
 )
 
 // All systems store records of the same form and size, that of rolebus, whatever they call them.
@@ -36,9 +39,27 @@ func recordNumber(raw []byte) (int, error) {
 
 // nodeRecord is the record of one of many nodes.
 func nodeRecord(scope, node string, roles ...string) ([]byte, error) {
-	return json.Marshal(map[string]any{
-		"format": 1, "scope": scope, "node": node, "incarnation": firstIncarnation, "version": 1, "roles": roles,
-	})
+	return json.Marshal(struct {
+		Format      int      `json:"format"`
+		Scope       string   `json:"scope"`
+		Node        string   `json:"node"`
+		Incarnation int      `json:"incarnation"`
+		Version     int      `json:"version"`
+		Roles       []string `json:"roles"`
+	}{1, scope, node, firstIncarnation, 1, roles})
+}
+
+// nodeHeader is what rolebus stores beside it, for the announcement.
+func nodeHeader(roles ...string) (nats.Header, error) {
+	list, err := json.Marshal(roles)
+	return nats.Header{
+		"Nats-Expected-Last-Subject-Sequence": {"0"},
+		"Rolebus-Change":                      {"state"},
+		"Rolebus-Format":                      {"1"},
+		"Rolebus-Incarnation":                 {strconv.Itoa(firstIncarnation)},
+		"Rolebus-Roles":                       {string(list)},
+		"Rolebus-Version":                     {"1"},
+	}, err
 }
 
 func nodeName(i int) string { return fmt.Sprintf("node-%05d", i) }
