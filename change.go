@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -87,21 +86,8 @@ type wireRecord struct {
 
 // encode returns the headers and the body of the message that stores a change. The roles and the metadata of the whole
 // record come from c even if it is a delta: the body is always the whole state.
-func encode(scope string, c change) (nats.Header, []byte, error) {
-	record := wireRecord{
-		Format: wireFormat, Scope: scope, Node: c.node, Incarnation: c.id.incarnation, Version: c.id.version,
-	}
-	if c.kind.isTombstone() {
-		record.Gone = c.kind.String()
-	} else {
-		record.Roles, record.Meta = append([]Role{}, c.roles...), c.meta
-	}
-	body, err := marshalJSON(record)
-	if err != nil {
-		return nil, nil, err
-	}
-	hdr, err := encodeHeaders(c)
-	return hdr, body, err
+func encode(scope string, c change) (nats.Header, []byte) {
+	return encodeHeaders(c), printRecord(scope, c)
 }
 
 // roomy says whether a record is far too small to take so many bytes, whatever of it must be escaped.
@@ -117,46 +103,38 @@ func (c change) roomy(size int64) bool {
 	return int64(others+maxToken*escaped+text*escaped) < size
 }
 
-func encodeHeaders(c change) (nats.Header, error) {
-	hdr := nats.Header{
-		hdrFormat:      {strconv.Itoa(wireFormat)},
-		hdrIncarnation: {strconv.FormatUint(c.id.incarnation, 10)},
-		hdrVersion:     {strconv.FormatUint(c.id.version, 10)},
-	}
-	details := nats.Header{}
-	var errs []error
-	put := func(name string, v any) {
-		raw, err := marshalJSON(v)
-		errs = append(errs, err)
-		details[name] = []string{string(raw)}
-	}
+func encodeHeaders(c change) nats.Header {
+	hdr := make(nats.Header, 12) // with those that are added later
 	switch c.kind {
 	case kindState:
-		put(hdrRoles, append([]Role{}, c.roles...))
+		hdr[hdrRoles] = []string{string(printRoles(nil, c.roles))}
 		if len(c.meta) > 0 {
-			put(hdrMeta, c.meta)
+			hdr[hdrMeta] = []string{string(printMeta(nil, c.meta))}
 		}
 	case kindDelta:
-		details[hdrBase] = []string{strconv.FormatUint(c.base, 10)}
+		hdr[hdrBase] = []string{strconv.FormatUint(c.base, 10)}
 		if len(c.added) > 0 {
-			put(hdrAdded, c.added)
+			hdr[hdrAdded] = []string{string(printRoles(nil, c.added))}
 		}
 		if len(c.removed) > 0 {
-			put(hdrRemoved, c.removed)
+			hdr[hdrRemoved] = []string{string(printRoles(nil, c.removed))}
 		}
 	case kindExpired:
-		details[hdrDue] = []string{c.due.UTC().Format(time.RFC3339Nano)}
+		hdr[hdrDue] = []string{c.due.UTC().Format(time.RFC3339Nano)}
 	}
 	kind, size := c.kind, 0
-	for name, values := range details {
+	for name, values := range hdr {
 		size += len(name) + len(values[0])
 	}
 	if size > maxHeaders {
-		kind, details = kindNotice, nil // a server refuses headers over 64 KiB
+		kind = kindNotice // a server refuses headers over 64 KiB
+		clear(hdr)
 	}
-	maps.Copy(hdr, details)
+	hdr[hdrFormat] = []string{strconv.Itoa(wireFormat)}
+	hdr[hdrIncarnation] = []string{strconv.FormatUint(c.id.incarnation, 10)}
+	hdr[hdrVersion] = []string{strconv.FormatUint(c.id.version, 10)}
 	hdr[hdrChange] = []string{kind.String()}
-	return hdr, errors.Join(errs...)
+	return hdr
 }
 
 // decodeAnnouncement reads what the server republished for a stored change: headers alone.

@@ -172,8 +172,7 @@ func TestTooManyHeaderBytesBecomeANotice(t *testing.T) {
 		at := func(size int) nats.Header {
 			c := change{kind: tc.kind, node: storedNode, id: life{1, 2}, base: 1}
 			tc.fill(&c, Role(strings.Repeat("x", size)))
-			hdr, _, err := encode(storedScope, c)
-			require.NoError(t, err)
+			hdr, _ := encode(storedScope, c)
 			return hdr
 		}
 		details := 0
@@ -400,8 +399,7 @@ func FuzzAnnouncement(f *testing.F) {
 		if c.kind == kindExpired {
 			written.due = storedTime.Add(-(c.late / 2)).Add(-(c.late - c.late/2)) // in two, as the least one has no negative
 		}
-		hdr, _, err := encode(scope, written)
-		require.NoError(t, err)
+		hdr, _ := encode(scope, written)
 		again, subject := republish(hdr, scope, c.node, c.generation)
 		gotScope, got, err := decodeAnnouncement(wire, again, subject)
 		require.NoError(t, err)
@@ -432,8 +430,7 @@ func FuzzRecord(f *testing.F) {
 		require.Contains(t, []kind{kindState, kindLeft, kindExpired}, c.kind, "a record is whole in itself")
 		wantValid(t, c)
 
-		hdr, body, err := encode(scope, c)
-		require.NoError(t, err)
+		hdr, body := encode(scope, c)
 		if c.kind.isTombstone() {
 			hdr.Set("KV-Operation", "DEL")
 		}
@@ -493,8 +490,7 @@ func trimmed(c change) change {
 
 func encoded(tb testing.TB, c change) (nats.Header, []byte) {
 	tb.Helper()
-	hdr, body, err := encode(storedScope, c)
-	require.NoError(tb, err)
+	hdr, body := encode(storedScope, c)
 	return hdr, body
 }
 

@@ -17,9 +17,8 @@ import (
 func (k *kv) fill(t *testing.T, scope string, count int, roles ...Role) uint64 {
 	t.Helper()
 	for i := range count {
-		hdr, body, err := encode(scope, state(fmt.Sprint("n", i), 1, 1, roles...))
-		require.NoError(t, err)
-		_, err = k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record(scope, fmt.Sprint("n", i)), Header: hdr, Data: body})
+		hdr, body := encode(scope, state(fmt.Sprint("n", i), 1, 1, roles...))
+		_, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record(scope, fmt.Sprint("n", i)), Header: hdr, Data: body})
 		require.NoError(t, err)
 		if i%500 == 499 {
 			<-k.js.PublishAsyncComplete()
@@ -199,8 +198,7 @@ func TestPromise9AGenerationThatAWriterClaims(t *testing.T) {
 	feed, err := k.subscribe(ctx, "s")
 	require.NoError(t, err)
 	defer feed.stop()
-	hdr, body, err := encode("s", state("mallory", 1, 1, "x"))
-	require.NoError(t, err)
+	hdr, body := encode("s", state("mallory", 1, 1, "x"))
 	hdr.Set("Nats-Sequence", "4000000")
 	_, err = k.js.PublishMsg(ctx, &nats.Msg{Subject: k.subj.record("s", "mallory"), Header: hdr, Data: body})
 	require.NoError(t, err)
@@ -317,10 +315,7 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 		request++
 		send := func(generation, before uint64) {
 			node := fmt.Sprint("n", generation)
-			hdr, body, err := encode("s", state(node, 1, 1))
-			if err != nil {
-				t.Error(err)
-			}
+			hdr, body := encode("s", state(node, 1, 1))
 			hdr.Set("Nats-Subject", k.subj.record("s", node))
 			hdr.Set("Nats-Sequence", fmt.Sprint(generation))
 			hdr.Set("Nats-Last-Sequence", fmt.Sprint(before))

@@ -75,10 +75,7 @@ func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.T
 	if f.mute {
 		return f.seq
 	}
-	hdr, _, err := encode(scope, c)
-	if err != nil {
-		panic(err)
-	}
+	hdr, _ := encode(scope, c)
 	hdr.Set("Nats-Stream", fakeSubjects.stream())
 	hdr.Set("Nats-Subject", fakeSubjects.record(scope, c.node))
 	hdr.Set("Nats-Sequence", strconv.FormatUint(f.seq, 10))

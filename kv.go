@@ -213,15 +213,10 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 }
 
 func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {
-	hdr, body, err := encode(scope, c)
-	if err != nil {
-		return 0, err
-	}
+	hdr, body := encode(scope, c)
 	if k.size(hdr, body) > k.largest() {
 		c.kind = kindNotice // the record fits, see check; what changed does not fit beside it
-		if hdr, err = encodeHeaders(c); err != nil {
-			return 0, err
-		}
+		hdr = encodeHeaders(c)
 	}
 	subject := k.subj.record(scope, c.node)
 	expect(hdr, replaces, "")
@@ -233,32 +228,26 @@ func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (
 }
 
 func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) error {
-	hdr, body, err := encode(scope, c)
-	if err != nil {
-		return err
-	}
+	hdr, body := encode(scope, c)
 	target, subject := k.subj.record(scope, c.node), k.subj.lease(scope, c.node)
 	hdr.Set("Nats-Schedule", "@at "+c.due.UTC().Format(time.RFC3339Nano))
 	hdr.Set("Nats-Schedule-Target", target)
 	hdr.Set("Nats-Schedule-TTL", tombstoneTTL)
 	hdr.Set("KV-Operation", "DEL")
 	expect(hdr, record, target)
-	_, err = k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
+	_, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
 	return k.explain("heartbeat", subject, err)
 }
 
 func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) error {
-	hdr, body, err := encode(scope, c)
-	if err != nil {
-		return err
-	}
+	hdr, body := encode(scope, c)
 	subject := k.subj.record(scope, c.node)
 	hdr.Set("KV-Operation", "DEL")
 	hdr.Set("Nats-TTL", tombstoneTTL)
 	hdr.Set("Nats-Scheduler", k.subj.lease(scope, c.node))
 	hdr.Set("Nats-Schedule-Next", "purge")
 	expect(hdr, replaces, "")
-	_, err = k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
+	_, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
 	return k.explain("goodbye", subject, err)
 }
 
@@ -284,10 +273,7 @@ func (k *kv) check(scope string, c change) error {
 		return nil
 	}
 	c.kind = kindNotice // what must fit is the record; an announcement can do without the change
-	hdr, body, err := encode(scope, c)
-	if err != nil {
-		return err
-	}
+	hdr, body := encode(scope, c)
 	if size, largest := k.size(hdr, body), k.largest(); size > largest {
 		return fmt.Errorf("%w: the record takes %d bytes, the server takes %d", ErrTooLarge, size, largest)
 	}

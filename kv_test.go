@@ -147,9 +147,8 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
 	const count = 2*pageSize + 7
 	for i := range count {
-		hdr, body, err := encode("s", state(fmt.Sprint("n", i), 1, 1, "x"))
-		require.NoError(t, err)
-		_, err = k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record("s", fmt.Sprint("n", i)), Header: hdr, Data: body})
+		hdr, body := encode("s", state(fmt.Sprint("n", i), 1, 1, "x"))
+		_, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record("s", fmt.Sprint("n", i)), Header: hdr, Data: body})
 		require.NoError(t, err)
 	}
 	<-k.js.PublishAsyncComplete()
