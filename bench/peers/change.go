@@ -28,6 +28,7 @@ const (
 
 var changeSystems = []changeSystem{
 	{"core NATS", result.Floor, "core", "nats", false, []string{"a plain message: nothing is stored, and who was not there never hears of it", noteRaw}},
+	{"JetStream, stored and republished", result.Peer, "stored", "nats", true, []string{noteNoFsync, noteRaw}},
 	{"rolebus", result.Ours, "rolebus", "nats", true, []string{noteNoFsync}},
 	{"NATS KV by hand", result.Peer, "kv", "nats", true, []string{noteNoFsync, noteRaw}},
 	{"etcd, no fsync", result.Peer, "etcd", "etcd nofsync", true, []string{noteNoFsync, noteRaw, noteMember}},

@@ -19,11 +19,11 @@ type writer interface {
 // writers start a writer, and readers a reader that calls saw with the number of each change, and the time at which it had it.
 // A reader is in place when its function returns; it ends when ctx is over.
 var writers = map[string]func(ctx context.Context, url string) (writer, error){
-	"core": writeCore, "kv": writeKV, "rolebus": writeRolebus, "etcd": writeEtcd, "serf": writeSerf,
+	"core": writeCore, "stored": writeStored, "kv": writeKV, "rolebus": writeRolebus, "etcd": writeEtcd, "serf": writeSerf,
 }
 
 var readers = map[string]func(ctx context.Context, url string, saw func(n int, at time.Time)) (closer, error){
-	"core": readCore, "kv": readKV, "rolebus": readRolebus, "etcd": readEtcd, "serf": readSerf,
+	"core": readCore, "stored": readStored, "kv": readKV, "rolebus": readRolebus, "etcd": readEtcd, "serf": readSerf,
 }
 
 type closer func() error

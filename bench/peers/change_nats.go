@@ -29,18 +29,61 @@ func (w coreWriter) close() error {
 }
 
 func readCore(_ context.Context, url string, saw func(int, time.Time)) (closer, error) {
+	return hear(url, coreSubject, saw)
+}
+
+func readStored(_ context.Context, url string, saw func(int, time.Time)) (closer, error) {
+	return hear(url, toldSubject, saw)
+}
+
+func hear(url, subject string, saw func(int, time.Time)) (closer, error) {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return nil, err
 	}
 	end := func() error { nc.Close(); return nil }
-	if _, err := nc.Subscribe(coreSubject, func(msg *nats.Msg) {
+	if _, err := nc.Subscribe(subject, func(msg *nats.Msg) {
 		at := time.Now()
 		saw(must(recordNumber(msg.Data)), at)
 	}); err != nil {
 		return end, err
 	}
 	return end, nc.Flush()
+}
+
+// A stream that stores and republishes each message is the least that tells of what is stored.
+const (
+	storedSubject = "stored.writer"
+	toldSubject   = "told.writer"
+)
+
+type storedWriter struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+func writeStored(ctx context.Context, url string) (writer, error) {
+	nc, js, err := dial(url)
+	if err != nil {
+		return nil, err
+	}
+	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: "STORED", Subjects: []string{"stored.>"}, MaxMsgsPerSubject: 1,
+		RePublish: &jetstream.RePublish{Source: "stored.>", Destination: "told.>"},
+	})
+	return storedWriter{nc, js}, err
+}
+
+func (w storedWriter) write(ctx context.Context, n int) error {
+	_, err := w.js.Publish(ctx, storedSubject, record(n))
+	return err
+}
+
+func (w storedWriter) address() string { return "" }
+
+func (w storedWriter) close() error {
+	w.nc.Close()
+	return nil
 }
 
 type kvWriter struct {
