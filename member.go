@@ -425,7 +425,8 @@ func leftSnapshot(snap *Snapshot) *Snapshot {
 }
 
 // end says goodbye, stops and joins everything that the stay started, and publishes the snapshot that last makes of
-// the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get through: others will see the node go when its lease ends.
+// the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get through: others will
+// see the node go when its lease ends.
 func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error {
 	var err error
 	if cause := context.Cause(m.bus.ctx); cause != nil {
@@ -435,6 +436,9 @@ func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error 
 	}
 	m.stop()
 	m.keeping.Wait()
+	if m.feed != nil {
+		m.feed.stop() // first: when all leave at once, nobody need hear everybody's goodbye
+	}
 	if m.keeper != nil {
 		ctx, cancel := context.WithTimeout(ctx, m.bus.opts.timeout)
 		if err = m.keeper.goodbye(ctx); err != nil {
@@ -444,9 +448,6 @@ func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error 
 	}
 	m.bus.forget(m) // so that nothing new begins
 	m.cancel()
-	if m.feed != nil {
-		m.feed.stop()
-	}
 	m.wg.Wait()
 	m.scope.publish(last(m.scope.snap.Load()))
 	return err
