@@ -304,19 +304,20 @@ func (b *Bus) forget(m *member) {
 
 // watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when for
 // two fifths of a TTL it answered nothing and sent nothing. A server that sends is only busy, however late it answers: to
-// leave it would make more work for it, and the more who do so the more. Nor need it be asked.
+// leave it would make more work for it, and the more who do so the more. Nor need it be asked. If to leave did not help, the
+// next time it takes twice as long.
 func (b *Bus) watchServer() {
-	every, silent, came := max(b.opts.ttl/5, time.Second), 0, uint64(0)
+	every, silent, enough, came := max(b.opts.ttl/5, time.Second), 0, 2, uint64(0)
 	for {
 		began, before := time.Now(), came
 		came = b.nc.Stats().InMsgs
 		if came == before && b.answersNothing(every) && b.nc.Stats().InMsgs == came {
 			silent++
 		} else {
-			silent = 0
+			silent, enough = 0, max(enough/2, 2)
 		}
-		if silent == 2 {
-			silent = 0
+		if silent >= enough {
+			silent, enough = 0, min(2*enough, 16)
 			b.opts.log.Warn("the server is silent, trying another one", "node", b.opts.node)
 			_ = b.nc.ForceReconnect() // fails only if the connection is closed already
 		}

@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -128,8 +129,12 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 			k.mu.Lock()
 			k.asked.add(asked{newer: true, whole: todo.whole, nodes: todo.nodes})
 			k.mu.Unlock()
-			timer.Reset(jitter(min(retry, k.interval)))
-			retry = min(2*retry, lastRetry)
+			most := lastRetry
+			if errors.Is(err, context.DeadlineExceeded) { // then who asks soon again makes more of what is too much
+				retry, most = max(retry, k.interval/4), k.interval
+			}
+			timer.Reset(spread(min(retry, k.interval)))
+			retry = min(2*retry, most)
 			continue
 		}
 		retry = firstRetry

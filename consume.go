@@ -21,33 +21,28 @@ const (
 // consume reads messages of a subject from a generation on, by a consumer. That costs the server a little more than a page
 // does, and each message a fraction; nor do writers wait meanwhile, as they do for pages. It returns the generation of the
 // last message. Direct gets read what is left: all of it if there can be no consumer, for that needs a meta leader, and a
-// permission.
-func (k *kv) consume(ctx context.Context, subject string, from uint64, each func(message)) (last uint64) {
+// permission. An error says that the servers have too much to do: pages would make it more.
+func (k *kv) consume(ctx context.Context, subject string, from uint64, each func(message)) (last uint64, err error) {
 	if k.noConsumer.Load() {
-		return last
+		return last, nil
+	}
+	// Without replicas there is no meta leader to miss: then a server that does not answer is only busy.
+	busy := func(err error) bool {
+		return k.single.Load() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout))
 	}
 	name := "rolebus-" + rand.Text()
-	overdue := time.Now().Add(2 * k.timeout)
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := k.createConsumer(ctx, name, subject, from)
-		if err == nil {
-			break
-		}
-		if errors.Is(err, nats.ErrPermissionViolation) {
-			k.noConsumer.Store(true)
-			return last
-		}
-		// Without replicas there is no meta leader to miss: then the server is only busy.
-		if !k.single.Load() || !errors.Is(err, context.DeadlineExceeded) || time.Now().After(overdue) || !sleep(ctx, jitter(wait)) {
-			return last
-		}
+	switch err := k.createConsumer(ctx, name, subject, from); {
+	case err == nil:
+	case errors.Is(err, nats.ErrPermissionViolation):
+		k.noConsumer.Store(true)
+		return last, nil
+	case busy(err):
+		return last, err
+	default:
+		return last, nil
 	}
-	defer func() {
-		// Also when ctx is over. If it fails, the server does it by itself.
-		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.timeout)
-		defer cancel()
-		_ = k.js.DeleteConsumer(dctx, k.subj.stream(), name)
-	}()
+	// Nobody need wait for the answer. If it fails, the server does it by itself.
+	defer func() { _ = k.nc.Publish("$JS.API.CONSUMER.DELETE."+k.subj.stream()+"."+name, nil) }()
 	ask := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"no_wait":true}`, largePage, pageBytes)
 	var count uint64
 	for all := false; !all; {
@@ -68,21 +63,20 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 			})
 			return all || count == came+largePage, nil
 		})
-		if errors.Is(err, nats.ErrTimeout) && time.Now().Before(overdue) {
-			continue // there may be much to do: to ask in another way would make it more
+		if busy(err) {
+			return last, k.explain("read", subject, err)
 		}
 		if err != nil || count == came {
 			break
 		}
-		overdue = time.Now().Add(2 * k.timeout)
 	}
-	return last
+	return last, nil
 }
 
 var errGap = errors.New("a message did not come")
 
 func (k *kv) createConsumer(ctx context.Context, name, subject string, from uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.enough())
 	defer cancel()
 	cfg := jetstream.ConsumerConfig{
 		Name: name, FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,

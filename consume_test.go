@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,11 +24,12 @@ func TestVeryManyRecordsAreReadByAConsumer(t *testing.T) {
 	for _, from := range []uint64{1, 7} {
 		began := k.noise.count()
 		var byConsumer []string
-		last := k.consume(ctx, k.subj.scopeRecords("s"), from, func(m message) {
+		last, err := k.consume(ctx, k.subj.scopeRecords("s"), from, func(m message) {
 			if c, ok := k.decodeStored(m); ok {
 				byConsumer = append(byConsumer, c.node)
 			}
 		})
+		require.NoError(t, err)
 		require.Equal(t, newest, last)
 		require.Len(t, byConsumer, count-int(from)+1)
 		require.EqualValues(t, 2, k.noise.count()-began, "what its writer says in the server's name, and headers that end early")
@@ -36,9 +38,18 @@ func TestVeryManyRecordsAreReadByAConsumer(t *testing.T) {
 		require.Equal(t, newest, last)
 		require.Equal(t, byConsumer, nodesOf(changes))
 	}
-	stream, err := k.js.Stream(ctx, k.subj.stream())
+	k.noConsumers(t)
+}
+
+// noConsumers waits until the server has removed what readers left: nothing.
+func (k *kv) noConsumers(t *testing.T) {
+	stream, err := k.js.Stream(t.Context(), k.subj.stream())
 	require.NoError(t, err)
-	require.Zero(t, stream.CachedInfo().State.Consumers)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		info, err := stream.Info(t.Context())
+		require.NoError(c, err)
+		require.Zero(c, info.State.Consumers)
+	}, 10*time.Second, time.Millisecond)
 }
 
 // Without a consumer all is read by direct gets: here nobody answers who could make one.
@@ -49,7 +60,9 @@ func TestRecordsAreReadWithoutAConsumer(t *testing.T) {
 	k.noConsumer.Store(true)
 	_, err := k.info(ctx)
 	require.NoError(t, err)
-	require.Zero(t, k.consume(ctx, k.subj.scopeRecords("s"), 1, func(message) { t.Error("read by a consumer") }))
+	last, err := k.consume(ctx, k.subj.scopeRecords("s"), 1, func(message) { t.Error("read by a consumer") })
+	require.NoError(t, err)
+	require.Zero(t, last)
 	changes, last, err := k.read(ctx, "s", 1, newest)
 	require.NoError(t, err)
 	require.Equal(t, newest, last)

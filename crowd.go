@@ -10,7 +10,7 @@ import (
 
 const (
 	lateAnswer = 250 * time.Millisecond // is given by servers that have much to do
-	lateTries  = 5
+	lateTries  = 8
 	lateWait   = 5 // times as long as the answer took, at the most
 )
 

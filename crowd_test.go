@@ -3,6 +3,7 @@ package rolebus
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,7 @@ func TestLateAnswersAreAskedForAgainAfterAWhile(t *testing.T) {
 		{"in time", []time.Duration{lateAnswer - 1}, 1, lateAnswer},
 		{"late at first", []time.Duration{late, late, 0}, 3, 2 * (1 + lateWait) * late},
 		{"very late", []time.Duration{time.Minute, 0}, 2, time.Minute + lateWait*time.Second},
-		{"late for ever", []time.Duration{late, late, late, late, late, late, late}, lateTries, lateTries * (1 + lateWait) * late},
+		{"late for ever", slices.Repeat([]time.Duration{late}, 2*lateTries), lateTries, lateTries * (1 + lateWait) * late},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -162,7 +162,7 @@ func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p
 }
 
 // gather asks, and hands on the answers, of which there are so many at the most and one that ends them, until it is told
-// that one was the last. If none comes for a while, it returns nats.ErrTimeout.
+// that one was the last. If none comes for long enough, or the connection was lost, it returns nats.ErrTimeout.
 func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take func(*nats.Msg) (done bool, err error)) error {
 	answers := make(chan *nats.Msg, most+1) // none is dropped
 	inbox := k.nc.NewInbox()
@@ -174,6 +174,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
 		return err
 	}
+	connection, silent := k.nc.Stats().Reconnects, time.Duration(0)
 	idle := time.NewTimer(k.patience)
 	defer idle.Stop()
 	for came, before := 0, 0; ; {
@@ -190,7 +191,10 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 				msg = <-answers
 			}
 		case <-idle.C:
-			if came == before {
+			if silent += k.patience; came > before {
+				silent = 0
+			}
+			if silent >= k.enough() || k.nc.Stats().Reconnects != connection {
 				return nats.ErrTimeout
 			}
 			before = came
@@ -199,6 +203,15 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// enough is how long nothing may come before a question counts as lost. Without replicas nobody else is there to be asked, and
+// the server that has it has only much to do.
+func (k *kv) enough() time.Duration {
+	if k.single.Load() {
+		return k.timeout
+	}
+	return k.patience
 }
 
 // take adds an answer to the page. It says whether that is the last one, because it says so or because others did not come.

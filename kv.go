@@ -178,7 +178,9 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 	}
 	if many := min(to-from, k.stored.Load()/2); many > bulk {
 		changes = slices.Grow(changes, int(min(many, largePage)))
-		last = k.consume(ctx, subject, from, take)
+		if last, err = k.consume(ctx, subject, from, take); err != nil {
+			return nil, 0, err
+		}
 	}
 	for size, wait := bulk, firstRetry/2; last < to; {
 		came := 0
@@ -188,7 +190,12 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 		}
 		if came == size && size == bulk && p.last < to { // there are more than was told
 			size = pageSize
-			p.last = max(p.last, k.consume(ctx, subject, p.last+1, take))
+			k.stored.Store(max(k.stored.Load(), 4*bulk))
+			more, err := k.consume(ctx, subject, p.last+1, take)
+			if err != nil {
+				return nil, 0, err
+			}
+			p.last = max(p.last, more)
 		}
 		if p.last == 0 && waited {
 			if m := k.nextAtLeader(ctx, subject, max(from, last+1)); m != nil {

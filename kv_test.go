@@ -171,9 +171,7 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 	require.Zero(t, last)
-	stream, err := k.js.Stream(ctx, k.subj.stream())
-	require.NoError(t, err)
-	require.Zero(t, stream.CachedInfo().State.Consumers, "a reader leaves nothing on the server")
+	k.noConsumers(t)
 }
 
 func TestKVWithoutABucket(t *testing.T) {
