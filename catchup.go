@@ -80,10 +80,14 @@ func (a *asked) add(more asked) {
 func (a asked) empty() bool { return !a.check && !a.newer && !a.whole && len(a.nodes) == 0 }
 
 func (k *catcher) ask(more asked) {
+	k.note(more)
+	poke(k.wake)
+}
+
+func (k *catcher) note(more asked) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked.add(more)
-	poke(k.wake)
 }
 
 func (k *catcher) take() asked {
@@ -110,12 +114,12 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		case <-ctx.Done():
 			return
 		case <-dropped:
-			k.ask(asked{newer: true})
+			k.note(asked{newer: true})
 		case <-k.wake:
 		case <-timer.C:
 			fired = true
 			whole--
-			k.ask(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0})
+			k.note(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0})
 			if whole == 0 {
 				whole = max(wholeEvery, k.snap().members.len()/wholePer)
 			}
@@ -126,9 +130,7 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 			continue
 		}
 		if err := k.do(ctx, todo); err != nil {
-			k.mu.Lock()
-			k.asked.add(asked{newer: true, whole: todo.whole, nodes: todo.nodes})
-			k.mu.Unlock()
+			k.note(asked{newer: true, whole: todo.whole, nodes: todo.nodes})
 			most := lastRetry
 			if errors.Is(err, context.DeadlineExceeded) { // then who asks soon again makes more of what is too much
 				retry, most = max(retry, k.interval/4), k.interval

@@ -1,11 +1,15 @@
 package rolebus
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -86,4 +90,61 @@ func TestMoreRecordsThanWereToldAreReadByAConsumer(t *testing.T) {
 	require.NoError(t, sub.Drain())
 	require.Eventually(t, func() bool { return !sub.IsValid() }, 10*time.Second, time.Millisecond)
 	require.Equal(t, map[string]int{"GET": 1, "CREATE": 1, "MSG": 1, "DELETE": 1}, asked)
+}
+
+// busyServer is a bucket whose server has heard every question and answers none; it counts them.
+func busyServer(t *testing.T) (k *kv, asked func() map[string]int) {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
+	require.NoError(t, err)
+	srv.Start()
+	t.Cleanup(srv.Shutdown)
+	require.True(t, srv.ReadyForConnections(10*time.Second))
+	nc, err := nats.Connect(srv.ClientURL())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	k = &kv{
+		nc: nc, js: js, subj: subjects{"rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond, limit: -1,
+		noise: newNoise(slog.New(slog.DiscardHandler)),
+	}
+	sub, err := nc.SubscribeSync("$JS.API.>")
+	require.NoError(t, err)
+	return k, func() map[string]int {
+		require.NoError(t, nc.Flush())
+		counts := map[string]int{}
+		for {
+			msg, err := sub.NextMsg(time.Millisecond)
+			if err != nil {
+				return counts
+			}
+			words := strings.Split(msg.Subject, ".")
+			counts[words[2]+"."+words[3]]++
+		}
+	}
+}
+
+// A server that has too much to do gets no more of it: there is no other one that could answer.
+func TestABusyServerIsNotAskedTwice(t *testing.T) {
+	k, asked := busyServer(t)
+	k.stored.Store(10 * bulk)
+	_, _, err := k.read(t.Context(), "s", 1, 10*bulk)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, 1, asked()["CONSUMER.CREATE"])
+
+	k.single.Store(true)
+	_, _, err = k.read(t.Context(), "s", 1, 10*bulk)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, map[string]int{"CONSUMER.CREATE": 1}, asked())
+
+	k.stored.Store(0)
+	_, _, err = k.read(t.Context(), "s", 1, 10*bulk)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, map[string]int{"DIRECT.GET": 1}, asked())
+
+	k.single.Store(false)
+	_, _, err = k.read(t.Context(), "s", 1, 10*bulk)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Greater(t, asked()["DIRECT.GET"], 1, "another replica may answer")
 }

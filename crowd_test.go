@@ -112,3 +112,45 @@ func TestWhatIsOnlyLateIsNotRead(t *testing.T) {
 		})
 	}
 }
+
+// lateStore answers nothing in time.
+type lateStore struct {
+	store
+	asked int
+	err   error
+}
+
+func (s *lateStore) newest(ctx context.Context, _ string, _ bool) (uint64, error) {
+	s.asked++
+	if errors.Is(s.err, context.DeadlineExceeded) {
+		sleep(ctx, 5*time.Second)
+	}
+	return 0, s.err
+}
+
+// Who gets no answer in time asks again after a while only, and less and less often; who is refused asks soon.
+func TestReadingsBackOff(t *testing.T) {
+	for _, tc := range []struct {
+		err         error
+		least, most int
+	}{
+		{context.DeadlineExceeded, 5, 8},
+		{errNoBucket, 50, 130},
+	} {
+		t.Run(tc.err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &lateStore{err: tc.err}
+				snap := newSnapshot("s", "")
+				k := &catcher{
+					store: s, scope: "s", interval: 7 * time.Second, snap: func() *Snapshot { return snap }, wake: make(chan struct{}, 1),
+				}
+				k.ask(asked{check: true})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				k.run(ctx, nil)
+				require.GreaterOrEqual(t, s.asked, tc.least)
+				require.LessOrEqual(t, s.asked, tc.most)
+			})
+		})
+	}
+}
