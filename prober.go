@@ -23,13 +23,13 @@ const (
 
 	checkAfter = 100 * time.Microsecond // for each node, at the most, a hint is checked: not by all at the same moment
 
-	probesPerSecond = 2000 // of a whole scope: from then on the interval grows
-	probesPerRound  = 2    // of one process: its successor, and in every other round one more
-	stepsPerRound   = 8    // past so many that do not answer the next one is looked for
-	revisitsAtOnce  = 4    // suspects that are asked again in a round
-	checksPerRound  = 8    // hints that are checked, beyond
-	checksInBurst   = 64   // that many at first
-	lookAgain       = 10   // looks for a new successor between two rounds, when much changes
+	nodesPerSecond = 1000 // begin a round in a scope: from then on the interval grows
+	probesPerRound = 2    // of one process at the most: its successor, and in every other round one more
+	stepsPerRound  = 8    // past so many that do not answer the next one is looked for
+	revisitsAtOnce = 4    // suspects that are asked again in a round
+	checksPerRound = 8    // hints that are checked, beyond
+	checksInBurst  = 64   // that many at first
+	lookAgain      = 10   // looks for a new successor between two rounds, when much changes
 )
 
 // closedPatience is for how long an answer is waited for, time after time, once a server has told that a node's connection
@@ -111,7 +111,7 @@ func newProber(m *member) *prober {
 
 // pace is the time from one round to the next.
 func (p *prober) pace() time.Duration {
-	return max(p.interval, time.Duration(p.snap().members.len())*time.Second*probesPerRound/probesPerSecond)
+	return max(p.interval, time.Duration(p.snap().members.len())*time.Second/nodesPerSecond)
 }
 
 // run probes, a round after another, until ctx is over. A successor that is new is asked at once: it might be dead by the
