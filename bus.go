@@ -302,19 +302,22 @@ func (b *Bus) forget(m *member) {
 	delete(b.stays, m)
 }
 
-// watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when for
-// two fifths of a TTL it answered nothing and sent nothing. A server that sends is only busy, however late it answers: to
-// leave it would make more work for it, and the more who do so the more. Nor need it be asked. If to leave did not help, the
-// next time it takes twice as long.
+// watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when it
+// sent nothing for a fifth of a TTL, and then answered nothing for as long. A server that sends is only busy, however late it
+// answers: to leave it would make more work for it, and the more who do so the more. Nor need it be asked. If to leave did not
+// help, the next time it takes twice as long.
 func (b *Bus) watchServer() {
-	every, silent, enough, came := max(b.opts.ttl/5, time.Second), 0, 2, uint64(0)
+	every, silent, enough, came := max(b.opts.ttl/5, time.Second), 0, 1, uint64(0)
 	for {
 		began, before := time.Now(), came
 		came = b.nc.Stats().InMsgs
-		if came == before && b.answersNothing(every) && b.nc.Stats().InMsgs == came {
+		switch {
+		case !b.nc.IsConnected():
+			silent = 0
+		case came == before && b.answersNothing(every) && b.nc.Stats().InMsgs == came:
 			silent++
-		} else {
-			silent, enough = 0, max(enough/2, 2)
+		default:
+			silent, enough = 0, max(enough/2, 1)
 		}
 		if silent >= enough {
 			silent, enough = 0, min(2*enough, 16)

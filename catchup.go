@@ -98,26 +98,39 @@ func (k *catcher) take() asked {
 	return taken
 }
 
+// reconnected says whether the connection was back since the last reading.
+func (k *catcher) reconnected() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked.crowd
+}
+
 // spread returns something between a half of d and d, for the first time of what happens every d: those who began
 // together do not go on together.
 func spread(d time.Duration) time.Duration { return d - rand.N(d/2+1) }
 
-// run catches up when asked and every sync interval, until ctx is over. What could not be read is asked for again.
-func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
+// run catches up when asked and every sync interval, until ctx is over. What could not be read is asked for again: if it was not
+// answered in time, after a while, whatever is asked meanwhile.
+func (k *catcher) run(ctx context.Context) {
 	timer := time.NewTimer(spread(k.interval))
 	defer timer.Stop()
 	retry := firstRetry
 	whole := 1 + rand.IntN(wholeEvery) // rounds until the whole scope is compared: not by all at once
+	late := false                      // nothing was answered in time
 	for round := 1; ; {
 		fired := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-dropped:
-			k.note(asked{newer: true})
 		case <-k.wake:
+			if late && !k.reconnected() {
+				continue
+			}
 		case <-timer.C:
 			fired = true
+			if late {
+				break
+			}
 			whole--
 			k.note(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0})
 			if whole == 0 {
@@ -132,14 +145,14 @@ func (k *catcher) run(ctx context.Context, dropped <-chan struct{}) {
 		if err := k.do(ctx, todo); err != nil {
 			k.note(asked{newer: true, whole: todo.whole, nodes: todo.nodes})
 			most := lastRetry
-			if errors.Is(err, context.DeadlineExceeded) { // then who asks soon again makes more of what is too much
+			if late = errors.Is(err, context.DeadlineExceeded); late { // then who asks soon makes more of what is too much
 				retry, most = max(retry, k.interval/4), k.interval
 			}
 			timer.Reset(spread(min(retry, k.interval)))
 			retry = min(2*retry, most)
 			continue
 		}
-		retry = firstRetry
+		retry, late = firstRetry, false
 		if fired { // else what is asked for often would put the sync off for ever
 			timer.Reset(jitter(k.interval))
 		}

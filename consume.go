@@ -27,22 +27,21 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 		return last, nil
 	}
 	// Without replicas there is no meta leader to miss: then a server that does not answer is only busy.
-	busy := func(err error) bool {
-		return k.single.Load() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout))
-	}
+	busy := func(err error) bool { return k.single.Load() && errors.Is(err, context.DeadlineExceeded) }
 	name := "rolebus-" + rand.Text()
-	switch err := k.createConsumer(ctx, name, subject, from); {
-	case err == nil:
-	case errors.Is(err, nats.ErrPermissionViolation):
+	err = k.createConsumer(ctx, name, subject, from)
+	if errors.Is(err, nats.ErrPermissionViolation) {
 		k.noConsumer.Store(true)
 		return last, nil
+	}
+	// Also of one whose creation is only late. Nobody need wait for the answer; if it fails, the server does it by itself.
+	defer func() { _ = k.nc.Publish("$JS.API.CONSUMER.DELETE."+k.subj.stream()+"."+name, nil) }()
+	switch {
 	case busy(err):
 		return last, err
-	default:
+	case err != nil:
 		return last, nil
 	}
-	// Nobody need wait for the answer. If it fails, the server does it by itself.
-	defer func() { _ = k.nc.Publish("$JS.API.CONSUMER.DELETE."+k.subj.stream()+"."+name, nil) }()
 	ask := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"no_wait":true}`, largePage, pageBytes)
 	var count uint64
 	for all := false; !all; {
@@ -63,14 +62,27 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 			})
 			return all || count == came+largePage, nil
 		})
-		if busy(err) {
-			return last, k.explain("read", subject, err)
-		}
-		if err != nil || count == came {
-			break
+		switch {
+		case refused(k.nc, k.subj.consumerNext(name)) != nil:
+			k.noConsumer.Store(true)
+			return last, nil
+		case busy(err):
+			return last, fmt.Errorf("read: %w", err)
+		case err != nil || count == came:
+			return last, nil
 		}
 	}
 	return last, nil
+}
+
+// whenRefused calls cancel if the server refuses a subject. That comes without an answer, which would be waited for.
+func (k *kv) whenRefused(subject string, cancel func()) (stop func()) {
+	timer := time.AfterFunc(k.patience, func() {
+		if refused(k.nc, subject) != nil {
+			cancel()
+		}
+	})
+	return func() { timer.Stop() }
 }
 
 var errGap = errors.New("a message did not come")
@@ -78,6 +90,9 @@ var errGap = errors.New("a message did not come")
 func (k *kv) createConsumer(ctx context.Context, name, subject string, from uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, k.enough())
 	defer cancel()
+	api := "$JS.API.CONSUMER.CREATE." + k.subj.stream() + "." + name + "." + subject
+	stop := k.whenRefused(api, cancel)
+	defer stop()
 	cfg := jetstream.ConsumerConfig{
 		Name: name, FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 		InactiveThreshold: consumerLife,
@@ -86,5 +101,5 @@ func (k *kv) createConsumer(ctx context.Context, name, subject string, from uint
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}
 	_, err := k.js.CreateConsumer(ctx, k.subj.stream(), cfg)
-	return k.explain("read", "$JS.API.CONSUMER.CREATE."+k.subj.stream()+"."+name+"."+subject, err)
+	return k.explain("read", api, err)
 }

@@ -9,22 +9,29 @@ import (
 // What keeps many processes that join, or connect again, at about the same time from standing in each other's way.
 
 const (
-	lateAnswer = 250 * time.Millisecond // is given by servers that have much to do
-	lateTries  = 8
+	lateAnswer = 250 * time.Millisecond // is given by servers that have much to do, or far away
+	veryLate   = time.Second            // none is so far away
+	lateTries  = 2
+	veryTries  = 8
 	lateWait   = 5 // times as long as the answer took, at the most
 )
 
 // calmly asks the servers something. If they answer late it lets a while pass, and asks again: perhaps many join at
-// once, of whom everybody hears, and those who have joined must not lose their leases over it.
+// once, of whom everybody hears, and those who have joined must not lose their leases over it. It spends no more than a part of
+// the time that is left.
 func calmly(ctx context.Context, ask func() error) error {
 	for try := 1; ; try++ {
 		asked := time.Now()
 		err := ask()
 		took := time.Since(asked)
-		if err != nil || took < lateAnswer || try == lateTries {
+		if err != nil || took < lateAnswer || try >= lateTries && took < veryLate || try == veryTries {
 			return err
 		}
-		if !sleep(ctx, rand.N(lateWait*min(took, time.Second))) {
+		wait := rand.N(lateWait * min(took, time.Second))
+		if end, ok := ctx.Deadline(); ok && wait > time.Until(end)/4 {
+			return nil
+		}
+		if !sleep(ctx, wait) {
 			return context.Cause(ctx)
 		}
 	}

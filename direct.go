@@ -162,7 +162,9 @@ func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p
 }
 
 // gather asks, and hands on the answers, of which there are so many at the most and one that ends them, until it is told
-// that one was the last. If none comes for long enough, or the connection was lost, it returns nats.ErrTimeout.
+// that one was the last. If none comes for a while, or the connection was lost, it returns nats.ErrTimeout: to ask again may
+// help. Where it does not, because there is only one server, which has much to do, it waits for longer, and returns
+// context.DeadlineExceeded.
 func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take func(*nats.Msg) (done bool, err error)) error {
 	answers := make(chan *nats.Msg, most+1) // none is dropped
 	inbox := k.nc.NewInbox()
@@ -171,10 +173,10 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
+	connection, silent := k.nc.Stats().Reconnects, time.Duration(0)
 	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
 		return err
 	}
-	connection, silent := k.nc.Stats().Reconnects, time.Duration(0)
 	idle := time.NewTimer(k.patience)
 	defer idle.Stop()
 	for came, before := 0, 0; ; {
@@ -194,7 +196,12 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 			if silent += k.patience; came > before {
 				silent = 0
 			}
-			if silent >= k.enough() || k.nc.Stats().Reconnects != connection {
+			switch {
+			case k.nc.Stats().Reconnects != connection, refused(k.nc, api) != nil:
+				return nats.ErrTimeout
+			case silent >= k.enough() && k.single.Load():
+				return context.DeadlineExceeded
+			case silent >= k.enough():
 				return nats.ErrTimeout
 			}
 			before = came

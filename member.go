@@ -32,9 +32,9 @@ type member struct {
 
 	ctx     context.Context // over when the stay ends
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup // the loop, the catcher and what feeds it
-	keeping sync.WaitGroup // the keeper
-	kctx    context.Context
+	wg      sync.WaitGroup     // the loop, the catcher and what feeds it
+	keeping sync.WaitGroup     // the keeper
+	kctx    context.Context    // over when it begins to end
 	stop    context.CancelFunc // of kctx
 }
 
@@ -110,14 +110,15 @@ func (m *member) start(ctx context.Context) (err error) {
 		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)
 	}
 	m.wg.Go(m.loop)
-	m.wg.Go(func() { m.catcher.run(m.ctx, m.droppedNews()) })
+	m.wg.Go(func() { m.catcher.run(m.ctx) })
+	m.wg.Go(m.hearDropped)
 	if m.keeper == nil {
 		m.wg.Go(func() { m.contact.run(m.ctx) })
 	} else if err := m.takePlace(ctx); err != nil {
 		return err
 	}
 	if m.prober != nil {
-		m.wg.Go(func() { m.prober.run(m.ctx) })
+		m.wg.Go(func() { m.prober.run(m.kctx) }) // who leaves does not hear who else does
 	}
 	return nil
 }
@@ -183,23 +184,19 @@ func (m *member) listen() error {
 	return nil
 }
 
-// droppedNews passes on that the client dropped announcements.
-func (m *member) droppedNews() <-chan struct{} {
-	dropped := make(chan struct{}, 1)
-	m.wg.Go(func() {
-		for {
-			select {
-			case _, ok := <-m.feed.dropped:
-				if !ok {
-					return
-				}
-				poke(dropped)
-			case <-m.ctx.Done():
+// hearDropped has what the client dropped read.
+func (m *member) hearDropped() {
+	for {
+		select {
+		case _, ok := <-m.feed.dropped:
+			if !ok {
 				return
 			}
+			m.catcher.ask(asked{newer: true})
+		case <-m.ctx.Done():
+			return
 		}
-	})
-	return dropped
+	}
 }
 
 // loop applies what is heard and read, one snapshot after another.

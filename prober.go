@@ -19,7 +19,7 @@ const (
 
 	witnessTries    = 4 // one may be asked that hangs, too
 	witnessPatience = 250 * time.Millisecond
-	quickWay        = 100 * time.Millisecond // where a witness takes longer to answer, silence tells nothing of a node
+	quickWay        = probePatience / 3 // where a witness takes longer to answer, silence tells nothing of a node
 
 	checkAfter = 100 * time.Microsecond // for each node, at the most, a hint is checked: not by all at the same moment
 
@@ -67,7 +67,7 @@ type prober struct {
 	snap     func() *Snapshot
 	deliver  func(context.Context, verdict)
 
-	ctx context.Context // the stay's
+	ctx context.Context // over when the stay begins to end
 	wg  *sync.WaitGroup // the stay's
 
 	mu       sync.Mutex
@@ -104,7 +104,7 @@ func newProber(m *member) *prober {
 	b, s := m.bus, m.scope
 	return &prober{
 		peers: b.peers, scope: s.name, self: b.self(), interval: b.opts.probe, trust: m.trust,
-		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, ctx: m.ctx, wg: &m.wg,
+		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, ctx: m.kctx, wg: &m.wg,
 		checking: map[string]bool{}, blamed: map[string]hint{}, budget: checksInBurst, filled: time.Now(), seen: map[string]seen{},
 	}
 }

@@ -233,22 +233,27 @@ func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
 
 // Very many records are read by a consumer, if that is allowed.
 func TestVeryManyRecordsWithoutPermissionForAConsumer(t *testing.T) {
-	srv := rolebustest.NewServer(t, withUser(&server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.CONSUMER.>"}}}))
-	admin := nats.UserInfo("admin", "secret")
-	bus(srv, "a", rolebus.WithNATS(admin))
-	nc, err := nats.Connect(srv.URL(), admin)
-	require.NoError(t, err)
-	defer nc.Close()
-	js := jetStream(t, nc)
-	const count = 1000
-	for i := range count {
-		_, err := js.PublishAsync(fmt.Sprintf("$KV.rolebus.default.n%d", i), fmt.Appendf(nil,
-			`{"format":1,"scope":"default","node":"n%d","incarnation":1,"version":1,"roles":["x"]}`, i))
-		require.NoError(t, err)
+	for _, denied := range []string{"$JS.API.CONSUMER.>", "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.CONSUMER.DELETE.>"} {
+		t.Run(denied, func(t *testing.T) {
+			t.Parallel()
+			srv := rolebustest.NewServer(t, withUser(&server.Permissions{Publish: &server.SubjectPermission{Deny: []string{denied}}}))
+			admin := nats.UserInfo("admin", "secret")
+			bus(srv, "a", rolebus.WithNATS(admin))
+			nc, err := nats.Connect(srv.URL(), admin)
+			require.NoError(t, err)
+			defer nc.Close()
+			js := jetStream(t, nc)
+			const count = 1000
+			for i := range count {
+				_, err := js.PublishAsync(fmt.Sprintf("$KV.rolebus.default.n%d", i), fmt.Appendf(nil,
+					`{"format":1,"scope":"default","node":"n%d","incarnation":1,"version":1,"roles":["x"]}`, i))
+				require.NoError(t, err)
+			}
+			<-js.PublishAsyncComplete()
+			o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithRequestTimeout(time.Second), rolebus.WithNATS(nats.UserInfo("app", "secret")))
+			require.Len(t, o.Nodes("x"), count)
+		})
 	}
-	<-js.PublishAsyncComplete()
-	o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithRequestTimeout(time.Second), rolebus.WithNATS(nats.UserInfo("app", "secret")))
-	require.Len(t, o.Nodes("x"), count)
 }
 
 func TestTooLarge(t *testing.T) {

@@ -166,17 +166,23 @@ func TestOpenJoinAndCloseAtOnce(t *testing.T) {
 
 // A server that hangs, or to which the path is broken unnoticed, is left for another one before the lease ends.
 func TestASilentServerIsLeft(t *testing.T) {
-	srv := rolebustest.NewServer(t)
-	link := srv.Link()
-	o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithTTL(5*time.Second))
-	seen := watch(t, o.Scope)
-	b, err := rolebus.Connect(t.Context(), link.URL()+","+srv.URL(), rolebus.WithNode("b"), rolebus.WithRoles("x"),
-		rolebus.WithTTL(5*time.Second), rolebus.WithProbeInterval(0), rolebus.WithNATS(nats.DontRandomize()))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, b.Close()) }()
-	eventually(t, "b", func() bool { return len(o.Nodes("x")) == 1 })
-	link.Stall()
-	require.NoError(t, b.AddRoles(t.Context(), "y"), "by another way")
-	eventually(t, "b's new role", func() bool { return len(o.Nodes("y")) == 1 })
-	require.NotContains(t, seen.lines("b"), "NodeLeft expired")
+	for name, probes := range map[string]time.Duration{"quiet": 0, "with traffic": 50 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := rolebustest.NewServer(t)
+			link := srv.Link()
+			o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithTTL(5*time.Second))
+			bus(srv, "c", rolebus.WithRoles("z"), rolebus.WithTTL(5*time.Second), rolebus.WithProbeInterval(probes))
+			seen := watch(t, o.Scope)
+			b, err := rolebus.Connect(t.Context(), link.URL()+","+srv.URL(), rolebus.WithNode("b"), rolebus.WithRoles("x"),
+				rolebus.WithTTL(5*time.Second), rolebus.WithProbeInterval(probes), rolebus.WithNATS(nats.DontRandomize()))
+			require.NoError(t, err)
+			defer func() { require.NoError(t, b.Close()) }()
+			eventually(t, "b", func() bool { return len(o.Nodes("x")) == 1 })
+			link.Stall()
+			require.NoError(t, b.AddRoles(t.Context(), "y"), "by another way")
+			eventually(t, "b's new role", func() bool { return len(o.Nodes("y")) == 1 })
+			require.NotContains(t, seen.lines("b"), "NodeLeft expired")
+		})
+	}
 }
