@@ -23,7 +23,8 @@ type changeOrder struct {
 	Nth int `json:"nth"`
 }
 
-// changed says when a change was begun and when the buses of this process saw it.
+// changed says when a change was begun and when the buses of this process saw it. Generation is the least that it can have:
+// a record that was written once more since has a later one, of which no Watch tells if the roles are the same.
 type changed struct {
 	From       time.Time   `json:"from"`
 	Generation uint64      `json:"generation"`
@@ -53,11 +54,10 @@ func (b *buses) change(ctx context.Context, o changeOrder) (changed, error) {
 	if o.Nth%4 == 1 || o.Nth%4 == 2 {
 		do = bus.AddRoles
 	}
-	c := changed{From: time.Now()}
+	c := changed{Generation: bus.Generation() + 1, From: time.Now()}
 	if err := do(ctx, role); err != nil {
 		return c, err
 	}
-	c.Generation = bus.Generation()
 	s, err := b.await(ctx, awaitOrder{Generation: c.Generation})
 	c.Seen = s.Seen
 	return c, err
@@ -68,7 +68,8 @@ func (b *buses) await(ctx context.Context, o awaitOrder) (sightings, error) {
 	var out sightings
 	for _, s := range b.seats {
 		if err := until(ctx, func() bool { return s.newest.Load().generation >= o.Generation }); err != nil {
-			return out, fmt.Errorf("%s has not seen generation %d: %w", s.bus.NodeName(), o.Generation, err)
+			return out, fmt.Errorf("%s has seen generation %d, not %d; it lists %d nodes, stale for %v: %w", s.bus.NodeName(),
+				s.newest.Load().generation, o.Generation, len(s.scope.AllNodes()), s.scope.Snapshot().Stale(), err)
 		}
 		out.Seen = append(out.Seen, s.newest.Load().at)
 	}
