@@ -85,7 +85,7 @@ type kv struct {
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
 
-	stored atomic.Uint64 // messages in the bucket, as was last told: records of all scopes, and as many leases
+	stored atomic.Uint64 // messages in the bucket, as was last told or seen: records of all scopes, and as many leases
 }
 
 func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {

@@ -84,9 +84,10 @@ func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.ti
 // crash shows within a second, and not only when a lease ends. A node that nobody can reach is left out of the snapshots
 // of those who tried: [NodeLeft] with [ReasonUnreachable]. It is back, with [NodeJoined], when it answers or changes.
 //
-// Each process sends two probes per interval and scope; in scopes of more than 500 nodes the interval grows by 1 ms for
-// each node, so that a scope never costs the servers more than 2,000 probes per second. 0 switches it off: this process
-// then suspects nobody, but still answers. Default: 500 ms; least: 50 ms.
+// Each process sends three probes in two intervals and each scope; in scopes of more than 500 nodes the interval is 1 ms for
+// each node, so that a scope never costs the servers more than 1,500 probes per second. Silence shows nothing where an
+// answer takes more than a quarter of a second, as on a far link or where everybody has too much to do: then only a lost
+// connection does. 0 switches it off: this process then suspects nobody, but still answers. Default: 500 ms; least: 50 ms.
 func WithProbeInterval(d time.Duration) Option { return func(o *options) { o.probe = d } }
 
 // WithReplicas sets how many servers of a cluster keep the bucket, 1 to 5; a bucket with another number is changed.
