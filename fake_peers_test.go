@@ -154,6 +154,15 @@ func (p *fakePeers) hint(scope string, h hint) error {
 	return nil
 }
 
+func (n *fakeNet) askedInAll() (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, asked := range n.probes {
+		count += asked
+	}
+	return count
+}
+
 func (n *fakeNet) delay(slow time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -86,6 +86,31 @@ func TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack(t *testing.T) {
 	})
 }
 
+// In every other round one more node is asked beside the successor, and both at once.
+func TestARoundAsksTwoAtOnceEveryOtherTime(t *testing.T) {
+	const size, seconds = 20, 20
+	for _, tc := range []struct {
+		slow        time.Duration
+		least, most int
+	}{
+		{0, size * 2 * seconds * 13 / 10, size * 2 * seconds * 17 / 10},
+		{300 * time.Millisecond, 680, 800}, // 20 * 25 rounds * 1.45; one after another it would be 20 * 21 * 1.45
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f, n := newFakeBucket(), newFakeNet()
+			peeredFleet(t, f, n, size)
+			settle()
+			n.delay(tc.slow)
+			time.Sleep(time.Second)
+			before := n.askedInAll()
+			time.Sleep(seconds * time.Second)
+			asked := n.askedInAll() - before
+			require.GreaterOrEqual(t, asked, tc.least)
+			require.LessOrEqual(t, asked, tc.most)
+		})
+	}
+}
+
 // Where all have much to do, silence tells nothing of one: who is overloaded is not gone.
 func TestSilenceTellsNothingWhereTheWayIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -441,6 +466,37 @@ func (l *slowLink) decode(msg *nats.Msg) (change, error) {
 		<-l.busy
 	}
 	return l.fakeLink.decode(msg)
+}
+
+// slowGoodbye is a bucket that takes its time for goodbyes.
+type slowGoodbye struct{ store }
+
+func (s slowGoodbye) bury(ctx context.Context, scope string, c change, replaces uint64) error {
+	sleep(ctx, 2*time.Second)
+	return s.store.bury(ctx, scope, c, replaces)
+}
+
+// Who leaves hears no goodbyes any more. It must not take those who leave with it for dead, nor tell others to look.
+func TestWhoLeavesSuspectsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 6)
+		settle()
+		leaver := fleet[0]
+		k := leaver.member.Load().keeper
+		k.store = slowGoodbye{k.store}
+		seen := watchLog(t.Context(), leaver.Scope)
+		seen.take()
+		left := make(chan error)
+		go func() { left <- leaver.Leave(t.Context(), leaver.Scope.Name()) }()
+		time.Sleep(50 * time.Millisecond)
+		require.NoError(t, fleet[1].Close())
+		require.NoError(t, fleet[2].Close())
+		require.NoError(t, <-left)
+		for _, line := range seen.take() {
+			require.NotContains(t, line, "unreachable")
+		}
+	})
 }
 
 func TestAGoodbyeComesBeforeAVerdict(t *testing.T) {
