@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
