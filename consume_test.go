@@ -138,6 +138,15 @@ func TestABusyServerIsNotAskedTwice(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, map[string]int{"CONSUMER.CREATE": 1, "CONSUMER.DELETE": 1}, asked(), "it may still be made")
 
+	sub, err := k.nc.Subscribe("$JS.API.CONSUMER.CREATE.>", func(msg *nats.Msg) {
+		_ = msg.Respond([]byte(`{"type":"io.nats.jetstream.api.v1.consumer_create_response","stream_name":"KV_rolebus","name":"x","config":{}}`))
+	})
+	require.NoError(t, err)
+	_, _, err = k.read(t.Context(), "s", 1, 10*bulk)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, map[string]int{"CONSUMER.CREATE": 1, "CONSUMER.MSG": 1, "CONSUMER.DELETE": 1}, asked())
+	require.NoError(t, sub.Unsubscribe())
+
 	k.stored.Store(0)
 	_, _, err = k.read(t.Context(), "s", 1, 10*bulk)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -147,4 +156,18 @@ func TestABusyServerIsNotAskedTwice(t *testing.T) {
 	_, _, err = k.read(t.Context(), "s", 1, 10*bulk)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Greater(t, asked()["DIRECT.GET"], 1, "another replica may answer")
+}
+
+// What was asked over a connection that was lost is not waited for.
+func TestAReconnectEndsTheWaitForAnAnswer(t *testing.T) {
+	k, asked := busyServer(t)
+	k.single.Store(true)
+	k.timeout = time.Hour
+	failed := make(chan error)
+	go func() {
+		failed <- k.gather(t.Context(), k.subj.directGet(), nil, 1, func(*nats.Msg) (bool, error) { return true, nil })
+	}()
+	require.Eventually(t, func() bool { return asked()["DIRECT.GET"] > 0 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, k.nc.ForceReconnect())
+	require.ErrorIs(t, <-failed, nats.ErrTimeout)
 }
