@@ -115,9 +115,11 @@ func (k *catcher) run(ctx context.Context) {
 	timer := time.NewTimer(spread(k.interval))
 	defer timer.Stop()
 	retry := firstRetry
-	whole := 1 + rand.IntN(wholeEvery) // rounds until the whole scope is compared: not by all at once
-	late := false                      // nothing was answered in time
-	for round := 1; ; {
+	// Those who joined together do not go on together.
+	first := max(wholeEvery, k.snap().members.len()/wholePer)
+	whole := 1 + rand.IntN(first) // rounds until the whole scope is compared
+	late := false                 // nothing was answered in time
+	for round := 1 + rand.IntN(newerEvery); ; {
 		fired := false
 		select {
 		case <-ctx.Done():
@@ -132,6 +134,9 @@ func (k *catcher) run(ctx context.Context) {
 				break
 			}
 			whole--
+			if most := k.snap().members.len() / wholePer; whole == 0 && most > first {
+				whole, first = 1+rand.IntN(most), most // so many have joined since
+			}
 			k.note(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0})
 			if whole == 0 {
 				whole = max(wholeEvery, k.snap().members.len()/wholePer)

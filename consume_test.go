@@ -23,8 +23,11 @@ func TestVeryManyRecordsAreReadByAConsumer(t *testing.T) {
 	k.publishRaw(t, k.subj.record("s", "forged"), "NATS/1.0\r\nNats-Sequence: 1\r\n\r\n", `{"format":1,"scope":"s","node":"forged","incarnation":1,"version":1}`)
 	k.publishRaw(t, k.subj.record("s", "early"), "NATS/1.0\r\n\r\n\r\n", `{"format":1,"scope":"s","node":"early","incarnation":1,"version":1}`)
 	newest += 12
-	_, err := k.info(ctx)
-	require.NoError(t, err)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		info, err := k.info(ctx) // which tells how many there are, too
+		require.NoError(c, err)
+		require.Equal(c, newest, info.State.LastSeq)
+	}, 10*time.Second, time.Millisecond)
 	for _, from := range []uint64{1, 7} {
 		began := k.noise.count()
 		var byConsumer []string
