@@ -5,6 +5,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -106,4 +108,32 @@ func TestAnEmptiedTableIsSmallAgain(t *testing.T) {
 	require.Zero(t, all.len())
 	require.Len(t, all.groups, 1)
 	require.Empty(t, maps.Collect(all.all()))
+}
+
+// Names and roles are alike as a rule: their hashes must not be.
+func TestHashesSpread(t *testing.T) {
+	const count = 1 << 14
+	for name, key := range map[string]func(i int) string{
+		"numbers":     strconv.Itoa,
+		"names":       func(i int) string { return fmt.Sprintf("node-%06d", i) },
+		"ends alike":  func(i int) string { return fmt.Sprintf("%d-role", i) },
+		"short":       func(i int) string { return string([]byte{'a' + byte(i%16), byte(i >> 4), byte(i >> 12)}) },
+		"bytes":       func(i int) string { return string([]byte{byte(i), byte(i >> 8)}) },
+		"long":        func(i int) string { return fmt.Sprintf("a-very-long-name-of-a-node-%06d", i) },
+		"zeros":       func(i int) string { return strings.Repeat("\x00", i%40) + strconv.Itoa(i) },
+		"eight bytes": func(i int) string { return fmt.Sprintf("%08d", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			whole, low, high := map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}
+			for i := range count {
+				hash := hashOf(key(i))
+				whole[hash], low[hash%count], high[hash>>50] = true, true, true
+			}
+			// So many of as many slots are taken by chance: 1 - 1/e.
+			require.Len(t, whole, count)
+			require.InDelta(t, 0.632, float64(len(low))/count, 0.03)
+			require.InDelta(t, 0.632, float64(len(high))/count, 0.03)
+		})
+	}
+	require.Equal(t, hashOf("a"), hashOf("xa"[1:]), "whatever it is part of")
 }
