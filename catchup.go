@@ -131,7 +131,7 @@ func (k *catcher) run(ctx context.Context) {
 		case <-timer.C:
 			fired = true
 			if late {
-				break
+				break // no sync: what failed, again
 			}
 			whole--
 			if most := k.snap().members.len() / wholePer; whole == 0 && most > first {
