@@ -15,7 +15,7 @@ func fleetOf(count int) *Snapshot {
 			changes[i].roles = roleSet(append(changes[i].roles, "half"))
 		}
 	}
-	snap, _ := newSnapshot("s", "").apply(news{changes: changes, whole: true, now: cacheEpoch, grace: cacheGrace, believe: true})
+	snap, _ := newSnapshot("s", "").apply(news{changes: changes, whole: true, now: cacheEpoch, calm: forEver})
 	return snap
 }
 
@@ -55,11 +55,11 @@ func BenchmarkApply(b *testing.B) {
 						waiting, at = thereAndBack(snap, max(burst, 50), at, bm.there, bm.back)
 						b.StartTimer()
 					}
-					var fetch map[string]life
-					snap, fetch = snap.apply(news{changes: waiting[:burst], now: cacheEpoch, believe: true})
+					var fetch gap
+					snap, fetch = snap.apply(news{changes: waiting[:burst], now: cacheEpoch, calm: forEver})
 					waiting = waiting[burst:]
-					if len(fetch) > 0 {
-						b.Fatalf("%v must be fetched", fetch)
+					if len(fetch.nodes) > 0 {
+						b.Fatalf("%v must be fetched", fetch.nodes)
 					}
 					if bm.asked && len(snap.AllNodes()) != count {
 						b.Fatal("wrong answer")
@@ -103,7 +103,7 @@ func toggled(role Role) func(*Node) (change, *Node) {
 }
 
 func reborn(n *Node) (change, *Node) {
-	c := change{kind: kindState, node: n.name, id: life{n.id.incarnation + 1, 1}, generation: n.generation + 1, roles: n.roles}
+	c := change{kind: kindState, node: n.name, id: life{n.id.incarnation + 1, 1}, generation: n.generation + 1, ttl: n.ttl, roles: n.roles}
 	return c, &Node{name: n.name, id: c.id, generation: c.generation, roles: n.roles}
 }
 

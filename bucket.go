@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,31 @@ type settings struct {
 	replicas   int // 0: as many as the cluster allows, up to 3
 	storage    jetstream.StorageType
 	storageSet bool
+}
+
+// The marker in the stream's metadata, by which it is known as ours: the form of what it holds, and the fleet's identity.
+const (
+	metaFormat = "rolebus.format"
+	metaFleet  = "rolebus.fleet"
+)
+
+// fleetIn returns the identity that a bucket bears; "" if it has none.
+func fleetIn(cfg jetstream.StreamConfig) string {
+	if id := cfg.Metadata[metaFleet]; checkBucket(id) == nil {
+		return id
+	}
+	return ""
+}
+
+// marked returns the settings with our marker, and an identity.
+func marked(cfg jetstream.StreamConfig, fleet string) jetstream.StreamConfig {
+	metadata := maps.Clone(cfg.Metadata)
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	metadata[metaFormat], metadata[metaFleet] = strconv.Itoa(wireFormat), fleet
+	cfg.Metadata = metadata
+	return cfg
 }
 
 // minServer is the first server that can schedule messages.
@@ -51,9 +77,11 @@ func (k *kv) ensure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("bucket %q: %w", k.subj.bucket, err)
 	}
+	cfg := stream.CachedInfo().Config
 	if !k.ensured {
-		k.ensured, k.limit = true, int64(stream.CachedInfo().Config.MaxMsgSize)
+		k.ensured, k.limit = true, int64(cfg.MaxMsgSize)
 	}
+	k.fleet.learn(fleetIn(cfg))
 	return nil
 }
 
@@ -80,7 +108,7 @@ func (k *kv) ensureStream(ctx context.Context) (jetstream.Stream, error) {
 
 // create makes the stream with the wanted number of replicas, or with as many as the cluster allows.
 func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
-	cfg := k.config()
+	cfg := marked(k.config(), newFleetID())
 	attempts := []int{3, 2, 1}
 	if cfg.Replicas > 0 {
 		attempts = []int{cfg.Replicas}
@@ -118,6 +146,10 @@ func hasCode(err error, code jetstream.ErrorCode) bool {
 // adjust brings an existing stream to our settings where it differs.
 func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Stream, error) {
 	have := stream.CachedInfo().Config
+	if format := have.Metadata[metaFormat]; format != "" && format != strconv.Itoa(wireFormat) {
+		return nil, fmt.Errorf("%w: it is of format %s, this version is of format %d: take another bucket (WithBucket)",
+			ErrBucketMismatch, clip(format), wireFormat)
+	}
 	diffs, want := k.differences(have)
 	if len(diffs) == 0 {
 		return stream, nil
@@ -196,6 +228,17 @@ func (k *kv) differences(have jetstream.StreamConfig) ([]settingDiff, jetstream.
 	if k.settings.storageSet && have.Storage != ours.Storage {
 		differ("storage", have.Storage, ours.Storage, "")
 		want.Storage = ours.Storage
+	}
+	if have.Metadata[metaFormat] == "" || fleetIn(have) == "" {
+		fleet := fleetIn(have)
+		if fleet == "" {
+			fleet = k.fleet.current() // somebody took it away
+		}
+		if fleet == "" {
+			fleet = newFleetID()
+		}
+		differ("marker in the metadata", "none", "there", fmt.Sprintf("--metadata %s:%d --metadata %s:%s", metaFormat, wireFormat, metaFleet, fleet))
+		want = marked(want, fleet)
 	}
 	if have.Mirror != nil || len(have.Sources) > 0 {
 		differ("mirror or sources", "set", "none", "")

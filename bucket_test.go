@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -12,12 +13,14 @@ import (
 
 const republishFlags = "--republish-source '$KV.fleet.>' --republish-destination 'fleet.changes.>' --republish-headers"
 
-func fleetBucket(s settings) *kv { return &kv{subj: subjects{"fleet"}, settings: s} }
+func fleetBucket(s settings) *kv {
+	return &kv{subj: subjects{"fleet"}, settings: s, fleet: newIdentity("fleet", slog.New(slog.DiscardHandler), func() {})}
+}
 
 func TestBucketSettings(t *testing.T) {
 	cfg := fleetBucket(settings{}).config()
 	require.Equal(t, "KV_fleet", cfg.Name)
-	require.Equal(t, []string{"$KV.fleet.>", "fleet.lease.>"}, cfg.Subjects)
+	require.Equal(t, []string{"$KV.fleet.>", "$KV.fleet=lease.>"}, cfg.Subjects)
 	require.EqualValues(t, 1, cfg.MaxMsgsPerSubject)
 	require.Equal(t, jetstream.DiscardOld, cfg.Discard)
 	require.True(t, cfg.AllowDirect && cfg.AllowRollup && cfg.AllowMsgTTL && cfg.AllowMsgSchedules)
@@ -33,6 +36,7 @@ func TestBucketDifferences(t *testing.T) {
 		alter    func(*config)
 		want     []string // as told: name, found, needed, flag
 		left     bool     // no edit mends it
+		known    string   // the identity that the bucket had
 	}{
 		{name: "as it must be", alter: func(*config) {}},
 		{name: "what rolebus does not need stays", alter: func(c *config) {
@@ -42,7 +46,7 @@ func TestBucketDifferences(t *testing.T) {
 		}},
 		{
 			name: "subjects", alter: func(c *config) { c.Subjects = []string{"more", "$KV.fleet.>"} },
-			want: []string{"subjects", "[more $KV.fleet.>]", "[more $KV.fleet.> fleet.lease.>]", "--subjects 'more' --subjects '$KV.fleet.>' --subjects 'fleet.lease.>'"},
+			want: []string{"subjects", "[more $KV.fleet.>]", "[more $KV.fleet.> $KV.fleet=lease.>]", "--subjects 'more' --subjects '$KV.fleet.>' --subjects '$KV.fleet=lease.>'"},
 		},
 		{
 			name: "history", alter: func(c *config) { c.MaxMsgsPerSubject = 5 },
@@ -93,6 +97,20 @@ func TestBucketDifferences(t *testing.T) {
 			want:  []string{"storage", "File", "Memory", ""},
 		},
 		{
+			name: "the identity", alter: func(c *config) { c.Metadata = map[string]string{"mine": "x", metaFormat: "1"} },
+			want: []string{"marker in the metadata", "none", "there", "--metadata rolebus.format:1 --metadata rolebus.fleet:" + wireFleet},
+			known: wireFleet,
+		},
+		{
+			name: "an identity that is none", alter: func(c *config) { c.Metadata = map[string]string{metaFormat: "1", metaFleet: "a b"} },
+			want:  []string{"marker in the metadata", "none", "there", "--metadata rolebus.format:1 --metadata rolebus.fleet:" + wireFleet},
+			known: wireFleet,
+		},
+		{
+			name: "the marker's format", alter: func(c *config) { delete(c.Metadata, metaFormat) },
+			want: []string{"marker in the metadata", "none", "there", "--metadata rolebus.format:1 --metadata rolebus.fleet:" + wireFleet},
+		},
+		{
 			name: "mirror", alter: func(c *config) { c.Mirror = &jetstream.StreamSource{Name: "x"} },
 			want: []string{"mirror or sources", "set", "none", ""}, left: true,
 		},
@@ -103,7 +121,8 @@ func TestBucketDifferences(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			k := fleetBucket(tc.settings)
-			have := k.config()
+			k.fleet.learn(tc.known)
+			have := marked(k.config(), wireFleet)
 			have.Subjects = slices.Grow(have.Subjects, 8) // room that nobody may write to
 			tc.alter(&have)
 			before := have
@@ -124,8 +143,11 @@ func TestBucketDifferences(t *testing.T) {
 			left, _ := k.differences(want)
 			require.Equal(t, tc.left, len(left) > 0, "what is wanted differs no more: %v", left)
 			if !tc.left {
-				mended := k.config()
+				mended := marked(k.config(), fleetIn(want))
 				mended.Subjects = want.Subjects
+				if mine := want.Metadata["mine"]; mine != "" {
+					mended.Metadata["mine"] = mine // of others
+				}
 				require.Equal(t, mended, want)
 			}
 		})
@@ -137,7 +159,7 @@ func TestBucketOfOthersIsMendedWhole(t *testing.T) {
 	diffs, want := k.differences(jetstream.StreamConfig{
 		Name: "KV_fleet", Subjects: []string{"$KV.fleet.>"}, MaxMsgsPerSubject: 10, MaxAge: time.Hour, Discard: jetstream.DiscardNew,
 	})
-	require.Len(t, diffs, 9)
+	require.Len(t, diffs, 10)
 	left, same := k.differences(want)
 	require.Empty(t, left)
 	require.Equal(t, want, same)
@@ -146,7 +168,7 @@ func TestBucketOfOthersIsMendedWhole(t *testing.T) {
 func TestMismatchTellsEachDifferenceAndTheCommand(t *testing.T) {
 	cause := errors.New("not allowed")
 	k := fleetBucket(settings{storage: jetstream.MemoryStorage, storageSet: true})
-	have := k.config()
+	have := marked(k.config(), wireFleet)
 	have.MaxMsgsPerSubject, have.AllowDirect = 5, false
 	diffs, _ := k.differences(have)
 	err := mismatch("KV_fleet", diffs, cause)

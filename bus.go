@@ -24,6 +24,7 @@ type Bus struct {
 	peers peers // nil: nobody can be asked
 	clock *clock
 	noise *noise
+	fleet *identity
 
 	lives incarnations
 
@@ -45,6 +46,7 @@ type Bus struct {
 func newBus(o *options, n *noise, st store) *Bus {
 	b := &Bus{opts: o, store: st, noise: n, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{}}
 	b.clock = &clock{ask: st.now}
+	b.fleet = newIdentity(o.bucket, o.log, b.reconsider)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.Scope = b.In(o.defaultScope)
 	return b
@@ -357,15 +359,26 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 			b.clock.reset()
 			b.attest()
 		}
-		b.mu.Lock()
-		stays := slices.Collect(maps.Keys(b.stays))
-		b.mu.Unlock()
-		for _, m := range stays {
-			if up {
-				m.connected()
-			} else {
-				m.disconnected()
-			}
+		if up {
+			b.reconsider()
+			continue
+		}
+		for _, m := range b.staying() {
+			m.disconnected()
 		}
 	}
+}
+
+// reconsider has everything read and looked at again: the connection is back, or the bucket is another one.
+func (b *Bus) reconsider() {
+	for _, m := range b.staying() {
+		m.connected()
+	}
+}
+
+// staying returns the stays that have begun and not ended.
+func (b *Bus) staying() []*member {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.stays))
 }

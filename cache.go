@@ -18,8 +18,17 @@ type news struct {
 	due      time.Time // whole: a doubt must have run out by then
 	own      uint64    // this process's own incarnation, 0 before it has one
 	now      time.Time
-	grace    time.Duration // what a doubted node has left
-	believe  bool          // whether a tombstone of kind expired, or a suspicion, counts; see trust
+	calm     time.Duration // for how long the bus has been as it should be; see trust
+}
+
+// believes says whether a tombstone of kind expired, or a suspicion, counts of a node with a TTL: not before its owner has had
+// its grace since the bus was last in trouble.
+func (n *news) believes(ttl time.Duration) bool { return n.calm >= graceOf(ttl) }
+
+// gap is what must be read, because the news came without what goes before them.
+type gap struct {
+	nodes map[string]life // these records, of at least this state
+	whole bool            // everything: the bucket was purged, or made anew
 }
 
 // maxLate is how late a switch may fire and still be believed. A server that was up fires it within a quarter of a
@@ -34,13 +43,12 @@ func (snap *Snapshot) outage(changes []change) bool {
 	})
 }
 
-// apply returns the snapshot that follows from the news, the same one if nothing follows, and the nodes whose record
-// must be fetched, because a change came without what went before it.
+// apply returns the snapshot that follows from the news, the same one if nothing follows, and what must be read.
 //
 // It keeps these: a node's state only moves forward in its own order (life); a tombstone beats the states up to the one
 // that it names, for ever; what the bucket merely does not say takes nobody out before its doubt has run out; a suspicion
 // hides a node and forgets nothing of it.
-func (snap *Snapshot) apply(n news) (*Snapshot, map[string]life) {
+func (snap *Snapshot) apply(n news) (*Snapshot, gap) {
 	d := newDraft(snap, n)
 	for _, c := range n.changes {
 		d.apply(c)
@@ -51,7 +59,7 @@ func (snap *Snapshot) apply(n news) (*Snapshot, map[string]life) {
 	for _, v := range n.verdicts {
 		d.judge(v)
 	}
-	return d.finish(), d.fetch
+	return d.finish(), d.gap
 }
 
 // draft is a snapshot in the making. What it does not change it shares with the old one.
@@ -66,7 +74,7 @@ type draft struct {
 	earliest  time.Time       // no doubt runs out before
 	touched   []string        // names whose node was listed, or hidden, or dropped
 	confirmed map[string]bool // whole: nodes whose known state the bucket holds
-	fetch     map[string]life
+	gap       gap
 }
 
 func newDraft(old *Snapshot, n news) *draft {
@@ -90,6 +98,9 @@ func (d *draft) known(name string) *Node {
 
 func (d *draft) apply(c change) {
 	known := d.known(c.node)
+	if c.first && known != nil && d.doubts.find(c.node) == nil {
+		d.gap.whole = true
+	}
 	if c.kind.isTombstone() {
 		d.applyTombstone(known, c)
 		return
@@ -107,18 +118,20 @@ func (d *draft) apply(c change) {
 	}
 	switch {
 	case c.kind == kindState:
-		d.set(&Node{name: c.node, id: c.id, generation: c.generation, roles: c.roles, meta: c.meta})
+		d.set(&Node{
+			name: c.node, id: c.id, generation: c.generation, ttl: c.ttl, roles: c.roles, meta: c.meta, deaf: known.deafAs(c.id),
+		})
 	case c.kind == kindDelta && known != nil && known.id == life{c.id.incarnation, c.base}:
 		d.set(&Node{
-			name: c.node, id: c.id, generation: c.generation,
-			roles: merge(known.roles, c.added, c.removed), meta: known.meta,
+			name: c.node, id: c.id, generation: c.generation, ttl: known.ttl,
+			roles: merge(known.roles, c.added, c.removed), meta: known.meta, deaf: known.deaf,
 		})
 	default:
-		if d.fetch == nil {
-			d.fetch = map[string]life{}
+		if d.gap.nodes == nil {
+			d.gap.nodes = map[string]life{}
 		}
-		if d.fetch[c.node].before(c.id) {
-			d.fetch[c.node] = c.id
+		if d.gap.nodes[c.node].before(c.id) {
+			d.gap.nodes[c.node] = c.id
 		}
 	}
 }
@@ -129,7 +142,7 @@ func (d *draft) applyTombstone(known *Node, c change) {
 		return // about this very process, which knows better
 	case known != nil && c.id.before(known.id):
 		d.contradict(known, c)
-	case known != nil && c.kind == kindExpired && (!d.believe || c.late > maxLate):
+	case known != nil && c.kind == kindExpired && (!d.believes(known.ttl) || c.late > maxLate):
 		d.cast(known, c)
 	case d.ends.get(c.node).id.before(c.id):
 		d.bury(c.node, end{id: c.id, generation: c.generation, reason: c.kind.reason(), at: d.now})
@@ -139,10 +152,15 @@ func (d *draft) applyTombstone(known *Node, c change) {
 // confirm takes note that the bucket holds what is known.
 func (d *draft) confirm(known *Node, c change) {
 	d.settle(c.node)
+	hidden := d.suspected(known.name)
+	if hidden && d.outlives(known) {
+		d.acquit(known)
+		return
+	}
 	if known.generation != c.generation {
 		moved := *known
 		moved.generation = c.generation
-		if d.suspected(known.name) {
+		if hidden {
 			moved.heard = d.old.serial + 1
 			d.hide(&moved) // the bucket was written anew, by whomever: it is no sign of life
 		} else {
@@ -171,7 +189,7 @@ func (d *draft) cast(known *Node, c change) {
 	if id.before(c.id) {
 		id = c.id
 	}
-	until := d.now.Add(d.grace)
+	until := d.now.Add(graceOf(known.ttl))
 	d.doubts.put(d.by, known.name, doubt{id: id, generation: c.generation, until: until})
 	if d.earliest.IsZero() || until.Before(d.earliest) {
 		d.earliest = until
@@ -243,7 +261,7 @@ func (d *draft) miss(n *Node) {
 	switch found := d.doubts.find(n.name); {
 	case found == nil:
 		d.cast(n, change{})
-	case d.believe && !d.due.Before(found.value.until):
+	case d.believes(n.ttl) && !d.due.Before(found.value.until):
 		d.bury(n.name, end{id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now})
 	}
 }
@@ -255,13 +273,13 @@ func (d *draft) finish() *Snapshot {
 	}
 	next := *d.old
 	next.serial, next.superseded = d.old.serial+1, make(chan struct{})
-	next.ends = d.ends
-	if d.doubts.owner == d.by {
-		next.doubts, next.due = d.doubts, d.firstDue()
-	}
+	next.ends, next.doubts = d.ends, d.doubts
 	if len(d.touched) > 0 {
 		next.named, next.suspects = d.named, d.suspects
 		d.relist(&next)
+	}
+	if d.doubts.owner == d.by || len(d.touched) > 0 && len(d.old.suspects)+len(d.suspects) > 0 {
+		next.due = earlier(d.firstDue(), d.firstAcquittal())
 	}
 	return &next
 }

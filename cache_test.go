@@ -29,7 +29,9 @@ func seeded(t *testing.T) *rand.Rand {
 func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
 
 func stateOf(node string, incarnation, version, generation uint64, roles ...Role) change {
-	return change{kind: kindState, node: node, id: life{incarnation, version}, generation: generation, roles: roleSet(roles)}
+	return change{
+		kind: kindState, node: node, id: life{incarnation, version}, generation: generation, ttl: cacheTTL, roles: roleSet(roles),
+	}
 }
 
 func deltaOf(node string, incarnation, base, version, generation uint64, added, removed []Role) change {
@@ -53,7 +55,18 @@ func expiredOf(node string, incarnation, version, generation uint64) change {
 
 var cacheEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-const cacheGrace = 20 * time.Second
+const (
+	cacheTTL   = 15 * time.Second
+	cacheGrace = 20 * time.Second // of cacheTTL
+)
+
+// calmUnless is for how long the bus is as it should be.
+func calmUnless(deaf bool) time.Duration {
+	if deaf {
+		return cacheGrace - 1
+	}
+	return forEver
+}
 
 // heard is what a scope's loop hears, and what comes of it. "a 1.2 @7 x,y" is node a in incarnation 1 and version 2,
 // with its record at generation 7 and roles x and y; a question mark means that it is in doubt.
@@ -65,19 +78,21 @@ type heard struct {
 	deaf    bool   // expired is not believed
 	want    []string
 	fetch   map[string]life
+	reread  bool // everything must be read
 	same    bool // nothing follows: not even a new snapshot
 }
 
 func (h heard) apply(t *testing.T, snap *Snapshot, own uint64) (*Snapshot, map[string]life) {
 	t.Helper()
 	before := picture(snap)
-	next, fetch := snap.apply(news{
+	next, gap := snap.apply(news{
 		changes: h.changes, whole: h.whole, began: snap.serial - h.early, own: own,
-		now: cacheEpoch.Add(h.at), due: cacheEpoch.Add(h.at), grace: cacheGrace, believe: !h.deaf,
+		now: cacheEpoch.Add(h.at), due: cacheEpoch.Add(h.at), calm: calmUnless(h.deaf),
 	})
 	require.Equal(t, before, picture(snap), "a snapshot never changes")
 	requireSound(t, next)
-	return next, fetch
+	require.Equal(t, h.reread, gap.whole, "whether everything must be read")
+	return next, gap.nodes
 }
 
 func describe(snap *Snapshot) []string {
@@ -816,13 +831,13 @@ func (o *observer) readWhole(t *testing.T, w *world) {
 func (o *observer) hear(t *testing.T, w *world, r reading) {
 	old, before := o.snap, picture(o.snap)
 	own := w.owners[0].id.incarnation
-	next, fetch := old.apply(news{
+	next, gap := old.apply(news{
 		changes: r.changes, whole: r.whole, began: r.began, own: own,
-		now: w.now, due: w.now, grace: cacheGrace, believe: !o.deaf,
+		now: w.now, due: w.now, calm: calmUnless(o.deaf),
 	})
 	require.Equal(t, before, picture(old), "a snapshot never changes")
 	requireSound(t, next)
-	o.snap, o.asked = next, fetch
+	o.snap, o.asked = next, gap.nodes
 
 	for _, n := range old.members.all() {
 		now := next.named.get(n.name)

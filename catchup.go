@@ -47,6 +47,8 @@ type asked struct {
 	newer bool            // whatever is newer than the cursor
 	whole bool            // the whole scope
 	nodes map[string]life // these records, of at least this state
+
+	stranger string // an id that was heard: whether the bucket has it now
 }
 
 // reading is what was read from the bucket.
@@ -67,6 +69,9 @@ func (r reading) newest() (newest uint64) {
 
 func (a *asked) add(more asked) {
 	a.check, a.newer, a.whole, a.crowd = a.check || more.check, a.newer || more.newer, a.whole || more.whole, a.crowd || more.crowd
+	if more.stranger != "" {
+		a.stranger = more.stranger
+	}
 	if a.nodes == nil {
 		a.nodes = map[string]life{}
 	}
@@ -77,7 +82,9 @@ func (a *asked) add(more asked) {
 	}
 }
 
-func (a asked) empty() bool { return !a.check && !a.newer && !a.whole && len(a.nodes) == 0 }
+func (a asked) empty() bool {
+	return !a.check && !a.newer && !a.whole && len(a.nodes) == 0 && a.stranger == ""
+}
 
 func (k *catcher) ask(more asked) {
 	k.note(more)
@@ -185,6 +192,10 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 		if err := k.fetch(ctx, node, want); err != nil {
 			return err
 		}
+	}
+	if todo.stranger != "" {
+		// An answer that does not come is no matter: the next announcement asks again.
+		_ = k.store.identify(ctx, todo.stranger)
 	}
 	return nil
 }

@@ -64,12 +64,13 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 		return nil, err
 	}
 	noise := newNoise(o.log)
-	b := newBus(o, noise, &kv{
+	st := &kv{
 		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.settings,
 		noise: noise, limit: -1,
-	})
-	b.nc, b.owned = nc, owned
-	b.peers = &link{nc: nc, subj: subjects{o.bucket}, noise: noise}
+	}
+	b := newBus(o, noise, st)
+	b.nc, b.owned, st.fleet = nc, owned, b.fleet
+	b.peers = &link{nc: nc, subj: subjects{o.bucket}, fleet: b.fleet, noise: noise}
 	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)
 		return nil, err

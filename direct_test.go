@@ -17,7 +17,7 @@ import (
 func (k *kv) fill(t *testing.T, scope string, count int, roles ...Role) uint64 {
 	t.Helper()
 	for i := range count {
-		hdr, body := encode(scope, state(fmt.Sprint("n", i), 1, 1, roles...))
+		hdr, body := encode(k.fleet.current(), scope, state(fmt.Sprint("n", i), 1, 1, roles...))
 		_, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record(scope, fmt.Sprint("n", i)), Header: hdr, Data: body})
 		require.NoError(t, err)
 		if i%500 == 499 {
@@ -152,7 +152,7 @@ func TestPromise9HeadersThatClaimToBeAnotherMessage(t *testing.T) {
 		"end of batch, early end":  "NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: 4000000\r\n\r\n\r\n",
 		"no responders, early end": "NATS/1.0 503\r\n\r\n\r\n",
 	} {
-		for _, body := range []string{"", `{"format":1,"scope":"SCOPE","node":"victim","incarnation":1,"version":1,"gone":"expired"}`} {
+		for _, body := range []string{"", `{"format":1,"scope":"SCOPE","node":"victim","incarnation":1,"version":1,"gone":"expired","due":1735787044506}`} {
 			t.Run(fmt.Sprintf("%s, %d bytes", name, len(body)), func(t *testing.T) {
 				n++
 				scope, ignored := fmt.Sprint("s", n), k.noise.count()
@@ -198,7 +198,7 @@ func TestPromise9AGenerationThatAWriterClaims(t *testing.T) {
 	feed, err := k.subscribe(ctx, "s")
 	require.NoError(t, err)
 	defer feed.stop()
-	hdr, body := encode("s", state("mallory", 1, 1, "x"))
+	hdr, body := encode(k.fleet.current(), "s", state("mallory", 1, 1, "x"))
 	hdr.Set("Nats-Sequence", "4000000")
 	_, err = k.js.PublishMsg(ctx, &nats.Msg{Subject: k.subj.record("s", "mallory"), Header: hdr, Data: body})
 	require.NoError(t, err)
@@ -232,26 +232,24 @@ func (k *kv) requireNoRecord(t *testing.T, scope, node string) {
 // mallory may write a lease and a record of its own, and read; a schedule, or an answer, that the server writes to the
 // victim's record comes from mallory all the same.
 func TestPromise9WhatTheServerWritesForMallory(t *testing.T) {
-	forged := strings.NewReplacer("\n", "\r\n").Replace(`Rolebus-Format: 1
-Rolebus-Incarnation: 9000
-Rolebus-Version: 1
-Rolebus-Change: state
-Rolebus-Roles: ["root"]
-`)
-	body := `{"format":1,"scope":"s","node":"victim","incarnation":9000,"version":1,"roles":["root"]}`
+	const (
+		forgery = "Rolebus: " + `{"format":1,"fleet":"FLEET","incarnation":9000,"version":1,"ttl":1000,"roles":["root"]}` + "\r\n"
+		body    = `{"format":1,"scope":"s","node":"victim","incarnation":9000,"version":1,"ttl":1000,"roles":["root"]}`
+	)
+	forged := func(k *kv) string { return strings.Replace(forgery, "FLEET", k.fleet.current(), 1) }
 	for name, write := range map[string]func(k *kv, t *testing.T){
 		"a schedule behind an early end": func(k *kv, t *testing.T) {
-			hdr := "NATS/1.0\r\n" + forged + "\r\nNats-Schedule: @at 2020-01-01T00:00:00Z\r\nNats-Schedule-Target: " +
+			hdr := "NATS/1.0\r\n" + forged(k) + "\r\nNats-Schedule: @at 2020-01-01T00:00:00Z\r\nNats-Schedule-Target: " +
 				k.subj.record("s", "victim") + "\r\n\r\n"
 			k.publishRaw(t, k.subj.lease("s", "mallory"), hdr, body)
 		},
 		"a schedule with headers of the server": func(k *kv, t *testing.T) {
-			hdr := "NATS/1.0\r\n" + forged + "Nats-Stream: KV_rolebus\r\nNats-Subject: " + k.subj.record("s", "victim") + "\r\nNats-Sequence: 77\r\n" +
+			hdr := "NATS/1.0\r\n" + forged(k) + "Nats-Stream: KV_rolebus\r\nNats-Subject: " + k.subj.record("s", "victim") + "\r\nNats-Sequence: 77\r\n" +
 				"\r\nNats-Schedule: @at 2020-01-01T00:00:00Z\r\nNats-Schedule-Target: " + k.subj.record("s", "victim") + "\r\n\r\n"
 			k.publishRaw(t, k.subj.lease("s", "mallory"), hdr, body)
 		},
 		"an answer to a direct get": func(k *kv, t *testing.T) {
-			k.publishRaw(t, k.subj.record("s", "mallory"), "NATS/1.0\r\n"+forged+"\r\n", body)
+			k.publishRaw(t, k.subj.record("s", "mallory"), "NATS/1.0\r\n"+forged(k)+"\r\n", body)
 			require.Eventually(t, func() bool {
 				_, generation, err := k.get(t.Context(), "s", "mallory")
 				return err == nil && generation > 0
@@ -315,7 +313,7 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 		request++
 		send := func(generation, before uint64) {
 			node := fmt.Sprint("n", generation)
-			hdr, body := encode("s", state(node, 1, 1))
+			hdr, body := encode(k.fleet.current(), "s", state(node, 1, 1))
 			hdr.Set("Nats-Subject", k.subj.record("s", node))
 			hdr.Set("Nats-Sequence", fmt.Sprint(generation))
 			hdr.Set("Nats-Last-Sequence", fmt.Sprint(before))

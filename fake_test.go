@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -32,6 +33,7 @@ type fakeBucket struct {
 	stuck    bool      // there is a leader, but what it should store is not stored
 	stored   time.Time // when anything was
 	led      time.Time // since when there is this leader; zero for ever
+	fleet    string    // its identity
 }
 
 type fakeRecord struct {
@@ -52,7 +54,7 @@ var (
 )
 
 func newFakeBucket() *fakeBucket {
-	return &fakeBucket{records: map[[2]string]fakeRecord{}, leases: map[[2]string]*fakeLease{}}
+	return &fakeBucket{records: map[[2]string]fakeRecord{}, leases: map[[2]string]*fakeLease{}, fleet: newFleetID()}
 }
 
 func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
@@ -75,7 +77,7 @@ func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.T
 	if f.mute {
 		return f.seq
 	}
-	hdr, _ := encode(scope, c)
+	hdr, _ := encode(f.fleet, scope, c)
 	hdr.Set("Nats-Stream", fakeSubjects.stream())
 	hdr.Set("Nats-Subject", fakeSubjects.record(scope, c.node))
 	hdr.Set("Nats-Sequence", strconv.FormatUint(f.seq, 10))
@@ -151,7 +153,7 @@ func (f *fakeBucket) wipe(reset bool) {
 	clear(f.records)
 	clear(f.leases)
 	if reset {
-		f.seq = 0
+		f.seq, f.fleet = 0, newFleetID()
 	}
 }
 
@@ -163,12 +165,25 @@ type fakeLink struct {
 	damaged    bool // the replica that it reads from has lost all records
 	deaf       bool // what it writes is stored, but the acknowledgement is lost
 	feeds      map[string][]chan *nats.Msg
+	identity   *identity // of the process
+}
+
+// look makes the process know the bucket's identity.
+func (l *fakeLink) look() {
+	l.mu.Lock()
+	fleet := l.fleet
+	l.mu.Unlock()
+	l.identity.learn(fleet)
 }
 
 func (f *fakeBucket) link() *fakeLink {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := &fakeLink{fakeBucket: f, feeds: map[string][]chan *nats.Msg{}}
+	l := &fakeLink{
+		fakeBucket: f, feeds: map[string][]chan *nats.Msg{},
+		identity: newIdentity("rolebus", slog.New(slog.DiscardHandler), func() {}),
+	}
+	l.identity.learn(f.fleet)
 	f.links = append(f.links, l)
 	return l
 }
@@ -331,7 +346,10 @@ func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces ui
 }
 
 func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
-	return time.Now(), l.atLeader(ctx, func() error { return nil })
+	if err = l.atLeader(ctx, func() error { return nil }); err == nil {
+		l.look()
+	}
+	return time.Now(), err
 }
 
 func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
@@ -345,15 +363,32 @@ func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
 		}
 		return nil
 	})
+	if err == nil {
+		l.look()
+	}
 	return p, err
 }
 
-func (l *fakeLink) ensure(ctx context.Context) error { return l.do(ctx, func() error { return nil }) }
+func (l *fakeLink) ensure(ctx context.Context) error {
+	err := l.do(ctx, func() error { return nil })
+	if err == nil {
+		l.look()
+	}
+	return err
+}
+
+func (l *fakeLink) identify(ctx context.Context, stranger string) error {
+	err := l.ensure(ctx)
+	if err == nil {
+		l.identity.estrange(stranger)
+	}
+	return err
+}
 
 func (l *fakeLink) check(string, change) error { return nil }
 
 func (l *fakeLink) decode(msg *nats.Msg) (change, error) {
-	_, c, err := decodeAnnouncement(fakeSubjects, msg.Header, msg.Subject)
+	_, c, err := decodeAnnouncement(fakeSubjects, l.identity.current(), msg.Header, msg.Subject)
 	return c, err
 }
 
@@ -371,6 +406,8 @@ func (f *fakeBucket) bus(t *testing.T, node string, opts ...Option) *fakeBus {
 	require.NoError(t, err)
 	link := f.link()
 	b := &fakeBus{Bus: newBus(o, newNoise(o.log), link), link: link}
+	link.identity = b.fleet
+	link.look()
 	require.NoError(t, b.open(t.Context(), false))
 	t.Cleanup(func() { _ = b.Close() })
 	return b

@@ -3,7 +3,6 @@ package rolebus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
@@ -20,19 +19,6 @@ const (
 
 	minPatience = 400 * time.Millisecond
 )
-
-// incarnations are those that a process has had in its scopes.
-type incarnations struct{ first, newest atomic.Uint64 }
-
-func (l *incarnations) add(incarnation uint64) {
-	l.first.CompareAndSwap(0, incarnation)
-	for {
-		newest := l.newest.Load()
-		if newest >= incarnation || l.newest.CompareAndSwap(newest, incarnation) {
-			return
-		}
-	}
-}
 
 // keeper brings this node's record in one scope to what the node wants to be, and keeps its lease. All its fields are
 // its goroutine's own once run has started.
@@ -105,81 +91,6 @@ func (k *keeper) ensure(ctx context.Context) error {
 	return k.store.ensure(ctx)
 }
 
-// join takes the node's place in the scope: a new life, with a record and a lease.
-func (k *keeper) join(ctx context.Context) error {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		try := k.tryJoin
-		if k.written {
-			try = k.recover // nobody knows how far it got: for the others it is the same life
-		}
-		err := try(ctx)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, errNoBucket):
-			err = k.ensure(ctx)
-		}
-		if err == nil {
-			err = errConflict // again, with a bucket
-		}
-		if !errors.Is(err, errConflict) {
-			if !passing(err) {
-				return err
-			}
-			k.trust.fail() // others may be as badly off
-		}
-		if !sleep(ctx, jitter(wait)) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
-}
-
-func (k *keeper) tryJoin(ctx context.Context) error {
-	var found change
-	var generation uint64
-	err := calmly(ctx, func() (err error) {
-		found, generation, err = k.get(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	// One process is one life, in every scope the same: else two of one name, that join two scopes at about the same time,
-	// could supersede each other, one in this scope and one in that.
-	first, last := k.lives.first.Load(), k.last.Load()
-	id := life{incarnation: max(first, found.id.incarnation+1, last+1)}
-	switch live := found.kind == kindState; {
-	case live && found.id.incarnation == last:
-		// An earlier attempt to join, or to leave, of which nobody knows how far it got. For the others it is one life.
-		id = life{last, found.id.version + leaseAhead}
-	case live && first > 0 && found.id.incarnation > k.lives.newest.Load():
-		return k.superseded(found.id.incarnation, first)
-	case first == 0:
-		id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))
-	}
-	k.begin(id)
-	if err := k.rewrite(ctx, generation); err != nil {
-		return err
-	}
-	if found.kind == kindState {
-		// The life before this one may have armed the lease once more before its record was taken over.
-		if err := k.arm(ctx, k.generation); err != nil {
-			return err
-		}
-	}
-	k.succeeded()
-	return nil
-}
-
-// begin begins a life. Everybody who needs its number has it before it is used.
-func (k *keeper) begin(id life) {
-	k.id, k.bound, k.tried = id, 0, 0
-	k.told.Store(0)
-	k.own.Store(id.incarnation)
-	k.last.Store(id.incarnation)
-	k.lives.add(id.incarnation)
-}
-
 // run keeps the record and the lease until ctx is over, and then returns nil, or until a newer life has taken the
 // record over, and then returns ErrSuperseded.
 func (k *keeper) run(ctx context.Context) error {
@@ -243,7 +154,7 @@ func (k *keeper) update(ctx context.Context) error {
 	}
 	c := change{
 		kind: kindDelta, node: k.node, id: life{k.id.incarnation, max(k.id.version, k.tried) + 1}, base: k.id.version,
-		roles: roles, meta: k.meta, added: missing(roles, k.roles), removed: missing(k.roles, roles),
+		ttl: k.ttl, roles: roles, meta: k.meta, added: missing(roles, k.roles), removed: missing(k.roles, roles),
 	}
 	if len(c.added)+len(c.removed) > 0 {
 		if c.id.version > k.bound {
@@ -289,99 +200,11 @@ func (k *keeper) arm(ctx context.Context, record uint64) error {
 	}
 	bound := k.id.version + leaseAhead
 	k.bound = max(k.bound, bound) // also if this fails: it may have been stored
-	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}
+	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: dueAt(now.Add(k.ttl))}
 	if err := k.store.arm(ctx, k.scope, c, record); err != nil {
 		return err
 	}
 	k.armed = began.Add(k.ttl - k.ttl/leaseReserve)
-	return nil
-}
-
-// look compares the record itself with what was written. The condition of a heartbeat is not enough: a bucket that goes
-// back gives the same generation to another message, even to this node's tombstone.
-func (k *keeper) look(ctx context.Context) error {
-	found, generation, err := k.get(ctx)
-	if err != nil && !errors.Is(err, errNoBucket) {
-		return err
-	}
-	if told := k.told.Load(); told >= k.id.version {
-		// Whoever heard of it takes this life for over, also if the bucket has forgotten it since.
-		k.bound = max(k.bound, told)
-		return k.recover(ctx)
-	}
-	if err != nil || found.kind != kindState || found.id != k.id {
-		return k.recover(ctx)
-	}
-	k.generation, k.roles = generation, found.roles // stored, perhaps, by a write that seemed to fail
-	return k.beat(ctx)
-}
-
-// recover finds out why the record is not what it was.
-func (k *keeper) recover(ctx context.Context) error {
-	found, generation, err := k.get(ctx)
-	if errors.Is(err, errNoBucket) {
-		found, generation, err = change{}, 0, k.ensure(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	if found.id.incarnation > k.id.incarnation {
-		err := k.superseded(found.id.incarnation, k.id.incarnation)
-		k.lease.end(err)
-		return err
-	}
-	if found.kind != kindState || found.id != k.id {
-		k.lease.lose(time.Time{}, fmt.Errorf("%w: the record is not what this node wrote", ErrLeaseLost))
-	}
-	if found.id.incarnation == k.id.incarnation {
-		if found.kind == kindExpired {
-			k.clock.forget()
-			if now := time.Now(); k.trust.staleSince(now).IsZero() {
-				k.trust.shake(now) // buried, but never late
-			}
-		}
-		k.bound = max(k.bound, found.id.version)
-	}
-	k.log.Warn("the record is not as it was written, writing it again", "found", found.kind.String(), "version", found.id.version,
-		"generation", generation)
-	// Also if the record is this life's own: its acknowledgement was lost, so its announcement may be, too.
-	if err := k.rewrite(ctx, generation); err != nil {
-		return err
-	}
-	if generation == 0 {
-		// Whatever took the record away may have taken the lease that was armed before it was written again.
-		if err := k.arm(ctx, k.generation); err != nil {
-			return err
-		}
-	}
-	k.succeeded()
-	return nil
-}
-
-func (k *keeper) superseded(found, own uint64) error {
-	return fmt.Errorf("scope %q: %w: incarnation %d, this is %d", k.scope, ErrSuperseded, found, own)
-}
-
-// rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever
-// stands without a switch; the version is above everything that an earlier lease of this life could bury.
-func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
-	roles, rev, _ := k.want.current()
-	k.id.version = max(k.id.version, k.bound, k.tried) + 1
-	if k.id.version > maxNumber/2 {
-		// Only somebody else's tombstone can have brought it so far. Another life has room again.
-		k.begin(life{k.id.incarnation + 1, 1})
-	}
-	if err := k.arm(ctx, replaces); err != nil {
-		return err
-	}
-	c := change{kind: kindState, node: k.node, id: k.id, roles: roles, meta: k.meta}
-	k.written, k.tried = true, k.id.version
-	generation, err := k.put(ctx, c, replaces)
-	if err != nil {
-		return err
-	}
-	k.generation, k.roles = generation, roles
-	k.want.confirm(rev, k.id)
 	return nil
 }
 

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,60 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// store is what a scope needs of the bucket. kv is the one that talks JetStream; tests have another.
-type store interface {
-	// subscribe starts to hear the announcements of a scope.
-	subscribe(ctx context.Context, scope string) (*feed, error)
-	// newest returns the generation of the record of the scope that was written last; 0 if it has none. To be sure it asks
-	// the stream's leader, too, if that answers soon: a replica that was damaged may lack what was written last.
-	newest(ctx context.Context, scope string, sure bool) (uint64, error)
-	// read returns the records of the scope whose generation is at least from, in that order, up to at least the
-	// generation to, and the generation of the last one.
-	read(ctx context.Context, scope string, from, to uint64) ([]change, uint64, error)
-	// get returns a node's record, which is the zero change if there is none or it cannot be read, and its generation.
-	get(ctx context.Context, scope, node string) (change, uint64, error)
-	// lead returns the same as get, as the stream's leader has it. A replica that lags, or was damaged, has less.
-	lead(ctx context.Context, scope, node string) (change, uint64, error)
-	// put writes a record in the place of the one of a generation, else errConflict.
-	put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error)
-	// arm sets the dead-man's switch: when c is due by the server's clock, it writes c over the record, provided now,
-	// not then, that the record is of a generation, else errConflict.
-	arm(ctx context.Context, scope string, c change, record uint64) error
-	// bury writes a tombstone in the place of the record of a generation, and disarms the switch.
-	bury(ctx context.Context, scope string, c change, replaces uint64) error
-	// now returns the server's clock.
-	now(ctx context.Context) (time.Time, error)
-	// pulse asks the stream's leader how it is.
-	pulse(ctx context.Context) (pulse, error)
-	// ensure makes the bucket if it is missing, or mends its settings.
-	ensure(ctx context.Context) error
-	// check returns ErrTooLarge if the message that stores c is larger than the server takes.
-	check(scope string, c change) error
-	// decode reads an announcement.
-	decode(msg *nats.Msg) (change, error)
-}
-
-// pulse is what the stream's leader says of itself.
-type pulse struct {
-	now    time.Time     // its clock
-	newest uint64        // the generation of what was stored last
-	quiet  time.Duration // how long ago that was, or the bucket was made
-	leads  time.Duration // for how long it has been the leader; forEver if there never was another
-}
-
-const forEver = time.Duration(math.MaxInt64)
-
-// feed is a subscription to the announcements of one scope.
-type feed struct {
-	messages chan *nats.Msg
-	dropped  <-chan nats.SubStatus // a message was dropped, because the scope's loop fell behind
-	stop     func()
-}
-
-const (
-	feedSize     = 4096 // announcements that may wait for a scope's loop
-	tombstoneTTL = "1h" // endMemory
-)
+const tombstoneTTL = "1h" // endMemory
 
 // kv is the bucket on a NATS server.
 type kv struct {
@@ -78,6 +22,7 @@ type kv struct {
 	timeout  time.Duration
 	patience time.Duration // how long nothing may come before a reading is asked for again
 	settings settings
+	fleet    *identity
 	ensured  bool  // the first ensure is done
 	limit    int64 // the largest message that the stream takes, -1 for any; set by the first ensure
 	noise    *noise
@@ -160,7 +105,7 @@ func (k *kv) decodeStored(m message) (change, bool) {
 		err = honest(m.hdr, m.added)
 	}
 	if err == nil {
-		err = c.measure(m.hdr, m.storedAt)
+		err = c.measure(m.storedAt)
 	}
 	if err != nil {
 		k.noise.ignore(m.subject, err)
@@ -169,61 +114,11 @@ func (k *kv) decodeStored(m message) (change, bool) {
 	return c, true
 }
 
-func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes []change, last uint64, err error) {
-	subject, overdue, waited := k.subj.scopeRecords(scope), time.Now().Add(k.timeout), false
-	take := func(m message) {
-		if c, ok := k.decodeStored(m); ok {
-			changes = append(changes, c)
-		}
-	}
-	if many := min(to-from, k.stored.Load()/2); many > bulk {
-		changes = slices.Grow(changes, int(min(many, largePage)))
-		if last, err = k.consume(ctx, subject, from, take); err != nil {
-			return nil, 0, err
-		}
-	}
-	for size, wait := bulk, firstRetry/2; last < to; {
-		came := 0
-		p, err := k.nextPage(ctx, subject, max(from, last+1), size, func(m message) { came++; take(m) })
-		if err != nil {
-			return nil, 0, err
-		}
-		if came == size && size == bulk && p.last < to { // there are more than was told
-			size = pageSize
-			k.stored.Store(max(k.stored.Load(), 4*bulk))
-			more, err := k.consume(ctx, subject, p.last+1, take)
-			if err != nil {
-				return nil, 0, err
-			}
-			p.last = max(p.last, more)
-		}
-		if p.last == 0 && waited {
-			if m := k.nextAtLeader(ctx, subject, max(from, last+1)); m != nil {
-				take(*m)
-				p.last = m.generation
-			}
-		}
-		if p.last > 0 {
-			last, wait, overdue = p.last, firstRetry/2, time.Now().Add(k.timeout)
-			continue
-		}
-		// They are on their way to the replica that was asked, or were purged meanwhile.
-		if err := context.DeadlineExceeded; time.Now().After(overdue) {
-			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, err)
-		}
-		if !sleep(ctx, wait) {
-			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(ctx))
-		}
-		wait, waited = min(2*wait, lastRetry), true
-	}
-	return changes, last, nil
-}
-
 func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {
-	hdr, body := encode(scope, c)
+	hdr, body := encode(k.fleet.current(), scope, c)
 	if k.size(hdr, body) > k.largest() {
 		c.kind = kindNotice // the record fits, see check; what changed does not fit beside it
-		hdr = encodeHeaders(c)
+		hdr[header] = []string{encodeHeader(k.fleet.current(), c)}
 	}
 	subject := k.subj.record(scope, c.node)
 	expect(hdr, replaces, "")
@@ -235,9 +130,9 @@ func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (
 }
 
 func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) error {
-	hdr, body := encode(scope, c)
+	hdr, body := encode(k.fleet.current(), scope, c)
 	target, subject := k.subj.record(scope, c.node), k.subj.lease(scope, c.node)
-	hdr.Set("Nats-Schedule", "@at "+c.due.UTC().Format(time.RFC3339Nano))
+	hdr.Set("Nats-Schedule", "@at "+c.due.UTC().Format("2006-01-02T15:04:05.000Z"))
 	hdr.Set("Nats-Schedule-Target", target)
 	hdr.Set("Nats-Schedule-TTL", tombstoneTTL)
 	hdr.Set("KV-Operation", "DEL")
@@ -247,7 +142,7 @@ func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) err
 }
 
 func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) error {
-	hdr, body := encode(scope, c)
+	hdr, body := encode(k.fleet.current(), scope, c)
 	subject := k.subj.record(scope, c.node)
 	hdr.Set("KV-Operation", "DEL")
 	hdr.Set("Nats-TTL", tombstoneTTL)
@@ -280,7 +175,7 @@ func (k *kv) check(scope string, c change) error {
 		return nil
 	}
 	c.kind = kindNotice // what must fit is the record; an announcement can do without the change
-	hdr, body := encode(scope, c)
+	hdr, body := encode(k.fleet.current(), scope, c)
 	if size, largest := k.size(hdr, body), k.largest(); size > largest {
 		return fmt.Errorf("%w: the record takes %d bytes, the server takes %d", ErrTooLarge, size, largest)
 	}
@@ -309,90 +204,14 @@ func headerSize(hdr nats.Header) int {
 	return size
 }
 
-func (k *kv) now(ctx context.Context) (time.Time, error) {
-	info, err := k.info(ctx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return info.TimeStamp, nil
-}
-
-func (k *kv) pulse(ctx context.Context) (pulse, error) {
-	info, err := k.info(ctx)
-	if err != nil {
-		return pulse{}, err
-	}
-	last := info.State.LastTime
-	if last.Before(info.Created) {
-		last = info.Created
-	}
-	p := pulse{now: info.TimeStamp, newest: info.State.LastSeq, quiet: info.TimeStamp.Sub(last), leads: forEver}
-	const election = 5 * time.Second
-	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
-		p.leads = info.TimeStamp.Sub(*c.LeaderSince)
-	}
-	return p, nil
-}
-
-// info returns what the stream's leader says of the stream.
-func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.timeout)
-	defer cancel()
-	stream, err := k.js.Stream(ctx, k.subj.stream())
-	if err != nil {
-		return nil, k.explain("ask the stream's leader", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
-	}
-	info := stream.CachedInfo()
-	k.stored.Store(info.State.Msgs)
-	k.single.Store(info.Config.Replicas == 1 && (info.Cluster == nil || len(info.Cluster.Replicas) == 0))
-	return info, nil
-}
-
 var errGarbled = errors.New("headers that cannot be read")
 
 func (k *kv) decode(msg *nats.Msg) (change, error) {
 	if !whole(msg) {
 		return change{}, errGarbled
 	}
-	_, c, err := decodeAnnouncement(k.subj, msg.Header, msg.Subject)
+	_, c, err := decodeAnnouncement(k.subj, k.fleet.current(), msg.Header, msg.Subject)
 	return c, err
-}
-
-// refused returns the server's refusal of a subject, if that is the last thing that it refused on a connection.
-func refused(nc *nats.Conn, subject string) error {
-	err := nc.LastError()
-	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
-		return err
-	}
-	return nil
-}
-
-// codes of the server's API that nats.go has no name for.
-const (
-	codeNoPeers     jetstream.ErrorCode = 10005
-	codeNotReplicas jetstream.ErrorCode = 10074
-)
-
-// explain turns an error of NATS into one of ours, beside which the cause stays matchable.
-func (k *kv) explain(op, subject string, err error) error {
-	if err == nil {
-		return nil
-	}
-	switch {
-	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
-		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("%s: %w: %w: %w", op, errNoBucket, errDeleted, err)
-	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
-	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
-	}
-	// The server refuses a publish without an answer to it; the request then runs into its timeout.
-	if refusal := refused(k.nc, subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
-		return fmt.Errorf("%s: %w: %w", op, refusal, err)
-	}
-	return fmt.Errorf("%s: %w", op, err)
 }
 
 // sleep waits; false if ctx was over first.

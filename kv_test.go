@@ -27,9 +27,10 @@ func realKV(t *testing.T) *kv {
 	})
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
+	silent := slog.New(slog.DiscardHandler)
 	k := &kv{
 		nc: nc, js: js, subj: subjects{"rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second, limit: -1,
-		noise: newNoise(slog.New(slog.DiscardHandler)),
+		fleet: newIdentity("rolebus", silent, func() {}), noise: newNoise(silent),
 	}
 	require.NoError(t, k.ensure(t.Context()))
 	require.NoError(t, k.ensure(t.Context()), "again")
@@ -37,7 +38,7 @@ func realKV(t *testing.T) *kv {
 }
 
 func state(node string, incarnation, version uint64, roles ...Role) change {
-	return change{kind: kindState, node: node, id: life{incarnation, version}, roles: roleSet(roles)}
+	return change{kind: kindState, node: node, id: life{incarnation, version}, ttl: minTTL, roles: roleSet(roles)}
 }
 
 func (k *kv) next(t *testing.T, f *feed) change {
@@ -74,6 +75,7 @@ func TestKVWritesReadsAndAnnounces(t *testing.T) {
 	first.meta = map[string]string{"zone": "é"}
 	first.generation, err = k.put(ctx, "s", first, 0)
 	require.NoError(t, err)
+	first.first = true
 	require.Equal(t, first, k.next(t, f))
 	_, err = k.put(ctx, "s", first, 0)
 	require.ErrorIs(t, err, errConflict)
@@ -81,7 +83,7 @@ func TestKVWritesReadsAndAnnounces(t *testing.T) {
 	require.ErrorAs(t, err, &api, "the cause stays matchable")
 
 	delta := change{
-		kind: kindDelta, node: "n", id: life{5, 2}, base: 1, roles: []Role{"y", "z"}, meta: first.meta,
+		kind: kindDelta, node: "n", id: life{5, 2}, base: 1, ttl: minTTL, roles: []Role{"y", "z"}, meta: first.meta,
 		added: []Role{"z"}, removed: []Role{"x"},
 	}
 	delta.generation, err = k.put(ctx, "s", delta, first.generation)
@@ -119,18 +121,19 @@ func TestKVSwitchFiresOnceAndOnlyIfNotRenewed(t *testing.T) {
 	defer f.stop()
 	server, err := k.now(ctx)
 	require.NoError(t, err)
-	lease := change{kind: kindExpired, node: "n", id: life{5, 1000}, due: server.Add(time.Hour)}
+	lease := change{kind: kindExpired, node: "n", id: life{5, 1000}, due: dueAt(server.Add(time.Hour))}
 	require.NoError(t, k.arm(ctx, "s", lease, 0), "before the record")
 	generation, err := k.put(ctx, "s", state("n", 5, 1, "x"), 0)
 	require.NoError(t, err)
 	k.next(t, f)
 	require.ErrorIs(t, k.arm(ctx, "s", lease, 0), errConflict)
-	lease.due = server.Add(time.Second)
+	lease.due = dueAt(server.Add(time.Second))
 	require.NoError(t, k.arm(ctx, "s", lease, generation), "replaces the one before")
 
 	c := k.next(t, f)
 	require.Equal(t, kindExpired, c.kind)
 	require.Equal(t, lease.id, c.id)
+	require.True(t, lease.due.Equal(c.due))
 	require.GreaterOrEqual(t, c.late, time.Duration(0), "never early")
 	stored, at, err := k.get(ctx, "s", "n")
 	require.NoError(t, err)
@@ -147,7 +150,7 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
 	const count = 2*pageSize + 7
 	for i := range count {
-		hdr, body := encode("s", state(fmt.Sprint("n", i), 1, 1, "x"))
+		hdr, body := encode(k.fleet.current(), "s", state(fmt.Sprint("n", i), 1, 1, "x"))
 		_, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record("s", fmt.Sprint("n", i)), Header: hdr, Data: body})
 		require.NoError(t, err)
 	}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // member is one stay in a scope, from join to leave. Its loop is the only writer of the scope's snapshot; its catcher
@@ -29,6 +27,7 @@ type member struct {
 	readings chan reading
 	verdicts chan verdict
 	moved    chan struct{} // contact was lost or regained
+	toldTTL  bool          // start, and then the loop: that TTLs differ was told
 
 	ctx     context.Context // over when the stay ends
 	cancel  context.CancelFunc
@@ -47,7 +46,7 @@ func newMember(s *Scope, roles []Role) *member {
 	m.lease = &lease{}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.kctx, m.stop = context.WithCancel(m.ctx)
-	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, b.opts.grace())
+	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
 	m.catcher = &catcher{
 		store: b.store, scope: s.name, interval: b.opts.sync,
 		snap: s.snap.Load, deliver: m.deliver, wake: make(chan struct{}, 1),
@@ -199,106 +198,6 @@ func (m *member) hearDropped() {
 	}
 }
 
-// loop applies what is heard and read, one snapshot after another.
-func (m *member) loop() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	var armed time.Time
-	for {
-		select {
-		case <-m.ctx.Done():
-			return
-		case msg := <-m.feed.messages:
-			m.apply(news{changes: m.gather(msg)}, false)
-		case r := <-m.readings:
-			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due}, true)
-		case v := <-m.verdicts:
-			// What was announced before it was asked comes first: a goodbye, say.
-			n := news{verdicts: []verdict{v}}
-			if len(m.feed.messages) > 0 {
-				n.changes = m.gather(<-m.feed.messages)
-			}
-			m.apply(n, false)
-		case <-m.moved:
-			m.apply(news{}, false)
-			if !m.scope.snap.Load().stale.IsZero() {
-				m.catcher.ask(asked{whole: true}) // once contact is back, a reading says so
-			}
-		case <-timer.C:
-			armed = time.Time{}
-			m.catcher.ask(asked{whole: true})
-		}
-		if due := m.scope.snap.Load().due; !due.IsZero() && due != armed {
-			armed = due
-			timer.Reset(max(time.Until(due), m.bus.opts.ttl/6))
-		}
-	}
-}
-
-// gather decodes a message and those that wait behind it: a burst makes one snapshot.
-func (m *member) gather(msg *nats.Msg) []change {
-	var changes []change
-	for n := len(m.feed.messages); ; n-- {
-		c, err := m.bus.store.decode(msg)
-		if err != nil {
-			m.bus.noise.ignore(msg.Subject, err)
-		} else {
-			changes = append(changes, c)
-			m.catcher.hear(c.generation)
-		}
-		if n == 0 {
-			return changes
-		}
-		msg = <-m.feed.messages
-	}
-}
-
-func (m *member) apply(n news, read bool) {
-	now := time.Now()
-	n.now, n.grace, n.own = now, m.bus.opts.grace(), m.own.Load()
-	snap := m.scope.snap.Load()
-	if snap.outage(n.changes) {
-		m.trust.suspect(now)
-	}
-	n.believe = m.trust.believes(now)
-	next, fetch := snap.apply(n)
-	// Contact is back when the heartbeat says so and the bucket was read since.
-	if since := m.trust.staleSince(now); since != next.stale && (read || !since.IsZero()) {
-		next = next.withStale(since)
-	}
-	if next != snap {
-		m.scope.publish(next)
-	}
-	if len(fetch) > 0 {
-		m.catcher.ask(asked{nodes: fetch})
-	}
-	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {
-		poke(m.keeper.nudge)
-	}
-}
-
-// disputed says whether the news speak of this node's own record as something else than what it wrote. The keeper is
-// told of a tombstone's version, because others heard it, too, and the bucket may forget it before the keeper looks.
-func (m *member) disputed(n news, now *Snapshot) bool {
-	held := !n.whole
-	for _, c := range n.changes {
-		if c.node != m.keeper.node {
-			continue
-		}
-		if c.id.incarnation == n.own && c.kind.isTombstone() {
-			m.keeper.told.Store(max(m.keeper.told.Load(), c.id.version))
-			m.lease.lose(time.Time{}, fmt.Errorf("%w: this node was buried", ErrLeaseLost))
-			return true
-		}
-		if c.id.incarnation > n.own {
-			return true
-		}
-		mine := now.named.get(m.keeper.node)
-		held = held || mine != nil && c.id == mine.id
-	}
-	return !held
-}
-
 func (m *member) deliver(ctx context.Context, r reading) {
 	select {
 	case m.readings <- r:
@@ -309,7 +208,7 @@ func (m *member) deliver(ctx context.Context, r reading) {
 // says is what this node answers to those who ask whether it is there: in which life, and whom it suspects, for them to
 // check.
 func (m *member) says() answer {
-	a := answer{incarnation: m.own.Load()}
+	a := answer{incarnation: m.own.Load(), passive: m.prober == nil}
 	if m.prober != nil {
 		a.suspects = m.prober.suspects()
 	}
@@ -338,73 +237,6 @@ func (m *member) disconnected() {
 	if m.trust.fail() {
 		poke(m.moved)
 	}
-}
-
-// change makes the node want to be something else, and waits until it is.
-func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
-	rev, err := m.keeper.want.edit(next, m.checkSize)
-	if err != nil {
-		return err
-	}
-	return m.confirmed(ctx, rev)
-}
-
-func (m *member) checkSize(roles []Role) error {
-	return m.bus.store.check(m.scope.name, change{
-		kind: kindState, node: m.keeper.node, id: life{maxNumber, maxNumber}, roles: roles, meta: m.keeper.meta,
-	})
-}
-
-// confirmed waits until the bucket, and then the snapshot, hold what was wanted at a rev.
-func (m *member) confirmed(ctx context.Context, rev uint64) error {
-	for {
-		id, held, moved := m.keeper.want.status(rev)
-		if held {
-			return m.visible(ctx, id)
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return notConfirmed(ctx, m.keeper.want.failure())
-		case <-m.bus.ctx.Done():
-			return m.bus.endedOr(ctx)
-		case <-m.ctx.Done():
-			return ErrNotJoined
-		}
-	}
-}
-
-// visible waits until the snapshot shows the node's own record. The announcement may have been lost: then the record
-// is fetched.
-func (m *member) visible(ctx context.Context, id life) error {
-	patience := 250 * time.Millisecond
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for snap := m.scope.snap.Load(); ; snap = m.scope.snap.Load() {
-		if n := snap.named.get(m.keeper.node); n != nil && !n.id.before(id) {
-			return nil
-		}
-		select {
-		case <-snap.superseded:
-		case <-timer.C:
-			m.catcher.ask(asked{nodes: map[string]life{m.keeper.node: id}})
-			patience = min(2*patience, 4*time.Second) // the servers may have much to do
-			timer.Reset(patience)
-		case <-ctx.Done():
-			return notConfirmed(ctx, errors.New("stored, but not announced yet"))
-		case <-m.bus.ctx.Done():
-			return m.bus.endedOr(ctx)
-		case <-m.ctx.Done():
-			return ErrNotJoined
-		}
-	}
-}
-
-func notConfirmed(ctx context.Context, cause error) error {
-	if cause == nil {
-		return fmt.Errorf("%w: %w", ErrNotConfirmed, context.Cause(ctx))
-	}
-	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, context.Cause(ctx), cause)
 }
 
 // emptySnapshot is what a stay begins with.

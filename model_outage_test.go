@@ -120,7 +120,7 @@ func noLeader(w *fleet) {
 		w.sleep(w.between(0, modelTTL/3))
 	}
 	o := w.start("o", WithObserver(), WithTTL(time.Minute)) // asks seldom
-	w.grace = o.opts.grace()
+	w.grace = graceOf(o.opts.ttl)
 	for round := range 2 {
 		w.sleep(w.grace + o.opts.ttl/3 + w.between(0, modelTTL/3))
 		w.fault("the leader dies")
@@ -328,14 +328,17 @@ func TestJoiningAtOnceIsNoOutage(t *testing.T) {
 		time.Sleep(time.Hour)
 		o, err := newOptions([]Option{WithNode("a"), WithRoles("x"), WithTTL(fakeTTL)})
 		require.NoError(t, err)
-		b := newBus(o, newNoise(o.log), &lateLink{f.link(), func() {
+		link := f.link()
+		b := newBus(o, newNoise(o.log), &lateLink{link, func() {
 			f.bus(t, "b", WithRoles("x"))
 			f.bus(t, "c", WithRoles("x"))
 		}})
+		link.identity = b.fleet
+		link.look()
 		require.NoError(t, b.open(t.Context(), false))
 		defer func() { _ = b.Close() }()
 		require.Len(t, b.Nodes("x"), 3)
-		require.True(t, b.member.Load().trust.believes(time.Now()))
+		require.Equal(t, forEver, b.member.Load().trust.calm(time.Now()))
 	})
 }
 

@@ -37,7 +37,8 @@ type moment struct {
 }
 
 const (
-	searchGrace = 2 // ticks
+	searchGrace = 2                               // ticks
+	searchTTL   = searchGrace * time.Second * 3 / 4 // of which that is the grace
 	searchReach = 2 // what a lease buries beyond the version that stands
 )
 
@@ -57,7 +58,7 @@ func (m *moment) store(record, said change) {
 // write is the owner's: its whole state.
 func (m *moment) write() {
 	m.bound = m.id.version + searchReach
-	c := change{kind: kindState, id: m.id, roles: rolesOf(m.id)}
+	c := change{kind: kindState, id: m.id, ttl: searchTTL, roles: rolesOf(m.id)}
 	m.store(c, c)
 }
 
@@ -101,9 +102,8 @@ func (m *moment) hear(r reading, verdicts ...verdict) {
 	}
 	old := m.snap.live("a")
 	at := searchEpoch.Add(time.Duration(m.ticks) * time.Second)
-	next, fetch := m.snap.apply(news{
-		changes: r.changes, verdicts: verdicts, whole: r.whole, began: r.began, own: own, believe: true,
-		now: at, due: at, grace: searchGrace * time.Second,
+	next, gap := m.snap.apply(news{
+		changes: r.changes, verdicts: verdicts, whole: r.whole, began: r.began, own: own, calm: forEver, now: at, due: at,
 	})
 	m.snap = next
 	now := next.live("a")
@@ -131,7 +131,7 @@ func (m *moment) hear(r reading, verdicts ...verdict) {
 		m.newest = now.id
 	}
 	for _, c := range r.changes {
-		if !c.kind.isTombstone() && m.newest.before(c.id) && fetch["a"].before(c.id) {
+		if !c.kind.isTombstone() && m.newest.before(c.id) && gap.nodes["a"].before(c.id) {
 			m.fail(heardIsSeen, "%s %v was heard, and is neither shown nor fetched", c.kind, c.id)
 		}
 	}

@@ -151,6 +151,6 @@ func (m *moment) change(kind kind) bool {
 	if kind == kindDelta {
 		said.base, said.added, said.removed = was.version, rolesOf(m.id), rolesOf(was)
 	}
-	m.store(change{kind: kindState, id: m.id, roles: rolesOf(m.id)}, said)
+	m.store(change{kind: kindState, id: m.id, ttl: searchTTL, roles: rolesOf(m.id)}, said)
 	return true
 }

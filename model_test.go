@@ -41,15 +41,15 @@ func TestModelFleet(t *testing.T) {
 // TestModelADoubtBeginsAnew is the shortest world in which that rule alone saves a live node: it wrote again after the doubt,
 // was not heard, and was buried wrongly once more.
 func TestModelADoubtBeginsAnew(t *testing.T) {
-	const grace = 10 * time.Second
+	const ttl = 7500 * time.Millisecond // so that the grace is 10 s
 	now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	snap := newSnapshot("s", "o")
 	hear := func(after time.Duration, whole bool, changes ...change) {
 		now = now.Add(after)
-		snap, _ = snap.apply(news{changes: changes, whole: whole, began: snap.serial, now: now, due: now, grace: grace, believe: true})
+		snap, _ = snap.apply(news{changes: changes, whole: whole, began: snap.serial, now: now, due: now, calm: forEver})
 	}
 	state := func(version uint64) change {
-		return change{kind: kindState, node: "n", id: life{1, version}, generation: version}
+		return change{kind: kindState, node: "n", id: life{1, version}, generation: version, ttl: ttl}
 	}
 	buried := func(version uint64) change {
 		return change{kind: kindExpired, node: "n", id: life{1, version}, generation: version, late: 2 * maxLate}

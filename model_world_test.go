@@ -92,6 +92,8 @@ func (w *fleet) prepare(node string, opts ...Option) *process {
 		fakeLink: w.link(), fleet: w, process: p, ended: make(chan struct{}), rng: rand.New(rand.NewPCG(w.rng.Uint64(), 0)),
 	}
 	p.Bus = newBus(o, newNoise(o.log), p.link)
+	p.link.identity = p.Bus.fleet
+	p.link.look()
 	p.seen = p.Snapshot()
 	w.mu.Lock()
 	w.processes = append(w.processes, p)

@@ -8,11 +8,16 @@ type Node struct {
 	name       string
 	id         life
 	generation uint64
-	roles      []Role // sorted, shared
+	ttl        time.Duration // the owner's
+	roles      []Role        // sorted, shared
 	meta       map[string]string
 	heard      uint64    // the serial of the snapshot that brought this state
 	hidden     time.Time // of a suspect: since when it is not listed
+	deaf       bool      // it has outlived a suspicion without an answer: silence tells nothing of it
 }
+
+// deafAs says whether a node is deaf that is of a life now.
+func (n *Node) deafAs(id life) bool { return n != nil && n.deaf && n.id.incarnation == id.incarnation }
 
 // Name returns the node's stable name, which a restarted process takes up again.
 func (n *Node) Name() string { return n.name }

@@ -43,6 +43,13 @@ func (n *noise) ignore(subject string, err error) {
 	}
 }
 
+// skip counts a message that is told of elsewhere.
+func (n *noise) skip() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ignored++
+}
+
 func (n *noise) count() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()

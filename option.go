@@ -40,8 +40,13 @@ type options struct {
 
 const (
 	minTTL   = time.Second
+	maxTTL   = 24 * time.Hour
 	minProbe = 50 * time.Millisecond
 )
+
+func checkTTL(ttl time.Duration) error {
+	return check(minTTL <= ttl && ttl <= maxTTL, "TTL %v: at least %v, at most %v", ttl, minTTL, maxTTL)
+}
 
 // WithNode gives the process its stable name. A process that restarts under the same name takes the place of the one
 // before it. Default: host name and process id, such as "web-7f9c-4711". At most 200 bytes in the form that stands in
@@ -70,8 +75,9 @@ func WithDefaultScope(name string) Option { return func(o *options) { o.defaultS
 func WithBucket(name string) Option { return func(o *options) { o.bucket = name } }
 
 // WithTTL sets the lease: a process that is silent for so long is reported gone. It heartbeats three times as often.
-// Default: 15 s; least: 1 s. Give all processes of a fleet about the same: how long a process waits for others to write
-// their records again, after an outage or when the bucket lost them, is counted in its own TTL.
+// Default: 15 s; least: 1 s, most: 24 h. It counts in whole milliseconds; what is less is left out. Each process may have its
+// own: its record tells it, and how long the others wait for it to write its record again, after an outage or when the bucket
+// lost it, is counted in that. A node with a very different one is worth a line in the log, as it is a slip more often than not.
 func WithTTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
 
 // WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s.
@@ -133,12 +139,9 @@ func WithNATS(opts ...nats.Option) Option {
 }
 
 // WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and where the bucket
-// exists with the right settings it needs no permission to write. By [WithTTL], which should be that of the fleet, it
-// knows how soon it must notice an outage. Its writing calls return [ErrReadOnly].
+// exists with the right settings it needs no permission to write. By [WithTTL], which should be about that of the fleet,
+// it knows how soon it must notice an outage. Its writing calls return [ErrReadOnly].
 func WithObserver() Option { return func(o *options) { o.observer = true } }
-
-// grace is what a node in doubt has to write its record again: its lease and one heartbeat.
-func (o *options) grace() time.Duration { return o.ttl + o.ttl/3 }
 
 // newOptions collects the options and complains about all of them at once.
 func newOptions(opts []Option) (*options, error) {
@@ -160,11 +163,13 @@ func newOptions(opts []Option) (*options, error) {
 		}
 		opt(o)
 	}
+	ttl := o.ttl
+	o.ttl = ttl.Truncate(time.Millisecond) // as messages tell it
 	o.scopes = uniqueScopes(o.defaultScope, o.scopes)
 	errs := append(o.errs,
 		checkName("node", o.node),
 		checkBucket(o.bucket),
-		check(o.ttl >= minTTL, "TTL %v: at least %v", o.ttl, minTTL),
+		checkTTL(ttl),
 		check(o.sync > 0, "sync interval %v: must be positive", o.sync),
 		check(o.timeout > 0, "request timeout %v: must be positive", o.timeout),
 		check(o.probe == 0 || o.probe >= minProbe, "probe interval %v: at least %v, or 0 for no probes", o.probe, minProbe),

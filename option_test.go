@@ -23,7 +23,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, []string{"default"}, o.scopes)
 	require.Equal(t, "rolebus", o.bucket)
 	require.Equal(t, 15*time.Second, o.ttl)
-	require.Equal(t, 20*time.Second, o.grace(), "the lease and one heartbeat")
+	require.Equal(t, 20*time.Second, graceOf(o.ttl), "the lease and one heartbeat")
 	require.Equal(t, 7*time.Second, o.sync)
 	require.Equal(t, 5*time.Second, o.timeout)
 	require.Equal(t, settings{storage: jetstream.FileStorage}, o.settings)

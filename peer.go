@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -54,23 +53,31 @@ type hint struct {
 type answer struct {
 	server      string // the id of the server that it is connected to
 	incarnation uint64 // in the scope; 0 if it has none yet
+	passive     bool   // it answers, and asks nobody
 	suspects    []hint
 }
 
 // maxSuspects is how many suspects one answer names.
 const maxSuspects = 16
 
+// wireProbe is the body of a probe.
+type wireProbe struct {
+	Format uint64 `json:"format"`
+	Fleet  string `json:"fleet"`
+}
+
 // wireAnswer is the body of the answer to a probe, and to the question for a witness.
 type wireAnswer struct {
-	Format      int        `json:"format"`
+	Format      uint64     `json:"format"`
 	Server      string     `json:"server"`
 	Incarnation uint64     `json:"incarnation,omitempty"`
+	Passive     bool       `json:"passive,omitempty"`
 	Suspects    []wireHint `json:"suspects,omitempty"`
 }
 
 // wireHint is the body of a hint, whose subject names scope and node, and a part of an answer, where it names the node.
 type wireHint struct {
-	Format      int    `json:"format,omitempty"`
+	Format      uint64 `json:"format,omitempty"`
 	Node        string `json:"node,omitempty"`
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	Server      string `json:"server"`
@@ -100,6 +107,7 @@ const peerBacklog = 1024
 type link struct {
 	nc    *nats.Conn
 	subj  subjects
+	fleet *identity
 	noise *noise
 }
 
@@ -131,7 +139,7 @@ func (l *link) respond(msg *nats.Msg, a answer) error {
 	if msg.Reply == "" || l.subj.means(msg.Reply) {
 		return fmt.Errorf("asks for an answer to %q", clip(msg.Reply))
 	}
-	wire := wireAnswer{Format: wireFormat, Server: l.server(), Incarnation: a.incarnation}
+	wire := wireAnswer{Format: wireFormat, Server: l.server(), Incarnation: a.incarnation, Passive: a.passive}
 	for _, h := range a.suspects[:min(len(a.suspects), maxSuspects)] {
 		wire.Suspects = append(wire.Suspects, wireHint{Node: h.node, Incarnation: h.incarnation, Server: h.server})
 	}
@@ -144,7 +152,20 @@ func (l *link) respond(msg *nats.Msg, a answer) error {
 }
 
 func (l *link) answer(scope, node string, says func() answer) (func(context.Context), error) {
-	return l.listen(l.subj.probe(scope, node), "", func(msg *nats.Msg) error { return l.respond(msg, says()) })
+	return l.listen(l.subj.probe(scope, node), "", func(msg *nats.Msg) error {
+		if l.foreign(msg.Data) {
+			l.noise.skip()
+			return nil // it means the node of this name in its own fleet
+		}
+		return l.respond(msg, says())
+	})
+}
+
+// foreign says whether a probe comes from what is known to be another fleet. One that says nothing readable is answered: it
+// is only asked whether somebody is there.
+func (l *link) foreign(probe []byte) bool {
+	var wire wireProbe
+	return unmarshal(string(probe), &wire) == nil && l.fleet.stranger(wire.Fleet)
 }
 
 func (l *link) attest() (func(context.Context), error) {
@@ -170,7 +191,7 @@ func decodeHint(subj subjects, subject string, body []byte) (hint, error) {
 	if err := unmarshal(string(body), &wire); err != nil {
 		return hint{}, fmt.Errorf("body: %w", err)
 	}
-	if err := checkFormat(strconv.Itoa(wire.Format)); err != nil {
+	if err := checkFormat(wire.Format); err != nil {
 		return hint{}, err
 	}
 	wire.Node = node
@@ -236,26 +257,30 @@ func (l *link) server() string {
 func (l *link) clustered() bool { return len(l.nc.Servers()) > 1 }
 
 func (l *link) probe(ctx context.Context, scope, node string) (answer, error) {
-	return l.ask(ctx, l.subj.probe(scope, node))
+	body, err := marshalJSON(wireProbe{Format: wireFormat, Fleet: l.fleet.current()})
+	if err != nil {
+		return answer{}, err
+	}
+	return l.ask(ctx, l.subj.probe(scope, node), body)
 }
 
 func (l *link) witness(ctx context.Context, server string) error {
 	if err := checkServer(server); err != nil {
 		return err
 	}
-	from, err := l.ask(ctx, l.subj.witness(server))
+	from, err := l.ask(ctx, l.subj.witness(server), nil)
 	if err == nil && from.server != server {
 		err = fmt.Errorf("the witness for server %s is at server %s now", server, clip(from.server))
 	}
 	return err
 }
 
-func (l *link) ask(ctx context.Context, subject string) (answer, error) {
+func (l *link) ask(ctx context.Context, subject string, body []byte) (answer, error) {
 	if !l.nc.IsConnected() {
 		return answer{}, nats.ErrDisconnected // the client would keep it and send it later
 	}
 	began := time.Now()
-	msg, err := l.nc.RequestWithContext(ctx, subject, nil)
+	msg, err := l.nc.RequestWithContext(ctx, subject, body)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return answer{}, fmt.Errorf("%w: %w", errAbsent, err)
@@ -282,12 +307,12 @@ func decodeAnswer(body []byte) (answer, error) {
 	var wire wireAnswer
 	err := unmarshal(string(body), &wire)
 	if err == nil {
-		err = errors.Join(checkFormat(strconv.Itoa(wire.Format)), checkServer(wire.Server))
+		err = errors.Join(checkFormat(wire.Format), checkServer(wire.Server))
 	}
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{server: wire.Server, incarnation: wire.Incarnation}
+	a := answer{server: wire.Server, incarnation: wire.Incarnation, passive: wire.Passive}
 	for _, w := range wire.Suspects[:min(len(wire.Suspects), maxSuspects)] {
 		h, bad := w.decode()
 		if err = errors.Join(err, bad); bad == nil {

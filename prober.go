@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -83,12 +82,15 @@ type prober struct {
 	next string          // the last one asked beside the successor
 	turn string          // the last suspect asked again
 	met  *Node           // the last successor that was asked at once
+
+	stopped string // the last one asked in the ring, if the round ended before somebody answered who asks in turn
 }
 
 // seen is what a node's last answer said.
 type seen struct {
 	incarnation uint64
 	server      string
+	passive     bool
 }
 
 // finding is what came of asking a node in a round.
@@ -121,7 +123,7 @@ func (p *prober) run(ctx context.Context) {
 	defer timer.Stop()
 	for round := 0; ; {
 		snap := p.snap()
-		if n := snap.successor(p.self); n != nil && p.self != "" && n != p.met && !p.quiet() {
+		if n := snap.successor(p.self); n != nil && p.self != "" && n != p.met && p.may(n) {
 			p.met = n
 			if p.seen[n.name].incarnation != n.id.incarnation {
 				p.find(ctx, p.question(ctx, n))
@@ -134,8 +136,7 @@ func (p *prober) run(ctx context.Context) {
 			sleep(ctx, p.pace()/lookAgain) // one look for all that happens at about the same time
 		case <-timer.C:
 			p.revisit(ctx)
-			if !p.quiet() {
-				p.round(ctx, round%2 == 0)
+			if p.round(ctx, round%2 == 0) {
 				round++
 			}
 			timer.Reset(jitter(p.pace()))
@@ -143,26 +144,25 @@ func (p *prober) run(ctx context.Context) {
 	}
 }
 
-// quiet says whether this process suspects nobody now, because it may be the one that is cut off.
-func (p *prober) quiet() bool {
+// may says whether this process may suspect a node now. It may not where it may be the one that is cut off.
+func (p *prober) may(n *Node) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.refused || !p.trust.believes(time.Now())
+	refused := p.refused
+	p.mu.Unlock()
+	return !refused && p.trust.calm(time.Now()) >= graceOf(n.ttl)
 }
 
-// round asks the successor, and if that does not answer the one after it. With more it asks one more node at the same time,
-// so that who is a successor tomorrow has been heard today. An observer, who has no place in the ring, asks that one only.
-func (p *prober) round(ctx context.Context, more bool) {
+// round asks the successor, and if that does not answer, or asks nobody itself, the one after it. With more it asks one more
+// node at the same time, so that who is a successor tomorrow has been heard today. An observer, who has no place in the ring,
+// asks that one only. It returns false if there was nobody to ask.
+func (p *prober) round(ctx context.Context, more bool) (asked bool) {
 	snap := p.snap()
-	var first, other *Node
-	if p.self != "" {
-		first = snap.successor(p.self)
-	}
+	var other *Node
 	if more || p.self == "" {
 		if other = snap.successor(p.next); other != nil {
 			p.next = other.name
 		}
-		if other == first || other != nil && other.name == p.self {
+		if other != nil && (other.name == p.self || p.self != "" && other == snap.successor(p.self) || !p.may(other)) {
 			other = nil
 		}
 	}
@@ -170,10 +170,8 @@ func (p *prober) round(ctx context.Context, more bool) {
 	if other != nil {
 		second = p.question(ctx, other).ahead(p.wg)
 	}
-	for n, step := first, 0; n != nil && n.name != p.self && step < stepsPerRound; n, step = snap.successor(n.name), step+1 {
-		if p.find(ctx, p.question(ctx, n)) == answered {
-			break
-		}
+	if p.self != "" {
+		asked = p.walk(ctx, snap)
 	}
 	if other != nil {
 		p.find(ctx, second)
@@ -183,6 +181,34 @@ func (p *prober) round(ctx context.Context, more bool) {
 			delete(p.seen, name)
 		}
 	}
+	return asked || other != nil
+}
+
+// walk asks those that follow in the ring, up to the first that answers and asks in its turn. The next one after it is that
+// one's to ask. Where there are many that ask nobody it goes on in the next round where it stopped.
+func (p *prober) walk(ctx context.Context, snap *Snapshot) (asked bool) {
+	from := p.stopped
+	if snap.named.get(from) == nil {
+		from = p.self
+	}
+	p.stopped = ""
+	n := snap.successor(from)
+	for range stepsPerRound {
+		if n == nil || n.name == p.self {
+			return asked
+		}
+		if p.may(n) {
+			asked = true
+			if p.find(ctx, p.question(ctx, n)) == answered && !p.seen[n.name].passive {
+				return asked
+			}
+		}
+		p.stopped = n.name
+		if n = snap.successor(n.name); n.name == p.self {
+			p.stopped = ""
+		}
+	}
+	return asked
 }
 
 // question is one to a node.
@@ -222,7 +248,10 @@ func (p *prober) find(ctx context.Context, q question) finding {
 		case err == nil && a.incarnation != n.id.incarnation:
 			return unknown // it has begun another life, of which the bucket will tell
 		case err == nil:
-			p.seen[n.name] = seen{n.id.incarnation, a.server}
+			p.seen[n.name] = seen{n.id.incarnation, a.server, a.passive}
+			if n.deaf {
+				p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, reachable: true})
+			}
 			for _, h := range a.suspects {
 				p.hear(h)
 			}
@@ -241,7 +270,7 @@ func (p *prober) find(ctx context.Context, q question) finding {
 	}
 	h := hint{node: n.name, incarnation: n.id.incarnation, server: p.seen[n.name].server}
 	way, ok := p.vouched(ctx, h.server)
-	if !ok || p.quiet() {
+	if !ok || !p.may(n) {
 		return unknown
 	}
 	// Once more, now that the way is known to be good: it may have come back since the node was asked last.
@@ -323,89 +352,6 @@ func (p *prober) vouched(ctx context.Context, server string) (way time.Duration,
 		}
 	}
 	return 0, false
-}
-
-// hear takes in a hint, and asks the one whom somebody else suspects. It never waits: what is too much is dropped.
-func (p *prober) hear(h hint) {
-	n := p.snap().named.get(h.node)
-	if n == nil || h.node == p.self || h.incarnation != 0 && h.incarnation != n.id.incarnation || p.quiet() || !p.take(h.node) {
-		return
-	}
-	p.wg.Go(func() {
-		p.examine(p.ctx, n, h)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.checking, h.node)
-	})
-}
-
-// take says whether a node may be asked because of a hint: not if it is being asked already, and not too often, so that
-// no flood of hints becomes a flood of probes.
-func (p *prober) take(node string) bool {
-	now, pace := time.Now(), p.pace()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	rounds := float64(now.Sub(p.filled)) / float64(pace)
-	p.budget, p.filled = min(checksInBurst, p.budget+rounds*checksPerRound), now
-	if p.checking[node] || p.budget < 1 {
-		return false
-	}
-	p.budget--
-	p.checking[node] = true
-	return true
-}
-
-// examine asks a node that somebody else could not reach: after the witness, so that it is known that the way to it is good.
-func (p *prober) examine(ctx context.Context, n *Node, h hint) {
-	began := p.snap().serial
-	if h.closed {
-		if !p.closed(ctx, n) {
-			return
-		}
-	} else if !p.unreachable(ctx, n, h.server) {
-		return
-	}
-	h.incarnation = n.id.incarnation
-	p.blame(ctx, h, began)
-}
-
-// unreachable says whether a node cannot be reached, though its server works.
-func (p *prober) unreachable(ctx context.Context, n *Node, server string) bool {
-	if !sleep(ctx, rand.N(1+checkAfter*time.Duration(p.snap().members.len()))) || p.snap().live(n.name) != n {
-		return false
-	}
-	way, ok := p.vouched(ctx, server)
-	if !ok {
-		return false
-	}
-	_, err := p.ask(ctx, n.name, probePatience)
-	return unreached(err, way)
-}
-
-// unreached says whether an attempt to ask a node tells something about that node, when the way to it took so long. Whoever
-// has much to do, or whose machine has, is not gone.
-func unreached(err error, way time.Duration) bool {
-	return errors.Is(err, errAbsent) || errors.Is(err, errSilent) && way < quickWay
-}
-
-// closed says whether nobody listens for a node any more whose connection was closed. The server that told of it works, so
-// nobody need vouch for it.
-func (p *prober) closed(ctx context.Context, n *Node) bool {
-	absent := 0
-	for _, patience := range closedPatience {
-		switch _, err := p.ask(ctx, n.name, patience); {
-		case errors.Is(err, errSilent):
-		case !errors.Is(err, errAbsent):
-			return false
-		case !p.peers.clustered():
-			return true
-		default:
-			if absent++; absent == absentTries || !sleep(ctx, movedGrace) {
-				return absent == absentTries
-			}
-		}
-	}
-	return false
 }
 
 // revisit asks some of the suspects again.

@@ -48,11 +48,23 @@ func TestReadmeNamesEveryOptionAndError(t *testing.T) {
 
 func TestProtocolNamesEveryHeader(t *testing.T) {
 	protocol := read(t, "docs/PROTOCOL.md")
-	for _, file := range []string{"change.go", "kv.go"} {
-		names := regexp.MustCompile(`"((?:Rolebus|Nats|KV)-[A-Z][\w-]+)"`).FindAllStringSubmatch(read(t, file), -1)
+	for _, file := range []string{"decode.go", "kv.go", "direct.go"} {
+		names := regexp.MustCompile(`"((?:Nats|KV)-[A-Z][\w-]+)"`).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, names)
 		for _, name := range names {
 			require.True(t, strings.Contains(protocol, name[1]), "docs/PROTOCOL.md says nothing of %s", name[1])
+		}
+	}
+}
+
+// The fields of our header and of the body.
+func TestProtocolNamesEveryField(t *testing.T) {
+	protocol := read(t, "docs/PROTOCOL.md")
+	for _, file := range []string{"wire.go", "peer.go"} {
+		names := regexp.MustCompile("`json:\"(\\w+)").FindAllStringSubmatch(read(t, file), -1)
+		require.NotEmpty(t, names)
+		for _, name := range names {
+			require.True(t, strings.Contains(protocol, "`"+name[1]+"`"), "docs/PROTOCOL.md says nothing of %s", name[1])
 		}
 	}
 }

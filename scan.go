@@ -44,6 +44,13 @@ func (s *scanner) number() (n uint64) {
 	return n
 }
 
+// positive reads a number where none is another thing than 0.
+func (s *scanner) positive() uint64 {
+	n := s.number()
+	s.lost = s.lost || n == 0
+	return n
+}
+
 func (s *scanner) string() string {
 	s.expect(`"`)
 	for i := range len(s.text) {
@@ -92,38 +99,52 @@ func (s *scanner) meta() map[string]string {
 	return meta
 }
 
-// scanRecord reads the body of a stored message, if it can.
-func scanRecord(text string) (record wireRecord, ok bool) {
+// scanWire reads a header or a body, if it can.
+func scanWire(text string) (w wireChange, ok bool) {
 	s := &scanner{text: text}
 	s.expect(`{"format":`)
-	format := s.number()
-	s.expect(`,"scope":`)
-	record.Scope = s.string()
-	s.expect(`,"node":`)
-	record.Node = s.string()
+	w.Format = s.number()
+	if s.skip(`,"fleet":`) {
+		w.Fleet = s.string()
+	}
+	if s.skip(`,"scope":`) {
+		w.Scope = s.string()
+	}
+	if s.skip(`,"node":`) {
+		w.Node = s.string()
+	}
 	s.expect(`,"incarnation":`)
-	record.Incarnation = s.number()
+	w.Incarnation = s.number()
 	s.expect(`,"version":`)
-	record.Version = s.number()
+	w.Version = s.number()
+	if s.skip(`,"ttl":`) {
+		w.TTL = s.positive()
+	}
+	if s.skip(`,"base":`) {
+		w.Base = s.positive()
+	}
+	if s.skip(`,"added":`) {
+		w.Added = s.roles()
+	}
+	if s.skip(`,"removed":`) {
+		w.Removed = s.roles()
+	}
 	if s.skip(`,"roles":`) {
-		record.Roles = s.roles()
+		w.Roles = s.roles()
 	}
 	if s.skip(`,"meta":`) {
-		record.Meta = s.meta()
+		w.Meta = s.meta()
 	}
 	if s.skip(`,"gone":`) {
-		record.Gone = s.string()
+		if w.Gone = s.string(); w.Gone == "" {
+			s.lost = true
+		}
+	}
+	if s.skip(`,"due":`) {
+		w.Due = s.positive()
 	}
 	s.expect("}")
-	record.Format = int(format)
-	return record, !s.lost && s.text == "" && format <= math.MaxInt32
-}
-
-// scanRoles reads a list of roles, if it can.
-func scanRoles(text string) (roles []Role, ok bool) {
-	s := &scanner{text: text}
-	roles = s.roles()
-	return roles, !s.lost && s.text == ""
+	return w, !s.lost && s.text == ""
 }
 
 // scanDisconnect reads a server's message about a connection, if it is written as servers write it. Each process gets one

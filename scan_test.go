@@ -16,19 +16,23 @@ func TestScanReadsWhatWeWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, c := range []change{
-		{kind: kindState, node: "n", id: life{1, 2}, roles: []Role{"a", "b"}, meta: map[string]string{"k": "v", "l": ""}},
-		{kind: kindState, node: "n=1", id: life{maxNumber, maxNumber}},
+		{kind: kindState, node: "n", id: life{1, 2}, ttl: minTTL, roles: []Role{"a", "b"}, meta: map[string]string{"k": "v", "l": ""}},
+		{kind: kindState, node: "n=1", id: life{maxNumber, maxNumber}, ttl: maxTTL},
+		{kind: kindDelta, node: "n", id: life{1, 3}, base: 2, ttl: minTTL, roles: []Role{"a"}, added: []Role{"a"}, removed: []Role{"b", "c"}},
+		{kind: kindNotice, node: "n", id: life{1, 2}, ttl: minTTL},
 		{kind: kindLeft, node: "n", id: life{1, 2}},
-		{kind: kindExpired, node: "n", id: life{1, 2}},
+		{kind: kindExpired, node: "n", id: life{1, 2}, due: storedTime},
 	} {
-		_, body := encode("s", c)
-		got, ok := scanRecord(string(body))
-		require.True(t, ok, "%s", body)
-		var want wireRecord
-		require.NoError(t, json.Unmarshal(body, &want))
-		require.Equal(t, want, got)
+		for _, text := range []string{string(printBody("s", c)), string(printHeader(wireFleet, c))} {
+			got, ok := scanWire(text)
+			require.True(t, ok, text)
+			var want wireChange
+			require.NoError(t, json.Unmarshal([]byte(text), &want))
+			require.Equal(t, want, got)
+		}
 	}
 	for _, text := range []string{
+		`{"format":1,"fleet":"f","incarnation":1,"version":1,"base":0}`, `{"format":1,"fleet":"f","incarnation":1,"version":1,"gone":""}`,
 		"", "{}", `{"format":1}`, `{"format":01,"scope":"s","node":"n","incarnation":1,"version":1}`,
 		`{"format":1,"scope":"s","node":"n","incarnation":1,"version":1} `, `{"format":1,"scope":"\u0073","node":"n","incarnation":1,"version":1}`,
 		`{"format":1,"scope":"s","node":"n","incarnation":99999999999999999999,"version":1}`,
@@ -36,7 +40,7 @@ func TestScanReadsWhatWeWrite(t *testing.T) {
 		`{"format":1,"scope":"s","node":"n","incarnation":1,"version":1,"roles":["a"`,
 		`{"format":1,"scope":"s","node":"é","incarnation":1,"version":1}`,
 	} {
-		_, ok := scanRecord(text)
+		_, ok := scanWire(text)
 		require.False(t, ok, text)
 	}
 }
@@ -52,18 +56,12 @@ func FuzzScan(f *testing.F) {
 			f.Add(strings.TrimSpace(line))
 		}
 	}
-	f.Add(`["a","b"]`)
-	f.Add(`[]`)
+	f.Add(`{"format":1,"incarnation":1,"version":1,"ttl":0,"base":0,"added":[],"removed":[],"roles":[],"meta":{},"gone":"","due":0}`)
 	f.Add(`{"format":1,"scope":"s","node":"n","incarnation":1,"version":1,"roles":["a"],"meta":{"k":"v","k":"w"},"gone":"left"}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if got, ok := scanRecord(text); ok {
-			var want wireRecord
-			require.NoError(t, unmarshal(text, &want))
-			require.Equal(t, want, got)
-		}
-		if got, ok := scanRoles(text); ok {
-			var want []Role
-			require.NoError(t, unmarshal(text, &want))
+		if got, ok := scanWire(text); ok {
+			want, err := unmarshalWire(text)
+			require.NoError(t, err)
 			require.Equal(t, want, got)
 		}
 	})

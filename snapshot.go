@@ -23,7 +23,7 @@ type Snapshot struct {
 
 	ends   table[end]   // the last end heard of, by node name
 	doubts table[doubt] // nodes that the bucket lacks or calls expired, which is not believed yet
-	due    time.Time    // when the first doubt runs out; zero if there is none
+	due    time.Time    // when the first doubt runs out, or the first suspicion; zero if there is none
 
 	serial     uint64        // counts the snapshots of this scope
 	stay       uint64        // counts the joins: snapshots of two stays are not compared

@@ -14,7 +14,7 @@ type subjects struct{ bucket string }
 
 func (s subjects) stream() string  { return "KV_" + s.bucket }
 func (s subjects) records() string { return "$KV." + s.bucket + ".>" }
-func (s subjects) leases() string  { return s.bucket + ".lease.>" }
+func (s subjects) leases() string  { return "$KV." + s.bucket + "=lease.>" }
 func (s subjects) changes() string { return s.bucket + ".changes.>" }
 
 func (s subjects) probe(scope, node string) string {
@@ -40,8 +40,10 @@ func (s subjects) record(scope, node string) string {
 	return "$KV." + s.bucket + "." + token(scope) + "." + token(node)
 }
 
+// lease is where a node's lease stands. No key of any bucket can be written so, and a leaf node's link never carries what
+// begins with $KV: the leases of two buckets of one name, in two domains, stay apart.
 func (s subjects) lease(scope, node string) string {
-	return s.bucket + ".lease." + token(scope) + "." + token(node)
+	return "$KV." + s.bucket + "=lease." + token(scope) + "." + token(node)
 }
 
 func (s subjects) scopeRecords(scope string) string {
@@ -69,6 +71,13 @@ func (s subjects) means(subject string) bool {
 // parseRecord returns the scope and the node that a record's subject names.
 func (s subjects) parseRecord(subject string) (scope, node string, err error) {
 	return parseNames(subject, "$KV."+s.bucket+".")
+}
+
+// announces says whether the announcement on a subject is of the record on another.
+func (s subjects) announces(change, record string) bool {
+	tail, isChange := strings.CutPrefix(change, s.bucket+".changes.")
+	of, isRecord := strings.CutPrefix(record, "$KV."+s.bucket+".")
+	return isChange && isRecord && tail == of
 }
 
 // parseChange returns the scope and the node that an announcement's subject names.

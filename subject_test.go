@@ -88,10 +88,10 @@ func TestSubjects(t *testing.T) {
 	for got, want := range map[string]string{
 		s.stream():                 "KV_fleet",
 		s.records():                "$KV.fleet.>",
-		s.leases():                 "fleet.lease.>",
+		s.leases():                 "$KV.fleet=lease.>",
 		s.changes():                "fleet.changes.>",
 		s.record("eu.1", "api-1"):  "$KV.fleet.eu=2E1.api-1",
-		s.lease("eu.1", "api>1"):   "fleet.lease.eu=2E1.api=3E1",
+		s.lease("eu.1", "api>1"):   "$KV.fleet=lease.eu=2E1.api=3E1",
 		s.scopeRecords("eu.1"):     "$KV.fleet.eu=2E1.*",
 		s.scopeChanges("eu.1"):     "fleet.changes.eu=2E1.*",
 		s.scopeRecords("*"):        "$KV.fleet.=2A.*",

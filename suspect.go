@@ -23,15 +23,48 @@ func (d *draft) judge(v verdict) {
 		return
 	}
 	switch hidden := d.suspected(v.node); {
-	case v.reachable && hidden:
+	case v.reachable && (hidden || known.deaf):
 		back := *known
-		back.heard = d.old.serial + 1
+		back.heard, back.deaf = d.old.serial+1, false
 		d.list(&back)
-	case !v.reachable && !hidden && d.believe && known.heard <= v.began && d.maySuspect():
+	case !v.reachable && !hidden && !known.deaf && d.believes(known.ttl) && known.heard <= v.began && d.maySuspect():
 		suspect := *known
 		suspect.hidden = d.now
 		d.hide(&suspect)
 	}
+}
+
+// acquittal is when a suspicion ends of a node that the bucket still holds: its lease would have ended by then.
+func (n *Node) acquittal() time.Time { return n.hidden.Add(n.ttl + maxLate) }
+
+// outlives says whether a suspect outlives the suspicion, if the reading that holds its record shows that. Only where leases
+// do end, because the bus is as it should be, does a record mean a lease.
+func (d *draft) outlives(n *Node) bool {
+	return d.whole && d.believes(n.ttl) && !d.due.Before(n.acquittal())
+}
+
+// acquit lists a suspect that lives by its lease for longer than the suspicion can be right. It answers no probes, so that
+// silence and absence say nothing of it from now on.
+func (d *draft) acquit(n *Node) {
+	back := *n
+	back.heard, back.deaf = d.old.serial+1, true
+	d.list(&back)
+}
+
+// firstAcquittal returns when the first suspicion ends; zero if there is none.
+func (d *draft) firstAcquittal() (first time.Time) {
+	for _, n := range d.suspects {
+		first = earlier(first, n.acquittal())
+	}
+	return first
+}
+
+// earlier returns the earlier of two times; zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // blackout is for how long suspects count as a mass. By then a process that only lost its connection has another one.

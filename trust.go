@@ -9,7 +9,7 @@ import (
 // cannot get through, and for a grace period after it can again, the others may be silent for the same reason.
 type trust struct {
 	patience time.Duration // without success for longer than this, contact counts as lost
-	grace    time.Duration
+	grace    time.Duration // of this process's own TTL
 
 	mu       sync.Mutex
 	good     time.Time // the last success
@@ -66,7 +66,7 @@ func (t *trust) told(now time.Time, p pulse, alone bool) {
 func (t *trust) led(now time.Time, leads time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if since := now.Add(-min(leads, 2*t.grace)); since.After(t.shaken) && leads < t.grace {
+	if since := now.Add(-leads); leads < forEver && since.After(t.shaken) {
 		t.shaken = since
 	}
 }
@@ -99,11 +99,18 @@ func (t *trust) silence(now, since time.Time) {
 	t.shaken, t.silent, t.since = now, now, since
 }
 
-// believes says whether a tombstone of kind expired counts.
-func (t *trust) believes(now time.Time) bool {
+// calm returns for how long the bus has been as it should be: not at all while contact is lost, and for ever if it never was
+// in trouble. A tombstone of kind expired counts if that is the grace of the node that it buries.
+func (t *trust) calm(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.failing && !t.late(now) && (t.shaken.IsZero() || now.Sub(t.shaken) >= t.grace)
+	switch {
+	case t.failing || t.late(now):
+		return 0
+	case t.shaken.IsZero():
+		return forEver
+	}
+	return now.Sub(t.shaken)
 }
 
 // staleSince returns when contact was lost; zero while it lasts.

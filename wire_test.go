@@ -22,6 +22,8 @@ var updateGolden = flag.Bool("update", false, "write the golden files of the wir
 
 var wire = subjects{"rolebus"}
 
+const wireFleet = "4QZJX2M6TKRA"
+
 // Everything that is ever stored, in scope "eu.1" at generation 7.
 var stored = []struct {
 	name      string
@@ -31,39 +33,45 @@ var stored = []struct {
 }{
 	{
 		name:      "state",
-		c:         change{kind: kindState, id: life{1700000000000, 1}, roles: []Role{"[1,2]", "gateway", "größe <&>"}, meta: map[string]string{"zone": "eu-1", "build": "a\nb"}},
-		announced: change{kind: kindState, id: life{1700000000000, 1}, roles: []Role{"[1,2]", "gateway", "größe <&>"}, meta: map[string]string{"zone": "eu-1", "build": "a\nb"}},
-		recorded:  change{kind: kindState, id: life{1700000000000, 1}, roles: []Role{"[1,2]", "gateway", "größe <&>"}, meta: map[string]string{"zone": "eu-1", "build": "a\nb"}},
+		c:         change{kind: kindState, id: life{1700000000000, 1}, ttl: 15 * time.Second, roles: []Role{"[1,2]", "gateway", "größe <&>"}, meta: map[string]string{"zone": "eu-1", "build": "a\nb"}},
+		announced: change{kind: kindState, id: life{1700000000000, 1}, ttl: 15 * time.Second, roles: []Role{"[1,2]", "gateway", "größe <&>"}, meta: map[string]string{"zone": "eu-1", "build": "a\nb"}},
+		recorded:  change{kind: kindState, id: life{1700000000000, 1}, ttl: 15 * time.Second, roles: []Role{"[1,2]", "gateway", "größe <&>"}, meta: map[string]string{"zone": "eu-1", "build": "a\nb"}},
 	},
 	{
 		name:      "state-without-roles",
-		c:         change{kind: kindState, id: life{1, 1}},
-		announced: change{kind: kindState, id: life{1, 1}},
-		recorded:  change{kind: kindState, id: life{1, 1}},
+		c:         change{kind: kindState, id: life{1, 1}, ttl: minTTL},
+		announced: change{kind: kindState, id: life{1, 1}, ttl: minTTL},
+		recorded:  change{kind: kindState, id: life{1, 1}, ttl: minTTL},
+	},
+	{
+		name:      "state-with-other-metadata",
+		c:         change{kind: kindState, id: life{5, 4}, ttl: maxTTL, roles: []Role{"a"}, meta: map[string]string{"draining": "yes"}},
+		announced: change{kind: kindState, id: life{5, 4}, ttl: maxTTL, roles: []Role{"a"}, meta: map[string]string{"draining": "yes"}},
+		recorded:  change{kind: kindState, id: life{5, 4}, ttl: maxTTL, roles: []Role{"a"}, meta: map[string]string{"draining": "yes"}},
 	},
 	{
 		name:      "delta",
-		c:         change{kind: kindDelta, id: life{5, 3}, base: 2, roles: []Role{"a", "b"}, meta: map[string]string{"k": "v"}, added: []Role{"b"}, removed: []Role{"c", "d"}},
+		c:         change{kind: kindDelta, id: life{5, 3}, base: 2, ttl: 1500 * time.Millisecond, roles: []Role{"a", "b"}, meta: map[string]string{"k": "v"}, added: []Role{"b"}, removed: []Role{"c", "d"}},
 		announced: change{kind: kindDelta, id: life{5, 3}, base: 2, added: []Role{"b"}, removed: []Role{"c", "d"}},
-		recorded:  change{kind: kindState, id: life{5, 3}, roles: []Role{"a", "b"}, meta: map[string]string{"k": "v"}},
+		recorded:  change{kind: kindState, id: life{5, 3}, ttl: 1500 * time.Millisecond, roles: []Role{"a", "b"}, meta: map[string]string{"k": "v"}},
 	},
 	{
 		name:      "delta-that-only-adds",
-		c:         change{kind: kindDelta, id: life{5, 2}, base: 1, roles: []Role{"a", "b", "c"}, added: []Role{"b", "c"}},
+		c:         change{kind: kindDelta, id: life{5, 2}, base: 1, ttl: minTTL, roles: []Role{"a", "b", "c"}, added: []Role{"b", "c"}},
 		announced: change{kind: kindDelta, id: life{5, 2}, base: 1, added: []Role{"b", "c"}},
-		recorded:  change{kind: kindState, id: life{5, 2}, roles: []Role{"a", "b", "c"}},
+		recorded:  change{kind: kindState, id: life{5, 2}, ttl: minTTL, roles: []Role{"a", "b", "c"}},
 	},
 	{
 		name:      "delta-that-only-removes",
-		c:         change{kind: kindDelta, id: life{5, 1004}, base: 3, roles: []Role{}, removed: []Role{"a"}},
+		c:         change{kind: kindDelta, id: life{5, 1004}, base: 3, ttl: minTTL, roles: []Role{}, removed: []Role{"a"}},
 		announced: change{kind: kindDelta, id: life{5, 1004}, base: 3, removed: []Role{"a"}},
-		recorded:  change{kind: kindState, id: life{5, 1004}},
+		recorded:  change{kind: kindState, id: life{5, 1004}, ttl: minTTL},
 	},
 	{
 		name:      "notice",
-		c:         change{kind: kindDelta, id: life{5, 4}, base: 3, roles: []Role{"a"}, removed: longRoles(5)},
+		c:         change{kind: kindDelta, id: life{5, 4}, base: 3, ttl: minTTL, roles: []Role{"a"}, removed: longRoles(5)},
 		announced: change{kind: kindNotice, id: life{5, 4}},
-		recorded:  change{kind: kindState, id: life{5, 4}, roles: []Role{"a"}},
+		recorded:  change{kind: kindState, id: life{5, 4}, ttl: minTTL, roles: []Role{"a"}},
 	},
 	{
 		name:      "left",
@@ -73,9 +81,9 @@ var stored = []struct {
 	},
 	{
 		name:      "expired",
-		c:         change{kind: kindExpired, id: life{maxNumber, maxNumber}, due: storedTime.Add(-1500 * time.Microsecond)},
-		announced: change{kind: kindExpired, id: life{maxNumber, maxNumber}, late: 1500 * time.Microsecond},
-		recorded:  change{kind: kindExpired, id: life{maxNumber, maxNumber}},
+		c:         change{kind: kindExpired, id: life{maxNumber, maxNumber}, due: storedTime.Add(-1500 * time.Millisecond)},
+		announced: change{kind: kindExpired, id: life{maxNumber, maxNumber}, due: storedTime.Add(-1500 * time.Millisecond), late: 1500 * time.Millisecond},
+		recorded:  change{kind: kindExpired, id: life{maxNumber, maxNumber}, due: storedTime.Add(-1500 * time.Millisecond)},
 	},
 }
 
@@ -142,7 +150,7 @@ func TestWireFormIsGolden(t *testing.T) {
 func wantDecoded(t *testing.T, announced, recorded change, hdr nats.Header, body []byte) {
 	t.Helper()
 	republished, subject := republish(hdr, storedScope, storedNode, storedAt)
-	scope, c, err := decodeAnnouncement(wire, republished, subject)
+	scope, c, err := decodeAnnouncement(wire, wireFleet, republished, subject)
 	require.NoError(t, err)
 	require.Equal(t, storedScope, scope)
 	require.Equal(t, storedAs(announced), trimmed(c))
@@ -155,11 +163,11 @@ func wantDecoded(t *testing.T, announced, recorded change, hdr nats.Header, body
 	require.NoError(t, err)
 	require.Equal(t, storedScope, scope)
 	require.Equal(t, storedAs(recorded), trimmed(c))
-	require.NoError(t, c.measure(hdr, storedNow))
+	require.NoError(t, c.measure(storedNow))
 	require.Equal(t, announced.late, c.late, "whoever reads the record knows as well how late it is")
 }
 
-func TestTooManyHeaderBytesBecomeANotice(t *testing.T) {
+func TestALargeHeaderBecomesANotice(t *testing.T) {
 	for _, tc := range []struct {
 		kind kind
 		fill func(*change, Role)
@@ -169,23 +177,19 @@ func TestTooManyHeaderBytesBecomeANotice(t *testing.T) {
 		{kindDelta, func(c *change, last Role) { c.added = append(longRoles(4), last) }},
 		{kindDelta, func(c *change, last Role) { c.added, c.removed = longRoles(4), []Role{last} }},
 	} {
-		at := func(size int) nats.Header {
-			c := change{kind: tc.kind, node: storedNode, id: life{1, 2}, base: 1}
+		at := func(size int) string {
+			c := change{kind: tc.kind, node: storedNode, id: life{1, 2}, ttl: minTTL, base: 1}
 			tc.fill(&c, Role(strings.Repeat("x", size)))
-			hdr, _ := encode(storedScope, c)
-			return hdr
+			return encodeHeader(wireFleet, c)
 		}
-		details := 0
-		for name, values := range at(1) {
-			if !slices.Contains([]string{hdrFormat, hdrChange, hdrIncarnation, hdrVersion}, name) {
-				details += len(name) + len(values[0])
-			}
-		}
-		fits := 1 + maxHeaders - details
-		require.Equal(t, tc.kind.String(), at(fits).Get(hdrChange))
-		over := at(fits + 1)
-		require.Equal(t, "notice", over.Get(hdrChange))
-		require.Len(t, over, 4, "a notice has no details: %v", slices.Collect(maps.Keys(over)))
+		fits := 1 + maxHeader - len(at(1))
+		require.Len(t, at(fits), maxHeader)
+		w, err := decodeWire(at(fits))
+		require.NoError(t, err)
+		c, err := w.change()
+		require.NoError(t, err)
+		require.Equal(t, tc.kind, c.kind)
+		require.Equal(t, `{"format":1,"fleet":"`+wireFleet+`","incarnation":1,"version":2}`, at(fits+1), "a notice has no details")
 	}
 }
 
@@ -196,6 +200,28 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 	drop := func(name string) func(nats.Header) {
 		return func(hdr nats.Header) { hdr.Del(name) }
 	}
+	// edit changes our header, in which the old text stands once.
+	edit := func(old, new string) func(nats.Header) {
+		return func(hdr nats.Header) {
+			require.Equal(t, 1, strings.Count(hdr.Get(header), old), "%s in %s", old, hdr.Get(header))
+			hdr.Set(header, strings.Replace(hdr.Get(header), old, new, 1))
+		}
+	}
+	all := func(what ...func(nats.Header)) func(nats.Header) {
+		return func(hdr nats.Header) {
+			for _, do := range what {
+				do(hdr)
+			}
+		}
+	}
+	const (
+		roles   = `"roles":["[1,2]","gateway","größe <&>"]`
+		meta    = `,"meta":{"build":"a\nb","zone":"eu-1"}`
+		ttl     = `"ttl":15000`
+		added   = `"added":["b"]`
+		removed = `,"removed":["c","d"]`
+		due     = `,"due":1735787043506`
+	)
 	lease := wire.lease(storedScope, storedNode)
 	for _, tc := range []struct {
 		name   string
@@ -215,36 +241,67 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		{"sequence too large", "state", set("Nats-Sequence", "9223372036854775809"), "Nats-Sequence"},
 		{"sequence beyond 64 bits", "state", set("Nats-Sequence", "18446744073709551616"), "Nats-Sequence"},
 
-		{"without format", "state", drop(hdrFormat), "wire format"},
-		{"of a future format", "state", set(hdrFormat, "2"), "wire format"},
-		{"without kind", "state", drop(hdrChange), "unknown value"},
-		{"of an unknown kind", "state", set(hdrChange, "State"), "unknown value"},
-		{"incarnation 0", "state", set(hdrIncarnation, "0"), hdrIncarnation},
-		{"without incarnation", "left", drop(hdrIncarnation), hdrIncarnation},
-		{"incarnation too large", "state", set(hdrIncarnation, "9007199254740993"), hdrIncarnation},
-		{"version 0", "state", set(hdrVersion, "0"), hdrVersion},
-		{"version too large", "expired", set(hdrVersion, "9007199254740993"), hdrVersion},
-		{"version with a sign", "state", set(hdrVersion, "+1"), hdrVersion},
+		{"without our header", "state", drop(header), "0 headers Rolebus"},
+		{"with two of ours", "state", func(hdr nats.Header) { hdr[header] = append(hdr[header], hdr.Get(header)) }, "2 headers Rolebus"},
+		{"of another fleet", "state", edit(wireFleet, "4QZJX2M6TKRB"), `fleet "4QZJX2M6TKRB"`},
+		{"of no fleet", "state", edit(`"fleet":"`+wireFleet+`",`, ""), `fleet ""`},
+		{"empty", "state", set(header, ""), "header"},
+		{"not an object", "state", set(header, "[]"), "header"},
+		{"null", "state", set(header, "null"), "not an object"},
+		{"truncated", "state", edit(roles+meta+"}", roles), "header"},
+		{"more behind", "state", edit(meta+"}", meta+"}{}"), "header"},
+		{"without format", "state", edit(`"format":1,`, ""), "wire format 0"},
+		{"of a future format", "state", edit(`"format":1`, `"format":2`), "wire format 2"},
+		{"format in quotes", "state", edit(`"format":1`, `"format":"1"`), `"format"`},
+		{"format null", "state", edit(`"format":1`, `"format":null`), `"format": it is null`},
+		{"names in another case", "state", edit(`"format":1`, `"Format":1`), "wire format 0"},
+		{"incarnation 0", "state", edit(`"incarnation":1700000000000`, `"incarnation":0`), "incarnation 0"},
+		{"without incarnation", "left", edit(`"incarnation":5,`, ""), "incarnation 0"},
+		{"incarnation too large", "state", edit("1700000000000", "9007199254740993"), "incarnation 9007199254740993"},
+		{"incarnation beyond 64 bits", "state", edit("1700000000000", "18446744073709551616"), "incarnation"},
+		{"version 0", "state", edit(`"version":1`, `"version":0`), "version 0"},
+		{"version too large", "expired", edit(`"version":9007199254740992`, `"version":9007199254740993`), "version 9007199254740993"},
+		{"version with a sign", "state", edit(`"version":1`, `"version":+1`), "header"},
+		{"version below 0", "state", edit(`"version":1`, `"version":-1`), "version"},
+		{"version with a fraction", "state", edit(`"version":1`, `"version":1.5`), "version"},
+		{"version with leading zeros", "state", edit(`"version":1`, `"version":01`), "header"},
 
-		{"delta without base", "delta", drop(hdrBase), hdrBase},
-		{"delta on nothing", "delta", set(hdrBase, "0"), hdrBase},
-		{"delta on itself", "delta", set(hdrBase, "3"), "version 3 follows version 3"},
-		{"delta on the future", "delta", set(hdrBase, "4"), "version 3 follows version 4"},
-		{"truncated roles", "state", set(hdrRoles, `["a"`), hdrRoles},
-		{"roles that are not text", "state", set(hdrRoles, `[1]`), hdrRoles},
-		{"roles that are not a list", "state", set(hdrRoles, `{"a":"b"}`), hdrRoles},
-		{"more behind the roles", "state", set(hdrRoles, `["a"]["b"]`), hdrRoles},
-		{"an empty role", "state", set(hdrRoles, `[""]`), "role is empty"},
-		{"a role that is nothing", "delta", set(hdrAdded, `[null]`), "role is empty"},
-		{"a role that is too long", "delta", set(hdrAdded, `["`+strings.Repeat("a", maxRole+1)+`"]`), "at most 4096"},
-		{"a role that is not UTF-8", "state", set(hdrRoles, "[\"\xff\"]"), "not UTF-8"},
-		{"truncated removal", "delta", set(hdrRemoved, `[`), hdrRemoved},
-		{"truncated metadata", "state", set(hdrMeta, `{`), hdrMeta},
-		{"metadata that is not text", "state", set(hdrMeta, `{"a":1}`), hdrMeta},
-		{"metadata that is not UTF-8", "state", set(hdrMeta, "{\"a\":\"\xff\"}"), "not UTF-8"},
+		{"without TTL", "state", edit(ttl+",", ""), "TTL 0s"},
+		{"TTL too short", "state", edit(ttl, `"ttl":999`), "TTL 999ms"},
+		{"TTL too long", "state", edit(ttl, `"ttl":86400001`), "TTL 24h0m0.001s"},
+		{"TTL beyond all", "state", edit(ttl, `"ttl":18446744073709551615`), "TTL 2562047h47m16.854s"},
+		{"TTL in quotes", "state", edit(ttl, `"ttl":"15s"`), `"ttl"`},
 
-		{"expired without due time", "expired", drop(hdrDue), hdrDue},
-		{"expired with a due time that is none", "expired", set(hdrDue, "yesterday"), hdrDue},
+		{"delta on 0", "delta", edit(`"base":2`, `"base":0`), `"base" is 0`},
+		{"delta without base", "delta", edit(`"base":2,`, ""), "no base"},
+		{"delta on itself", "delta", edit(`"base":2`, `"base":3`), "version 3 follows version 3"},
+		{"delta on the future", "delta", edit(`"base":2`, `"base":4`), "version 3 follows version 4"},
+		{"a base too large", "delta", all(edit(`"base":2`, `"base":9007199254740993`)), "base 9007199254740993"},
+		{"roles that are not text", "state", edit(roles, `"roles":[1]`), `"roles"`},
+		{"roles that are not a list", "state", edit(roles, `"roles":{"a":"b"}`), `"roles"`},
+		{"roles null", "state", edit(roles, `"roles":null`), `"roles": it is null`},
+		{"an empty role", "state", edit("gateway", ""), "role is empty"},
+		{"a role that is nothing", "delta", edit(added, `"added":[null]`), "role is empty"},
+		{"a role that is too long", "delta", edit(added, `"added":["`+strings.Repeat("a", maxRole+1)+`"]`), "at most 4096"},
+		{"a role that is not UTF-8", "state", edit("gateway", "\xff"), "not UTF-8"},
+		{"a role that is half a pair", "state", edit("gateway", `\ud83e`), "surrogate"},
+		{"a role that is the other half", "state", edit("gateway", `\\\uDd8a`), "surrogate"},
+		{"a role that is two halves the wrong way round", "state", edit("gateway", `\udd8a\ud83e`), "surrogate"},
+		{"roles and a base", "state", edit(roles, `"base":1,`+roles), "more than one"},
+		{"roles and gone", "state", edit(roles, roles+`,"gone":"left"`), "more than one"},
+		{"a base and gone", "delta", edit(removed, removed+`,"gone":"left"`), "more than one"},
+		{"added, but nothing else", "notice", edit("}", `,"added":["x"]}`), "no base"},
+		{"metadata, but nothing else", "notice", edit("}", `,"meta":{"a":"b"}}`), "metadata without roles"},
+		{"metadata that is not text", "state", edit(meta, `,"meta":{"a":1}`), `"meta"`},
+		{"metadata without a key", "state", edit(meta, `,"meta":{"":"a"}`), "a key is empty"},
+		{"metadata that is not UTF-8", "state", edit(meta, ",\"meta\":{\"a\":\"\xff\"}"), "not UTF-8"},
+
+		{"gone for an unknown reason", "left", edit(`"left"`, `"Left"`), `unknown reason "Left"`},
+		{"gone for no reason", "left", edit(`"left"`, `""`), "no reason"},
+		{"left, and due", "left", edit(`"left"`, `"left"`+due), "due, but not expired"},
+		{"expired without due time", "expired", edit(due, ""), "due 0"},
+		{"expired with a due time that is none", "expired", edit(due, `,"due":"yesterday"`), `"due"`},
+		{"expired too far away", "expired", edit(due, `,"due":9007199254740993`), "due 9007199254740993"},
 		{"expired at no time", "expired", drop("Nats-Time-Stamp"), "parsing time"},
 		{"expired at a time that is none", "expired", set("Nats-Time-Stamp", "now"), "parsing time"},
 
@@ -257,10 +314,10 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			hdr, subject := republish(encodedHeaders(t, tc.of), storedScope, storedNode, storedAt)
-			_, _, err := decodeAnnouncement(wire, hdr, subject)
+			_, _, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
 			require.NoError(t, err, "before it is tampered with")
 			tc.tamper(hdr)
-			_, _, err = decodeAnnouncement(wire, hdr, subject)
+			_, _, err = decodeAnnouncement(wire, wireFleet, hdr, subject)
 			require.ErrorContains(t, err, tc.says)
 			require.Less(t, len(err.Error()), 400, "an error does not repeat a long header")
 		})
@@ -268,7 +325,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 	t.Run("on another subject", func(t *testing.T) {
 		hdr, _ := republish(encodedHeaders(t, "state"), storedScope, storedNode, storedAt)
 		for _, subject := range []string{"", "rolebus.changes.eu=2E1", "rolebus.changes.eu=2E1.api-2", "rolebus.changes.eu=2E1.api-1.x", wire.record(storedScope, storedNode)} {
-			_, _, err := decodeAnnouncement(wire, hdr, subject)
+			_, _, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
 			require.Error(t, err, subject)
 		}
 	})
@@ -276,39 +333,55 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		for _, of := range []string{"left", "expired"} {
 			hdr, subject := republish(encodedHeaders(t, of), storedScope, storedNode, storedAt)
 			hdr.Set("Nats-Scheduler", lease)
-			_, c, err := decodeAnnouncement(wire, hdr, subject)
+			_, c, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
 			require.NoError(t, err)
 			require.Equal(t, of, c.kind.String())
 		}
 	})
+	t.Run("what is not known is no matter", func(t *testing.T) {
+		hdr, subject := republish(encodedHeaders(t, "state"), storedScope, storedNode, storedAt)
+		edit(`"format":1`, `"weather":{"sky":[1,null]},"Roles":7,"format":1`)(hdr)
+		hdr.Set("Rolebus-Other", "x")
+		_, c, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+		require.NoError(t, err)
+		require.Equal(t, storedAs(stored[0].announced), c)
+	})
+}
+
+// The server says what the bucket held of the node before.
+func TestTheFirstIsTold(t *testing.T) {
+	for last, first := range map[string]bool{"0": true, "3": false, "": false} {
+		hdr, subject := republish(encodedHeaders(t, "state"), storedScope, storedNode, storedAt)
+		hdr.Set("Nats-Last-Sequence", last)
+		_, c, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+		require.NoError(t, err)
+		require.Equal(t, first, c.first, last)
+	}
 }
 
 func TestLateness(t *testing.T) {
-	for _, tc := range []struct {
-		due  string
-		late time.Duration
-	}{
-		{"2025-01-02T03:04:05.006Z", 0},
-		{"2025-01-02T03:04:05Z", 6 * time.Millisecond},
-		{"2025-01-02T04:04:05.006+01:00", 0},
-		{"2025-01-02T03:04:06.006Z", -time.Second}, // before it was due: no harm
-		{"0001-01-01T00:00:00Z", math.MaxInt64},
+	for due, late := range map[time.Time]time.Duration{
+		storedTime:                   0,
+		storedTime.Add(-time.Second): time.Second,
+		storedTime.Add(time.Second):  -time.Second, // before it was due: no harm
+		time.UnixMilli(1):            storedTime.Sub(time.UnixMilli(1)),
+		time.UnixMilli(maxNumber):    math.MinInt64,
 	} {
-		c := change{kind: kindExpired}
-		require.NoError(t, c.measure(nats.Header{hdrDue: {tc.due}}, storedNow))
-		require.Equal(t, tc.late, c.late, tc.due)
+		c := change{kind: kindExpired, due: due}
+		require.NoError(t, c.measure(storedNow))
+		require.Equal(t, late, c.late, due)
 	}
 	for _, other := range []kind{kindState, kindDelta, kindNotice, kindLeft} {
 		c := change{kind: other}
-		require.NoError(t, c.measure(nats.Header{}, nil))
+		require.NoError(t, c.measure(nil))
 		require.Zero(t, c.late)
 	}
 }
 
 func TestForgedRecordsAreRefused(t *testing.T) {
 	const (
-		state   = `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"roles":["b","a","b"]}`
-		expired = `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"gone":"expired"}`
+		state   = `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"ttl":2000,"roles":["b","a","b"]}`
+		expired = `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"gone":"expired","due":1735787044506}`
 	)
 	deleted, plainly := nats.Header{"KV-Operation": {"DEL"}}, nats.Header{}
 	lease := wire.lease(storedScope, storedNode)
@@ -320,10 +393,10 @@ func TestForgedRecordsAreRefused(t *testing.T) {
 
 	_, c, err := decodeRecord(wire, plainly, subject, []byte(state), 3)
 	require.NoError(t, err)
-	require.Equal(t, change{kind: kindState, node: storedNode, id: life{5, 2}, generation: 3, roles: []Role{"a", "b"}}, c)
+	require.Equal(t, change{kind: kindState, node: storedNode, id: life{5, 2}, generation: 3, ttl: 2 * time.Second, roles: []Role{"a", "b"}}, c)
 	_, c, err = decodeRecord(wire, nats.Header{"KV-Operation": {"DEL"}, "Nats-Scheduler": {lease}}, subject, []byte(expired), 3)
 	require.NoError(t, err)
-	require.Equal(t, change{kind: kindExpired, node: storedNode, id: life{5, 2}, generation: 3}, c)
+	require.Equal(t, change{kind: kindExpired, node: storedNode, id: life{5, 2}, generation: 3, due: time.UnixMilli(1735787044506).UTC()}, c)
 
 	for _, tc := range []struct {
 		name string
@@ -335,18 +408,23 @@ func TestForgedRecordsAreRefused(t *testing.T) {
 		{"truncated", plainly, state[:len(state)-1], "body"},
 		{"more behind", plainly, state + "{}", "body"},
 		{"not an object", plainly, "[]", "body"},
-		{"nothing", plainly, "null", "wire format"},
+		{"nothing", plainly, "null", "body: not an object"},
+		{"a delta", plainly, edit(state, `"ttl":2000,"roles":["b","a","b"]`, `"base":1,"added":["a"]`), "not the whole state"},
+		{"a notice", plainly, edit(state, `,"ttl":2000,"roles":["b","a","b"]`, ""), "not the whole state"},
+		{"without TTL", plainly, edit(state, `"ttl":2000,`, ""), "TTL 0s"},
+		{"expired without due time", deleted, edit(expired, `,"due":1735787044506`, ""), "due 0"},
+		{"half a surrogate pair", plainly, edit(state, `"a"`, `"\ud800"`), "surrogate"},
 		{"not UTF-8", plainly, edit(state, `"a"`, "\"\xff\""), "not UTF-8"},
 		{"future format", plainly, edit(state, `"format":1`, `"format":2`), "wire format"},
 		{"no format", plainly, edit(state, `"format":1,`, ""), "wire format"},
 		{"format in quotes", plainly, edit(state, `"format":1`, `"format":"1"`), "body"},
 		{"another node's", plainly, edit(state, "api-1", "api-2"), `node "api-2"`},
 		{"another scope's", plainly, edit(state, "eu.1", "eu"), `scope "eu"`},
-		{"incarnation 0", plainly, edit(state, `"incarnation":5`, `"incarnation":0`), "out of range"},
-		{"incarnation too large", plainly, edit(state, `"incarnation":5`, `"incarnation":9007199254740993`), "out of range"},
+		{"incarnation 0", plainly, edit(state, `"incarnation":5`, `"incarnation":0`), "incarnation 0"},
+		{"incarnation too large", plainly, edit(state, `"incarnation":5`, `"incarnation":9007199254740993`), "not from 1"},
 		{"incarnation below 0", plainly, edit(state, `"incarnation":5`, `"incarnation":-5`), "body"},
-		{"no version", plainly, edit(state, `"version":2,`, ""), "out of range"},
-		{"version too large", deleted, edit(expired, `"version":2`, `"version":9007199254740993`), "out of range"},
+		{"no version", plainly, edit(state, `"version":2,`, ""), "version 0"},
+		{"version too large", deleted, edit(expired, `"version":2`, `"version":9007199254740993`), "not from 1"},
 		{"version with a fraction", plainly, edit(state, `"version":2`, `"version":2.5`), "body"},
 		{"an empty role", plainly, edit(state, `"a"`, `""`), "role is empty"},
 		{"a role that is too long", plainly, edit(state, `"a"`, `"`+strings.Repeat("a", maxRole+1)+`"`), "at most 4096"},
@@ -372,11 +450,9 @@ func TestForgedRecordsAreRefused(t *testing.T) {
 }
 
 func TestTombstoneHasNothingButItsReason(t *testing.T) {
-	body := `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"gone":"left","roles":["a"],"meta":{"k":"v"}}`
-	_, c, err := decodeRecord(wire, nats.Header{"KV-Operation": {"DEL"}}, wire.record(storedScope, storedNode), []byte(body), 3)
-	if err == nil { // refusing it would do, too
-		wantValid(t, c)
-	}
+	body := `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"ttl":1000,"roles":["a"],"meta":{"k":"v"},"gone":"left"}`
+	_, _, err := decodeRecord(wire, nats.Header{"KV-Operation": {"DEL"}}, wire.record(storedScope, storedNode), []byte(body), 3)
+	require.ErrorContains(t, err, "more than one")
 }
 
 func FuzzAnnouncement(f *testing.F) {
@@ -387,7 +463,7 @@ func FuzzAnnouncement(f *testing.F) {
 		f.Add(subject, headerText(hdr))
 	}
 	f.Fuzz(func(t *testing.T, subject, headers string) {
-		scope, c, err := decodeAnnouncement(wire, headersOf(headers), subject)
+		scope, c, err := decodeAnnouncement(wire, wireFleet, headersOf(headers), subject)
 		if err != nil {
 			return
 		}
@@ -395,17 +471,17 @@ func FuzzAnnouncement(f *testing.F) {
 		require.NoError(t, checkName("scope", scope))
 		wantValid(t, c)
 
-		written := c
-		if c.kind == kindExpired {
-			written.due = storedTime.Add(-(c.late / 2)).Add(-(c.late - c.late/2)) // in two, as the least one has no negative
-		}
-		hdr, _ := encode(scope, written)
+		hdr, _ := encode(wireFleet, scope, c)
 		again, subject := republish(hdr, scope, c.node, c.generation)
-		gotScope, got, err := decodeAnnouncement(wire, again, subject)
+		gotScope, got, err := decodeAnnouncement(wire, wireFleet, again, subject)
 		require.NoError(t, err)
 		require.Equal(t, scope, gotScope)
 		if got.kind == kindNotice { // others may announce more at once than this version does
 			c = change{kind: kindNotice, node: c.node, id: c.id, generation: c.generation}
+		}
+		c.first, got.first = false, false
+		if c.kind == kindExpired { // the same lease, stored at another time
+			c.late, got.late = 0, 0
 		}
 		require.Equal(t, trimmed(c), trimmed(got))
 	})
@@ -430,7 +506,7 @@ func FuzzRecord(f *testing.F) {
 		require.Contains(t, []kind{kindState, kindLeft, kindExpired}, c.kind, "a record is whole in itself")
 		wantValid(t, c)
 
-		hdr, body := encode(scope, c)
+		hdr, body := encode(wireFleet, scope, c)
 		if c.kind.isTombstone() {
 			hdr.Set("KV-Operation", "DEL")
 		}
@@ -462,9 +538,14 @@ func wantValid(t *testing.T, c change) {
 		require.Empty(t, c.roles, "a %v has no roles", c.kind)
 		require.Empty(t, c.meta, "a %v has no metadata", c.kind)
 	}
-	require.Zero(t, c.due, "of what is about to be written")
 	if c.kind != kindExpired {
 		require.Zero(t, c.late)
+		require.Zero(t, c.due)
+	}
+	if c.kind == kindState {
+		require.NoError(t, checkTTL(c.ttl))
+	} else {
+		require.Zero(t, c.ttl)
 	}
 	if c.kind == kindDelta {
 		require.True(t, 0 < c.base && c.base < c.id.version)
@@ -490,7 +571,7 @@ func trimmed(c change) change {
 
 func encoded(tb testing.TB, c change) (nats.Header, []byte) {
 	tb.Helper()
-	hdr, body := encode(storedScope, c)
+	hdr, body := encode(wireFleet, storedScope, c)
 	return hdr, body
 }
 

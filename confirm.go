@@ -1,0 +1,77 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// How a call that changes this node's roles waits until the bucket, and then its own snapshot, hold the change.
+
+// change makes the node want to be something else, and waits until it is.
+func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
+	rev, err := m.keeper.want.edit(next, m.checkSize)
+	if err != nil {
+		return err
+	}
+	return m.confirmed(ctx, rev)
+}
+
+func (m *member) checkSize(roles []Role) error {
+	return m.bus.store.check(m.scope.name, change{
+		kind: kindState, node: m.keeper.node, id: life{maxNumber, maxNumber}, ttl: maxTTL, roles: roles, meta: m.keeper.meta,
+	})
+}
+
+// confirmed waits until the bucket, and then the snapshot, hold what was wanted at a rev.
+func (m *member) confirmed(ctx context.Context, rev uint64) error {
+	for {
+		id, held, moved := m.keeper.want.status(rev)
+		if held {
+			return m.visible(ctx, id)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return notConfirmed(ctx, m.keeper.want.failure())
+		case <-m.bus.ctx.Done():
+			return m.bus.endedOr(ctx)
+		case <-m.ctx.Done():
+			return ErrNotJoined
+		}
+	}
+}
+
+// visible waits until the snapshot shows the node's own record. The announcement may have been lost: then the record
+// is fetched.
+func (m *member) visible(ctx context.Context, id life) error {
+	patience := 250 * time.Millisecond
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for snap := m.scope.snap.Load(); ; snap = m.scope.snap.Load() {
+		if n := snap.named.get(m.keeper.node); n != nil && !n.id.before(id) {
+			return nil
+		}
+		select {
+		case <-snap.superseded:
+		case <-timer.C:
+			m.catcher.ask(asked{nodes: map[string]life{m.keeper.node: id}})
+			patience = min(2*patience, 4*time.Second) // the servers may have much to do
+			timer.Reset(patience)
+		case <-ctx.Done():
+			return notConfirmed(ctx, errors.New("stored, but not announced yet"))
+		case <-m.bus.ctx.Done():
+			return m.bus.endedOr(ctx)
+		case <-m.ctx.Done():
+			return ErrNotJoined
+		}
+	}
+}
+
+func notConfirmed(ctx context.Context, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%w: %w", ErrNotConfirmed, context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, context.Cause(ctx), cause)
+}

@@ -1,0 +1,158 @@
+package rolebus
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unique"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The border: here what came from NATS becomes a change, or is refused with the reason.
+
+// decodeAnnouncement reads what the server republished for a change that was stored in the bucket of a fleet: headers alone.
+func decodeAnnouncement(subj subjects, fleet string, hdr nats.Header, subject string) (scope string, c change, err error) {
+	scope, node, err := subj.parseChange(subject)
+	if err == nil {
+		err = honest(hdr, 1)
+	}
+	if err != nil {
+		return "", change{}, err
+	}
+	if got := told(hdr, "Nats-Stream"); got != subj.stream() {
+		return "", change{}, fmt.Errorf("not republished by stream %q but by %q", subj.stream(), clip(got))
+	}
+	if got := told(hdr, "Nats-Subject"); !subj.announces(subject, got) {
+		return "", change{}, fmt.Errorf("announces the record %q", clip(got))
+	}
+	generation, err := number(told(hdr, "Nats-Sequence"), "Nats-Sequence", 1<<63)
+	if err != nil {
+		return "", change{}, err
+	}
+	values := hdr[header]
+	if len(values) != 1 {
+		return "", change{}, fmt.Errorf("%d headers %s", len(values), header)
+	}
+	w, err := decodeWire(values[0])
+	if err != nil {
+		return "", change{}, fmt.Errorf("header: %w", err)
+	}
+	if w.Fleet != fleet {
+		return "", change{}, &strangerError{clip(w.Fleet)}
+	}
+	if c, err = w.change(); err != nil {
+		return "", change{}, fmt.Errorf("header: %w", err)
+	}
+	c.node, c.generation, c.first = node, generation, told(hdr, "Nats-Last-Sequence") == "0"
+	if err := c.measure((&message{at: told(hdr, "Nats-Time-Stamp")}).storedAt); err != nil {
+		return "", change{}, err
+	}
+	c.share()
+	return scope, c, c.checkScheduler(subj, hdr, scope)
+}
+
+// decodeRecord reads a stored message, whose body is the whole state.
+func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, generation uint64) (string, change, error) {
+	scope, node, err := subj.parseRecord(subject)
+	if err != nil {
+		return "", change{}, err
+	}
+	w, err := decodeWire(string(body))
+	if err != nil {
+		return "", change{}, fmt.Errorf("body: %w", err)
+	}
+	c, err := w.change()
+	if err != nil {
+		return "", change{}, fmt.Errorf("body: %w", err)
+	}
+	if w.Scope != scope || w.Node != node {
+		return "", change{}, fmt.Errorf("record is of node %q in scope %q", clip(w.Node), clip(w.Scope))
+	}
+	if c.kind != kindState && !c.kind.isTombstone() {
+		return "", change{}, fmt.Errorf("body: a %s is not the whole state", c.kind)
+	}
+	// A tombstone is a deleted key for every KV client, so a delete by anything else is not one of ours.
+	if deleted := hdr["KV-Operation"] != nil; deleted != c.kind.isTombstone() {
+		return "", change{}, errors.New("deleted, but not by a tombstone")
+	}
+	c.node, c.generation = node, generation
+	c.share()
+	return scope, c, c.checkScheduler(subj, hdr, scope)
+}
+
+// measure finds out how late a lease's tombstone was written.
+func (c *change) measure(stored func() (time.Time, error)) error {
+	if c.kind != kindExpired {
+		return nil
+	}
+	at, err := stored()
+	if err != nil {
+		return fmt.Errorf("when it was stored: %w", err)
+	}
+	c.late = at.Sub(c.due)
+	return nil
+}
+
+// checkScheduler refuses what a schedule wrote, unless it is a tombstone from the node's own lease: anybody may aim a
+// schedule at any record.
+func (c *change) checkScheduler(subj subjects, hdr nats.Header, scope string) error {
+	scheduler := told(hdr, "Nats-Scheduler")
+	if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {
+		return nil
+	}
+	return fmt.Errorf("%s written by the schedule %q", c.kind, clip(scheduler))
+}
+
+// told returns what the server says in a header. It adds its own to those of the message: whoever wrote that may have
+// used the same name.
+func told(hdr nats.Header, name string) string {
+	if values := hdr[name]; len(values) > 0 {
+		return values[len(values)-1]
+	}
+	return ""
+}
+
+// serverHeaders are those by which the server says what a message is that it hands on.
+var serverHeaders = []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Last-Sequence"}
+
+// honest refuses a message that has more of the server's headers than the server added: its writer speaks in the server's
+// name, or made the server write it, by asking for another message and giving the record's subject for the answer.
+func honest(hdr nats.Header, added int) error {
+	for _, name := range serverHeaders {
+		if len(hdr[name]) > added {
+			return fmt.Errorf("its writer says %s", name)
+		}
+	}
+	return nil
+}
+
+func number(text, name string, limit uint64) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 || n > limit {
+		return 0, fmt.Errorf("%s: %q is not a number from 1 to %d", name, clip(text), limit)
+	}
+	return n, nil
+}
+
+// share makes the roles and the metadata that a change brings the same in memory as equal text that came before, in this or
+// any other scope of the process. Nothing keeps the message alive.
+func (c *change) share() {
+	c.node = strings.Clone(c.node)
+	for _, roles := range [][]Role{c.roles, c.added, c.removed} {
+		for i, role := range roles {
+			roles[i] = shared(role)
+		}
+	}
+	if len(c.meta) > 0 {
+		meta := make(map[string]string, len(c.meta))
+		for key, value := range c.meta {
+			meta[shared(key)] = shared(value)
+		}
+		c.meta = meta
+	}
+}
+
+func shared[T ~string](text T) T { return unique.Make(text).Value() }

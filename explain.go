@@ -1,0 +1,49 @@
+package rolebus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// What the servers' errors mean here.
+
+// refused returns the server's refusal of a subject, if that is the last thing that it refused on a connection.
+func refused(nc *nats.Conn, subject string) error {
+	err := nc.LastError()
+	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
+		return err
+	}
+	return nil
+}
+
+// codes of the server's API that nats.go has no name for.
+const (
+	codeNoPeers     jetstream.ErrorCode = 10005
+	codeNotReplicas jetstream.ErrorCode = 10074
+)
+
+// explain turns an error of NATS into one of ours, beside which the cause stays matchable.
+func (k *kv) explain(op, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch {
+	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%s: %w: %w: %w", op, errNoBucket, errDeleted, err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
+	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
+	}
+	// The server refuses a publish without an answer to it; the request then runs into its timeout.
+	if refusal := refused(k.nc, subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%s: %w: %w", op, refusal, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}

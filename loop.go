@@ -1,0 +1,140 @@
+package rolebus
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The scope's loop: the only writer of its snapshot.
+
+// loop applies what is heard and read, one snapshot after another.
+func (m *member) loop() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var armed time.Time     // for which the timer is set
+	var again time.Duration // after which a reading is asked for once more that did not settle what was due
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case msg := <-m.feed.messages:
+			m.apply(news{changes: m.gather(msg)}, false)
+		case r := <-m.readings:
+			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due}, true)
+		case v := <-m.verdicts:
+			// What was announced before it was asked comes first: a goodbye, say.
+			n := news{verdicts: []verdict{v}}
+			if len(m.feed.messages) > 0 {
+				n.changes = m.gather(<-m.feed.messages)
+			}
+			m.apply(n, false)
+		case <-m.moved:
+			m.apply(news{}, false)
+			if !m.scope.snap.Load().stale.IsZero() {
+				m.catcher.ask(asked{whole: true}) // once contact is back, a reading says so
+			}
+		case <-timer.C:
+			armed, again = time.Time{}, min(max(2*again, m.bus.opts.ttl/6), m.bus.opts.ttl)
+			m.catcher.ask(asked{whole: true})
+		}
+		if due := m.scope.snap.Load().due; !due.IsZero() && due != armed {
+			if left := time.Until(due); left > 0 {
+				again = 0
+				timer.Reset(max(left, m.bus.opts.ttl/6))
+			} else {
+				timer.Reset(max(again, m.bus.opts.ttl/6))
+			}
+			armed = due
+		}
+	}
+}
+
+// gather decodes a message and those that wait behind it: a burst makes one snapshot.
+func (m *member) gather(msg *nats.Msg) []change {
+	var changes []change
+	for n := len(m.feed.messages); ; n-- {
+		c, err := m.bus.store.decode(msg)
+		var stranger *strangerError
+		switch {
+		case err == nil:
+			changes = append(changes, c)
+			m.catcher.hear(c.generation)
+		case errors.As(err, &stranger):
+			m.bus.noise.skip() // who it is has been told, or is found out now
+			if !m.bus.fleet.stranger(stranger.id) {
+				m.catcher.ask(asked{stranger: stranger.id})
+			}
+		default:
+			m.bus.noise.ignore(msg.Subject, err)
+		}
+		if n == 0 {
+			return changes
+		}
+		msg = <-m.feed.messages
+	}
+}
+
+func (m *member) apply(n news, read bool) {
+	now := time.Now()
+	n.now, n.own = now, m.own.Load()
+	snap := m.scope.snap.Load()
+	if snap.outage(n.changes) {
+		m.trust.suspect(now)
+	}
+	n.calm = m.trust.calm(now)
+	next, gap := snap.apply(n)
+	// Contact is back when the heartbeat says so and the bucket was read since.
+	if since := m.trust.staleSince(now); since != next.stale && (read || !since.IsZero()) {
+		next = next.withStale(since)
+	}
+	if next != snap {
+		m.scope.publish(next)
+	}
+	if gap.whole || len(gap.nodes) > 0 {
+		m.catcher.ask(asked{nodes: gap.nodes, whole: gap.whole, crowd: gap.whole})
+	}
+	m.compareTTLs(n.changes)
+	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {
+		poke(m.keeper.nudge)
+	}
+}
+
+// disputed says whether the news speak of this node's own record as something else than what it wrote. The keeper is
+// told of a tombstone's version, because others heard it, too, and the bucket may forget it before the keeper looks.
+func (m *member) disputed(n news, now *Snapshot) bool {
+	held := !n.whole
+	for _, c := range n.changes {
+		if c.node != m.keeper.node {
+			continue
+		}
+		if c.id.incarnation == n.own && c.kind.isTombstone() {
+			m.keeper.told.Store(max(m.keeper.told.Load(), c.id.version))
+			m.lease.lose(time.Time{}, fmt.Errorf("%w: this node was buried", ErrLeaseLost))
+			return true
+		}
+		if c.id.incarnation > n.own {
+			return true
+		}
+		mine := now.named.get(m.keeper.node)
+		held = held || mine != nil && c.id == mine.id
+	}
+	return !held
+}
+
+// farApart is how many times as long one TTL is as another before that is worth a word.
+const farApart = 4
+
+// compareTTLs tells once if somebody's TTL is very different from this process's: a slip, more often than not.
+func (m *member) compareTTLs(changes []change) {
+	own := m.bus.opts.ttl
+	for _, c := range changes {
+		if c.kind == kindState && !m.toldTTL && (c.ttl >= farApart*own || own >= farApart*c.ttl) {
+			m.toldTTL = true
+			m.bus.opts.log.Warn("a node has a very different TTL: how long it may be silent is counted in its own",
+				"scope", m.scope.name, "node", c.node, "ttl", c.ttl, "own", own)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package rolebus
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// What the stream's leader says of itself.
+
+func (k *kv) now(ctx context.Context) (time.Time, error) {
+	info, err := k.info(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.TimeStamp, nil
+}
+
+func (k *kv) pulse(ctx context.Context) (pulse, error) {
+	info, err := k.info(ctx)
+	if err != nil {
+		return pulse{}, err
+	}
+	last := info.State.LastTime
+	if last.Before(info.Created) {
+		last = info.Created
+	}
+	p := pulse{now: info.TimeStamp, newest: info.State.LastSeq, quiet: info.TimeStamp.Sub(last), leads: forEver}
+	const election = 5 * time.Second
+	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
+		p.leads = info.TimeStamp.Sub(*c.LeaderSince)
+	}
+	return p, nil
+}
+
+// info returns what the stream's leader says of the stream.
+func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	stream, err := k.js.Stream(ctx, k.subj.stream())
+	if err != nil {
+		return nil, k.explain("ask the stream's leader", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
+	}
+	info := stream.CachedInfo()
+	k.fleet.learn(fleetIn(info.Config))
+	k.stored.Store(info.State.Msgs)
+	k.single.Store(info.Config.Replicas == 1 && (info.Cluster == nil || len(info.Cluster.Replicas) == 0))
+	return info, nil
+}
+
+func (k *kv) identify(ctx context.Context, stranger string) error {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
+	_, err := k.info(ctx)
+	if err == nil {
+		k.fleet.estrange(stranger)
+	}
+	return err
+}
