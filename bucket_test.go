@@ -98,7 +98,7 @@ func TestBucketDifferences(t *testing.T) {
 		},
 		{
 			name: "the identity", alter: func(c *config) { c.Metadata = map[string]string{"mine": "x", metaFormat: "1"} },
-			want: []string{"marker in the metadata", "none", "there", "--metadata rolebus.format:1 --metadata rolebus.fleet:" + wireFleet},
+			want:  []string{"marker in the metadata", "none", "there", "--metadata rolebus.format:1 --metadata rolebus.fleet:" + wireFleet},
 			known: wireFleet,
 		},
 		{

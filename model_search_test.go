@@ -37,9 +37,9 @@ type moment struct {
 }
 
 const (
-	searchGrace = 2                               // ticks
+	searchGrace = 2                                 // ticks
 	searchTTL   = searchGrace * time.Second * 3 / 4 // of which that is the grace
-	searchReach = 2 // what a lease buries beyond the version that stands
+	searchReach = 2                                 // what a lease buries beyond the version that stands
 )
 
 var searchEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -183,8 +184,8 @@ func TestNoPermission(t *testing.T) {
 	for refused, p := range map[string]*server.Permissions{
 		"$JS.API.STREAM.INFO.KV_rolebus":                      {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.INFO.>"}}},
 		"$JS.API.STREAM.CREATE.KV_rolebus":                    {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.CREATE.>"}}},
-		"rolebus.lease.default.a":                             {Publish: &server.SubjectPermission{Deny: []string{"rolebus.lease.>"}}},
-		"$KV.rolebus.default.a":                               {Publish: &server.SubjectPermission{Deny: []string{"$KV.>"}}},
+		"$KV.rolebus=lease.default.a":                         {Publish: &server.SubjectPermission{Deny: []string{"$KV.rolebus=lease.>"}}},
+		"$KV.rolebus.default.a":                               {Publish: &server.SubjectPermission{Deny: []string{"$KV.rolebus.>"}}},
 		"rolebus.changes.default.*":                           {Subscribe: &server.SubjectPermission{Deny: []string{"rolebus.changes.>"}}},
 		"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}}},
 	} {
@@ -246,7 +247,7 @@ func TestVeryManyRecordsWithoutPermissionForAConsumer(t *testing.T) {
 			const count = 1000
 			for i := range count {
 				_, err := js.PublishAsync(fmt.Sprintf("$KV.rolebus.default.n%d", i), fmt.Appendf(nil,
-					`{"format":1,"scope":"default","node":"n%d","incarnation":1,"version":1,"roles":["x"]}`, i))
+					`{"format":1,"scope":"default","node":"n%d","incarnation":1,"version":1,"ttl":2000,"roles":["x"]}`, i))
 				require.NoError(t, err)
 			}
 			<-js.PublishAsyncComplete()
@@ -323,14 +324,18 @@ func TestBadMessagesChangeNoSnapshot(t *testing.T) {
 	for name := range msg.Header {
 		good.Set(name, msg.Header.Get(name))
 	}
+	var heard struct {
+		Fleet       string
+		Incarnation uint64
+	}
+	require.NoError(t, json.Unmarshal([]byte(good.Get("Rolebus")), &heard))
+	forged := fmt.Sprintf(`{"format":1,"fleet":%q,"incarnation":%d,"version":900,"ttl":2000,"roles":["forged"]}`, heard.Fleet, heard.Incarnation)
 	with := func(change ...string) nats.Header {
 		hdr := nats.Header{}
 		for name := range good {
 			hdr.Set(name, good.Get(name))
 		}
-		hdr.Set("Rolebus-Version", "900")
-		hdr.Set("Rolebus-Change", "state")
-		hdr.Set("Rolebus-Roles", `["forged"]`)
+		hdr.Set("Rolebus", forged)
 		for i := 0; i < len(change); i += 2 {
 			hdr.Del(change[i])
 			if change[i+1] != "" {
@@ -338,6 +343,11 @@ func TestBadMessagesChangeNoSnapshot(t *testing.T) {
 			}
 		}
 		return hdr
+	}
+	// says changes our header, in which the old text stands once.
+	says := func(old, now string) nats.Header {
+		require.Equal(t, 1, strings.Count(forged, old), old)
+		return with("Rolebus", strings.Replace(forged, old, now, 1))
 	}
 	rolebustest.WaitRoles(t, o, "a", "x", "y")
 	before := o.Snapshot()
@@ -347,15 +357,17 @@ func TestBadMessagesChangeNoSnapshot(t *testing.T) {
 		"another stream":  with("Nats-Stream", "KV_other"),
 		"another subject": with("Nats-Subject", "$KV.rolebus.default.b"),
 		"no sequence":     with("Nats-Sequence", ""),
-		"future":          with("Rolebus-Format", "2"),
-		"no version":      with("Rolebus-Version", ""),
-		"huge version":    with("Rolebus-Version", fmt.Sprint(uint64(math.MaxUint64))),
-		"no incarnation":  with("Rolebus-Incarnation", "-1"),
-		"truncated":       with("Rolebus-Roles", `["forg`),
-		"empty role":      with("Rolebus-Roles", `["forged",""]`),
-		"unknown change":  with("Rolebus-Change", "coup"),
-		"a schedule":      with("Nats-Scheduler", "rolebus.lease.default.a"),
-		"another's lease": with("Nats-Scheduler", "rolebus.lease.default.b", "Rolebus-Change", "expired"),
+		"future":          says(`"format":1`, `"format":2`),
+		"not ours":        with("Rolebus", ""),
+		"no version":      says(`"version":900,`, ""),
+		"huge version":    says("900", fmt.Sprint(uint64(math.MaxUint64))),
+		"no incarnation":  says(fmt.Sprint(heard.Incarnation), "-1"),
+		"truncated":       says(`"]}`, ""),
+		"empty role":      says(`"forged"`, `"forged",""`),
+		"no TTL":          says(`"ttl":2000,`, ""),
+		"unknown reason":  says(`"ttl":2000,"roles":["forged"]`, `"gone":"coup"`),
+		"a schedule":      with("Nats-Scheduler", "$KV.rolebus=lease.default.a"),
+		"another's lease": with("Nats-Scheduler", "$KV.rolebus=lease.default.b", "Rolebus", strings.Replace(forged, `"ttl":2000,"roles":["forged"]`, `"gone":"expired","due":1`, 1)),
 	}
 	for _, hdr := range bad {
 		for range 3 {
@@ -375,19 +387,20 @@ func TestBadMessagesChangeNoSnapshot(t *testing.T) {
 	require.Equal(t, 1, log.count("subject=rolebus.changes.default.a "), "logged once per sender: %v", log.lines)
 
 	// The same in the bucket itself, which every bus reads at its next sync; and a schedule aimed at another's record.
-	for i, body := range []string{"", "{", "null", "[]", `{"format":2,"scope":"default","node":"bad-5","incarnation":1,"version":1,"roles":["forged"]}`,
-		`{"format":1,"scope":"default","node":"a","incarnation":1,"version":1,"roles":["forged"]}`,
-		`{"format":1,"scope":"default","node":"bad-7","incarnation":0,"version":1,"roles":["forged"]}`,
-		`{"format":1,"scope":"default","node":"bad-8","incarnation":1,"version":1,"roles":[""]}`,
-		`{"format":1,"scope":"default","node":"bad-9","incarnation":1,"version":1,"roles":"forged"}`} {
+	for i, body := range []string{"", "{", "null", "[]", `{"format":2,"scope":"default","node":"bad-5","incarnation":1,"version":1,"ttl":2000,"roles":["forged"]}`,
+		`{"format":1,"scope":"default","node":"a","incarnation":1,"version":1,"ttl":2000,"roles":["forged"]}`,
+		`{"format":1,"scope":"default","node":"bad-7","incarnation":0,"version":1,"ttl":2000,"roles":["forged"]}`,
+		`{"format":1,"scope":"default","node":"bad-8","incarnation":1,"version":1,"ttl":2000,"roles":[""]}`,
+		`{"format":1,"scope":"default","node":"bad-9","incarnation":1,"version":1,"ttl":2000,"roles":"forged"}`} {
 		_, err := js.Publish(t.Context(), fmt.Sprintf("$KV.rolebus.default.bad-%d", i+1), []byte(body))
 		require.NoError(t, err)
 	}
-	aim := nats.NewMsg("rolebus.lease.default.mallory")
-	aim.Data = []byte(`{"format":1,"scope":"default","node":"mark","incarnation":9007199254740000,"version":9,"gone":"expired"}`)
+	aim := nats.NewMsg("$KV.rolebus=lease.default.mallory")
+	aim.Data = []byte(`{"format":1,"scope":"default","node":"mark","incarnation":9007199254740000,"version":9,"gone":"expired","due":1}`)
 	for name, value := range map[string]string{
 		"Nats-Schedule": "@at " + time.Now().UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target": "$KV.rolebus.default.mark",
-		"KV-Operation": "DEL", "Rolebus-Format": "1", "Rolebus-Change": "expired", "Rolebus-Incarnation": "9007199254740000", "Rolebus-Version": "9",
+		"KV-Operation": "DEL",
+		"Rolebus":      fmt.Sprintf(`{"format":1,"fleet":%q,"incarnation":9007199254740000,"version":9,"gone":"expired","due":1}`, heard.Fleet),
 	} {
 		aim.Header.Set(name, value)
 	}

@@ -160,7 +160,7 @@ func TestPromise3NoFalseLossThroughARestartLongerThanTheTTL(t *testing.T) {
 	js := jetStream(t, srv.Conn())
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
 	require.NoError(t, err)
-	lease, err := stream.GetLastMsgForSubject(t.Context(), "rolebus.lease.default.a")
+	lease, err := stream.GetLastMsgForSubject(t.Context(), "$KV.rolebus=lease.default.a")
 	require.NoError(t, err)
 	srv.Stop()
 	eventually(t, "every lease to be long over", func() bool { return time.Since(lease.Time) > 3*ttl })
@@ -189,7 +189,7 @@ func lastBeat(t *testing.T, js jetstream.JetStream, node string) (stored, fires 
 	t.Helper()
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
 	require.NoError(t, err)
-	lease, err := stream.GetLastMsgForSubject(t.Context(), "rolebus.lease.default."+node)
+	lease, err := stream.GetLastMsgForSubject(t.Context(), "$KV.rolebus=lease.default."+node)
 	require.NoError(t, err)
 	fires, err = time.Parse("@at "+time.RFC3339Nano, lease.Header.Get("Nats-Schedule"))
 	require.NoError(t, err)
@@ -248,7 +248,7 @@ func TestPromise5LeavingIsOneMessage(t *testing.T) {
 	rolebustest.WaitRoles(t, o, "a")
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
 	require.NoError(t, err)
-	_, err = stream.GetLastMsgForSubject(t.Context(), "rolebus.lease.default.a")
+	_, err = stream.GetLastMsgForSubject(t.Context(), "$KV.rolebus=lease.default.a")
 	require.ErrorIs(t, err, jetstream.ErrMsgNotFound, "the lease went with it")
 }
 
@@ -411,7 +411,7 @@ func TestPromise11NothingLeaks(t *testing.T) {
 		// nats.go ends the subscription of a fetch a moment after the fetch.
 		eventually(t, "the subscriptions to go", func() bool { return nc.NumSubscriptions() == subs })
 	}
-	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("rolebus.lease.>"))
+	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("$KV.rolebus=lease.>"))
 	require.NoError(t, err)
 	require.Len(t, info.State.Subjects, 1, "only the lease of who is still there")
 	require.Zero(t, info.State.Consumers)

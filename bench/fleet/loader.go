@@ -13,6 +13,7 @@ import (
 // loader is what a process of kind loader does: it writes the records of many nodes into one scope, as
 // docs/PROTOCOL.md says and a client in any language would.
 type loader struct {
+	fleet string // the bucket's identity
 	scope string
 	life  int64 // the incarnation of all nodes
 	nodes []node
@@ -71,6 +72,11 @@ func (l *loader) load(ctx context.Context, o loadOrder) (stored, error) {
 	if l.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(2*underWay)); err != nil {
 		return stored{}, err
 	}
+	stream, err := l.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return stored{}, err
+	}
+	l.fleet = stream.CachedInfo().Config.Metadata["rolebus.fleet"]
 	l.nc, l.scope, l.life, l.nodes = nc, o.Scope, time.Now().UnixMilli(), make([]node, o.Count)
 	return l.store(ctx, o.Count, func(i int) *nats.Msg {
 		n := &l.nodes[i]
@@ -79,7 +85,7 @@ func (l *loader) load(ctx context.Context, o loadOrder) (stored, error) {
 			n.roles = append(n.roles, fmt.Sprintf("role-%02d", (i+r)%rolesInScope))
 		}
 		slices.Sort(n.roles)
-		return l.record(n, "state", map[string]string{"Rolebus-Roles": list(n.roles)})
+		return l.whole(n)
 	}, func(i int, generation uint64) { l.nodes[i].generation = generation })
 }
 
@@ -104,8 +110,10 @@ func (l *loader) leases(ctx context.Context, o countOrder) (stored, error) {
 	if err != nil {
 		return stored{}, err
 	}
-	due := stream.CachedInfo().TimeStamp.Add(time.Hour).UTC().Format(time.RFC3339Nano)
-	return l.store(ctx, o.Count, func(i int) *nats.Msg { return l.lease(&l.nodes[i%len(l.nodes)], due) }, func(int, uint64) {})
+	due := stream.CachedInfo().TimeStamp.Add(time.Hour).UTC()
+	at := due.Format(time.RFC3339Nano)
+	return l.store(ctx, o.Count, func(i int) *nats.Msg { return l.lease(&l.nodes[i%len(l.nodes)], due.UnixMilli(), at) },
+		func(int, uint64) {})
 }
 
 // store publishes messages, many at once, and returns when the last one is stored.

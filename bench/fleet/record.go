@@ -9,78 +9,85 @@ import (
 
 // What the loader stores: records and leases in the form that docs/PROTOCOL.md describes.
 
-const extraRole = "standby" // sorts behind the others
+const (
+	extraRole = "standby" // sorts behind the others
+	loadedTTL = 3_600_000
+)
+
+// fact is one JSON object of that form: the header, or the body. Its fields stand in the order in which rolebus writes them.
+type fact struct {
+	Format      int      `json:"format"`
+	Fleet       string   `json:"fleet,omitempty"`
+	Scope       string   `json:"scope,omitempty"`
+	Node        string   `json:"node,omitempty"`
+	Incarnation int64    `json:"incarnation"`
+	Version     uint64   `json:"version"`
+	TTL         int64    `json:"ttl,omitempty"`
+	Base        uint64   `json:"base,omitempty"`
+	Added       []string `json:"added,omitempty"`
+	Removed     []string `json:"removed,omitempty"`
+	Roles       []string `json:"roles,omitzero"`
+	Gone        string   `json:"gone,omitempty"`
+	Due         int64    `json:"due,omitempty"`
+}
+
+// whole is a record.
+func (l *loader) whole(n *node) *nats.Msg {
+	return l.record(n, fact{TTL: loadedTTL, Roles: n.roles})
+}
 
 // toggle gives a node one role more, or takes it away again.
 func (l *loader) toggle(n *node) *nats.Msg {
-	header := map[string]string{"Rolebus-Base": strconv.FormatUint(n.version, 10)}
+	delta := fact{Base: n.version}
 	n.version, n.extra = n.version+1, !n.extra
 	if n.extra {
 		n.roles = append(n.roles, extraRole)
-		header["Rolebus-Added"] = list([]string{extraRole})
+		delta.Added = []string{extraRole}
 	} else {
 		n.roles = n.roles[:rolesPerNode]
-		header["Rolebus-Removed"] = list([]string{extraRole})
+		delta.Removed = []string{extraRole}
 	}
-	return l.record(n, "delta", header)
+	return l.record(n, delta)
 }
 
-// body is what is stored of a node.
-type body struct {
-	Format      int      `json:"format"`
-	Scope       string   `json:"scope"`
-	Node        string   `json:"node"`
-	Incarnation int64    `json:"incarnation"`
-	Version     uint64   `json:"version"`
-	Roles       []string `json:"roles,omitzero"`
-	Gone        string   `json:"gone,omitempty"`
-}
-
-func (l *loader) record(n *node, kind string, header map[string]string) *nats.Msg {
-	msg := l.message("$KV."+bucket+"."+l.scope+"."+n.name, n, kind, n.version, body{Roles: n.roles})
+func (l *loader) record(n *node, change fact) *nats.Msg {
+	msg := l.message("$KV."+bucket+"."+l.scope+"."+n.name, n, n.version, change, fact{TTL: loadedTTL, Roles: n.roles})
 	msg.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(n.generation, 10))
-	for name, value := range header {
-		msg.Header.Set(name, value)
-	}
 	return msg
 }
 
-func (l *loader) lease(n *node, due string) *nats.Msg {
-	record := "$KV.rolebus." + l.scope + "." + n.name
-	msg := l.message(bucket+".lease."+l.scope+"."+n.name, n, "expired", n.version+1000, body{Gone: "expired"})
+func (l *loader) lease(n *node, due int64, at string) *nats.Msg {
+	record := "$KV." + bucket + "." + l.scope + "." + n.name
+	gone := fact{Gone: "expired", Due: due}
+	msg := l.message("$KV."+bucket+"=lease."+l.scope+"."+n.name, n, n.version+1000, gone, gone)
 	for name, value := range map[string]string{
 		"KV-Operation":                                "DEL",
 		"Nats-Expected-Last-Subject-Sequence":         strconv.FormatUint(n.generation, 10),
 		"Nats-Expected-Last-Subject-Sequence-Subject": record,
-		"Nats-Schedule":                               "@at " + due,
+		"Nats-Schedule":                               "@at " + at,
 		"Nats-Schedule-TTL":                           "1h",
 		"Nats-Schedule-Target":                        record,
-		"Rolebus-Due":                                 due,
 	} {
 		msg.Header.Set(name, value)
 	}
 	return msg
 }
 
-func (l *loader) message(subject string, n *node, kind string, version uint64, b body) *nats.Msg {
-	msg := nats.NewMsg(subject)
-	msg.Header.Set("Rolebus-Format", "1")
-	msg.Header.Set("Rolebus-Change", kind)
-	msg.Header.Set("Rolebus-Incarnation", strconv.FormatInt(l.life, 10))
-	msg.Header.Set("Rolebus-Version", strconv.FormatUint(version, 10))
-	b.Format, b.Scope, b.Node, b.Incarnation, b.Version = 1, l.scope, n.name, l.life, version
-	raw, err := json.Marshal(b)
-	if err != nil {
-		panic(err) // of numbers and texts
+func (l *loader) message(subject string, n *node, version uint64, header, body fact) *nats.Msg {
+	for _, f := range []*fact{&header, &body} {
+		f.Format, f.Incarnation, f.Version = 1, l.life, version
 	}
-	msg.Data = raw
+	header.Fleet, body.Scope, body.Node = l.fleet, l.scope, n.name
+	msg := nats.NewMsg(subject)
+	msg.Header.Set("Rolebus", string(printed(header)))
+	msg.Data = printed(body)
 	return msg
 }
 
-func list(roles []string) string {
-	raw, err := json.Marshal(roles)
+func printed(f fact) []byte {
+	raw, err := json.Marshal(f)
 	if err != nil {
-		panic(err)
+		panic(err) // of numbers and texts
 	}
-	return string(raw)
+	return raw
 }

@@ -20,6 +20,7 @@ type fleet struct {
 	js          jetstream.JetStream
 	count       int
 	generations []uint64 // of their records
+	fleet       string   // the bucket's identity
 	next        int      // who heartbeats next
 }
 
@@ -54,6 +55,11 @@ func (f *fleet) settle(ctx context.Context, url string) (err error) {
 		}
 	default:
 		return nil
+	}
+	if f.system == "rolebus" {
+		if f.fleet, err = fleetOf(ctx, f.js); err != nil {
+			return err
+		}
 	}
 	f.generations, err = publishAll(ctx, f.js, f.count, f.record)
 	if err != nil || f.system == "kv" {
@@ -111,24 +117,20 @@ func (f *fleet) record(i int) (*nats.Msg, error) {
 
 // lease is a lease as docs/PROTOCOL.md has it.
 func (f *fleet) lease(i int) *nats.Msg {
-	due := time.Now().Add(3 * heartbeat).UTC().Format(time.RFC3339Nano) // the server is on the same machine
-	msg := nats.NewMsg("rolebus.lease.default." + nodeName(i))
+	due := time.Now().Add(3 * heartbeat) // the server is on the same machine
+	says := fmt.Sprintf(`"incarnation":%d,"version":1001,"gone":"expired","due":%d}`, firstIncarnation, due.UnixMilli())
+	msg := nats.NewMsg("$KV.rolebus=lease.default." + nodeName(i))
 	for name, value := range map[string]string{
 		"KV-Operation":                                "DEL",
 		"Nats-Expected-Last-Subject-Sequence":         strconv.FormatUint(f.generations[i], 10),
 		"Nats-Expected-Last-Subject-Sequence-Subject": f.subject(i),
-		"Nats-Schedule":                               "@at " + due,
+		"Nats-Schedule":                               "@at " + due.UTC().Format(time.RFC3339Nano),
 		"Nats-Schedule-TTL":                           "1h",
 		"Nats-Schedule-Target":                        f.subject(i),
-		"Rolebus-Change":                              "expired",
-		"Rolebus-Due":                                 due,
-		"Rolebus-Format":                              "1",
-		"Rolebus-Incarnation":                         strconv.Itoa(firstIncarnation),
-		"Rolebus-Version":                             "1001",
+		"Rolebus":                                     fmt.Sprintf(`{"format":1,"fleet":%q,`, f.fleet) + says,
 	} {
 		msg.Header.Set(name, value)
 	}
-	msg.Data = fmt.Appendf(nil, `{"format":1,"scope":"default","node":%q,"incarnation":%d,"version":1001,"gone":"expired"}`,
-		nodeName(i), firstIncarnation)
+	msg.Data = fmt.Appendf(nil, `{"format":1,"scope":"default","node":%q,%s`, nodeName(i), says)
 	return msg
 }

@@ -48,15 +48,28 @@ func playLoad(ctx context.Context, p *process.Process) error {
 
 // loadNATS writes records, with headers as rolebus does, or bare.
 func loadNATS(ctx context.Context, js jetstream.JetStream, scope string, count int, headers bool, roles func(i int) []string) error {
-	_, err := publishAll(ctx, js, count, func(i int) (*nats.Msg, error) {
+	fleet, err := fleetOf(ctx, js)
+	if err != nil {
+		return err
+	}
+	_, err = publishAll(ctx, js, count, func(i int) (*nats.Msg, error) {
 		body, err := nodeRecord(scope, nodeName(i), roles(i)...)
 		msg := &nats.Msg{Subject: "$KV.rolebus." + scope + "." + nodeName(i), Data: body}
 		if err == nil && headers {
-			msg.Header, err = nodeHeader(roles(i)...)
+			msg.Header, err = nodeHeader(fleet, roles(i)...)
 		}
 		return msg, err
 	})
 	return err
+}
+
+// fleetOf returns the identity that the bucket was made with.
+func fleetOf(ctx context.Context, js jetstream.JetStream) (string, error) {
+	stream, err := js.Stream(ctx, "KV_rolebus")
+	if err != nil {
+		return "", err
+	}
+	return stream.CachedInfo().Config.Metadata["rolebus.fleet"], nil
 }
 
 // etcdBatch is how many keys one transaction writes; a server takes 128 by default.

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -21,7 +20,7 @@ var pad = strings.Repeat("x", recordSize-len(paddedRecord(2, "")))
 
 func paddedRecord(version int, pad string) []byte {
 	return fmt.Appendf(nil,
-		`{"format":1,"scope":"default","node":"writer","incarnation":%d,"version":%d,"roles":["role"],"meta":{"pad":%q}}`,
+		`{"format":1,"scope":"default","node":"writer","incarnation":%d,"version":%d,"ttl":15000,"roles":["role"],"meta":{"pad":%q}}`,
 		firstIncarnation, version, pad)
 }
 
@@ -45,20 +44,17 @@ func nodeRecord(scope, node string, roles ...string) ([]byte, error) {
 		Node        string   `json:"node"`
 		Incarnation int      `json:"incarnation"`
 		Version     int      `json:"version"`
+		TTL         int      `json:"ttl"`
 		Roles       []string `json:"roles"`
-	}{1, scope, node, firstIncarnation, 1, roles})
+	}{1, scope, node, firstIncarnation, 1, 15_000, roles})
 }
 
 // nodeHeader is what rolebus stores beside it, for the announcement.
-func nodeHeader(roles ...string) (nats.Header, error) {
+func nodeHeader(fleet string, roles ...string) (nats.Header, error) {
 	list, err := json.Marshal(roles)
 	return nats.Header{
 		"Nats-Expected-Last-Subject-Sequence": {"0"},
-		"Rolebus-Change":                      {"state"},
-		"Rolebus-Format":                      {"1"},
-		"Rolebus-Incarnation":                 {strconv.Itoa(firstIncarnation)},
-		"Rolebus-Roles":                       {string(list)},
-		"Rolebus-Version":                     {"1"},
+		"Rolebus":                             {fmt.Sprintf(`{"format":1,"fleet":%q,"incarnation":%d,"version":1,"ttl":15000,"roles":%s}`, fleet, firstIncarnation, list)},
 	}, err
 }
 

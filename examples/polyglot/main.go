@@ -1,5 +1,5 @@
 // Command polyglot hears every change of a fleet without rolebus: all that it takes is a NATS client, in any language,
-// and the headers of the announcements.
+// and the one header of the announcements, which is JSON.
 //
 //	go run ./examples/polyglot -url nats://127.0.0.1:4222 -bucket rolebus
 //
@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/url"
@@ -44,8 +45,10 @@ func listen(ctx context.Context, server, bucket string) error {
 	_, err = nc.Subscribe(subject, func(msg *nats.Msg) {
 		tokens := strings.Split(msg.Subject, ".") // <bucket>.changes.<scope>.<node>
 		// The server republished it if it names the stream. What else a careful reader checks: docs/PROTOCOL.md.
-		if len(tokens) == 4 && msg.Header.Get("Nats-Stream") == "KV_"+bucket {
-			fmt.Println(line(name(tokens[2]), name(tokens[3]), msg.Header))
+		var c change
+		err := json.Unmarshal([]byte(msg.Header.Get("Rolebus")), &c)
+		if err == nil && c.Format == 1 && len(tokens) == 4 && msg.Header.Get("Nats-Stream") == "KV_"+bucket {
+			fmt.Printf("%s  generation %s\n", line(name(tokens[2]), name(tokens[3]), c), msg.Header.Get("Nats-Sequence"))
 		}
 	})
 	if err != nil {
@@ -59,18 +62,38 @@ func listen(ctx context.Context, server, bucket string) error {
 	return nil
 }
 
+// change is what an announcement says. What it is, its structure tells.
+type change struct {
+	Format         int
+	Base           int      // of a delta: the version that it changes
+	Added, Removed []string // of a delta
+	Roles          []string // of a state: all of them
+	Gone           string   // of a tombstone: why
+}
+
 // line tells one announcement: a delta names roles added and removed, a state all roles of a node that came or came
 // back, a notice that the record is too large to be announced; left and expired are ends.
-func line(scope, node string, hdr nats.Header) string {
-	out := fmt.Sprintf("%-8s %s/%s", hdr.Get("Rolebus-Change"), scope, node)
-	for _, h := range []struct{ mark, header string }{
-		{"", "Rolebus-Roles"}, {"+", "Rolebus-Added"}, {"-", "Rolebus-Removed"},
-	} {
-		if roles := hdr.Get(h.header); roles != "" { // a JSON array of strings
-			out += "  " + h.mark + roles
+func line(scope, node string, c change) string {
+	kind := "notice"
+	switch {
+	case c.Gone != "":
+		kind = c.Gone
+	case c.Base != 0:
+		kind = "delta"
+	case c.Roles != nil:
+		kind = "state"
+	}
+	out := fmt.Sprintf("%-8s %s/%s", kind, scope, node)
+	for _, set := range []struct {
+		mark  string
+		roles []string
+	}{{"", c.Roles}, {"+", c.Added}, {"-", c.Removed}} {
+		if set.roles != nil {
+			roles, _ := json.Marshal(set.roles) // of texts
+			out += "  " + set.mark + string(roles)
 		}
 	}
-	return out + "  generation " + hdr.Get("Nats-Sequence")
+	return out
 }
 
 // name reads a token of a subject: every byte but letters, digits, - and _ is written =XX, in hex.

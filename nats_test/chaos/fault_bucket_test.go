@@ -43,7 +43,7 @@ func purge(ctx context.Context, f *fleet, rng *rand.Rand) error {
 	case 1:
 		return s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+".>"))
 	case 2:
-		return s.Purge(ctx, jetstream.WithPurgeSubject(bucket+".lease.>"))
+		return s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"=lease.>"))
 	}
 	return s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+".*."+f.someNode(rng).name))
 }
