@@ -19,6 +19,8 @@ type news struct {
 	own      uint64    // this process's own incarnation, 0 before it has one
 	now      time.Time
 	calm     time.Duration // for how long the bus has been as it should be; see trust
+	ttl      time.Duration // this process's own
+	vouched  bool          // the leader was asked about changes
 }
 
 // believes says whether a tombstone of kind expired, or a suspicion, counts of a node with a TTL: not before its owner has had
@@ -29,6 +31,7 @@ func (n *news) believes(ttl time.Duration) bool { return n.calm >= graceOf(ttl) 
 type gap struct {
 	nodes map[string]life // these records, of at least this state
 	whole bool            // everything: the bucket was purged, or made anew
+	vouch []change        // these tombstones again, when the leader has said for how long it has been one
 }
 
 // maxLate is how late a switch may fire and still be believed. A server that was up fires it within a quarter of a
@@ -144,6 +147,8 @@ func (d *draft) applyTombstone(known *Node, c change) {
 		d.contradict(known, c)
 	case known != nil && c.kind == kindExpired && (!d.believes(known.ttl) || c.late > maxLate):
 		d.cast(known, c)
+	case known != nil && c.kind == kindExpired && known.ttl < d.ttl && !d.vouched:
+		d.gap.vouch = append(d.gap.vouch, c)
 	case d.ends.get(c.node).id.before(c.id):
 		d.bury(c.node, end{id: c.id, generation: c.generation, reason: c.kind.reason(), at: d.now})
 	}

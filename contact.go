@@ -16,8 +16,9 @@ type contact struct {
 	ttl   time.Duration
 	trust *trust
 	moved func()        // contact was lost or regained
-	alone func() bool   // no two nodes are listed: when nothing is stored, the only one may be dead
 	wake  chan struct{} // ask now
+
+	rhythm func() time.Duration // how often something is stored while all is well; see member.rhythm
 }
 
 // run asks until ctx is over.
@@ -50,7 +51,7 @@ func (k *contact) ask(ctx context.Context) error {
 	}
 	now := time.Now()
 	if err == nil {
-		k.trust.told(now, p, k.alone())
+		k.trust.told(now, p, k.rhythm())
 	}
 	if err == nil && k.trust.succeed(now) || err != nil && k.trust.fail() {
 		k.moved()

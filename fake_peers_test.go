@@ -200,7 +200,8 @@ func (f *fakeBucket) peered(t *testing.T, n *fakeNet, server, node string, opts 
 	n.mu.Unlock()
 	b := &peeredBus{fakeBus: fakeBus{link: f.link()}, peers: p}
 	b.Bus = newBus(o, newNoise(o.log), b.link)
-	b.Bus.peers = p
+	b.Bus.peers, b.link.identity = p, b.fleet
+	b.link.look()
 	require.NoError(t, b.open(t.Context(), false))
 	t.Cleanup(func() { _ = b.Close() })
 	return b

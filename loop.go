@@ -31,6 +31,8 @@ func (m *member) loop() {
 				n.changes = m.gather(<-m.feed.messages)
 			}
 			m.apply(n, false)
+		case w := <-m.voucher.words:
+			m.vouched(w)
 		case <-m.moved:
 			m.apply(news{}, false)
 			if !m.scope.snap.Load().stale.IsZero() {
@@ -79,7 +81,7 @@ func (m *member) gather(msg *nats.Msg) []change {
 
 func (m *member) apply(n news, read bool) {
 	now := time.Now()
-	n.now, n.own = now, m.own.Load()
+	n.now, n.own, n.ttl = now, m.own.Load(), m.bus.opts.ttl
 	snap := m.scope.snap.Load()
 	if snap.outage(n.changes) {
 		m.trust.suspect(now)
@@ -96,6 +98,7 @@ func (m *member) apply(n news, read bool) {
 	if gap.whole || len(gap.nodes) > 0 {
 		m.catcher.ask(asked{nodes: gap.nodes, whole: gap.whole, crowd: gap.whole})
 	}
+	m.vouch(gap.vouch)
 	m.compareTTLs(n.changes)
 	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {
 		poke(m.keeper.nudge)

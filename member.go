@@ -26,6 +26,7 @@ type member struct {
 
 	readings chan reading
 	verdicts chan verdict
+	voucher  voucher
 	moved    chan struct{} // contact was lost or regained
 	toldTTL  bool          // start, and then the loop: that TTLs differ was told
 
@@ -41,7 +42,7 @@ func newMember(s *Scope, roles []Role) *member {
 	b := s.bus
 	m := &member{
 		scope: s, bus: b,
-		readings: make(chan reading), verdicts: make(chan verdict), moved: make(chan struct{}, 1),
+		readings: make(chan reading), verdicts: make(chan verdict), voucher: voucher{words: make(chan word)}, moved: make(chan struct{}, 1),
 	}
 	m.lease = &lease{}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -57,7 +58,7 @@ func newMember(s *Scope, roles []Role) *member {
 	if b.opts.observer {
 		m.contact = &contact{
 			store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
-			alone: m.alone,
+			rhythm: m.rhythm,
 		}
 		return m
 	}
@@ -104,7 +105,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	if first.newest() > p.newest {
 		p.quiet = 0 // something was stored since
 	}
-	m.trust.told(at, p, m.alone())
+	m.trust.told(at, p, m.rhythm())
 	if len(m.feed.messages) > 0 {
 		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)
 	}
@@ -155,10 +156,25 @@ func (m *member) admit(ctx context.Context) (p pulse, at time.Time, err error) {
 	return p, at, err
 }
 
-// alone says whether no two nodes are known.
-func (m *member) alone() bool {
+// rhythm returns the second shortest TTL in the scope: every third of it something is stored while all is well, also if the node
+// with the shortest is dead. 0 if there are no two nodes.
+func (m *member) rhythm() time.Duration {
 	snap := m.scope.snap.Load()
-	return snap.members.len()+len(snap.suspects) < 2
+	first, second := forEver, forEver
+	for _, n := range snap.suspects {
+		first, second = twoLeast(first, second, n.ttl)
+	}
+	for _, n := range snap.named.all() {
+		first, second = twoLeast(first, second, n.ttl)
+	}
+	if second == forEver {
+		return 0
+	}
+	return second
+}
+
+func twoLeast(first, second, more time.Duration) (time.Duration, time.Duration) {
+	return min(first, more), min(second, max(first, more))
 }
 
 // listen starts to hear other processes: those who ask for this node, and those who suspect somebody.
@@ -225,6 +241,11 @@ func (m *member) judge(ctx context.Context, v verdict) {
 // connected is called when the connection is back.
 func (m *member) connected() {
 	m.catcher.ask(asked{whole: true, crowd: true})
+	m.reassure()
+}
+
+// reassure has it found out whether there is contact.
+func (m *member) reassure() {
 	if m.keeper != nil {
 		poke(m.keeper.nudge)
 	} else {

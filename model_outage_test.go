@@ -3,7 +3,6 @@ package rolebus
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,7 +120,7 @@ func noLeader(w *fleet) {
 	}
 	o := w.start("o", WithObserver(), WithTTL(time.Minute)) // asks seldom
 	w.grace = graceOf(o.opts.ttl)
-	for round := range 2 {
+	for range 2 {
 		w.sleep(w.grace + o.opts.ttl/3 + w.between(0, modelTTL/3))
 		w.fault("the leader dies")
 		w.fakeBucket.mu.Lock()
@@ -138,31 +137,9 @@ func noLeader(w *fleet) {
 			until = late - time.Millisecond
 		}
 		w.sleep(until)
-		if round > 0 && w.dueSoon() {
-			w.gulls() // that what is in time follows on what is late is taken note of once in ten graces
-		}
 		w.fakeBucket.start()
 		w.fault("there is a new leader")
 		w.sleep(w.between(modelGrace, 2*modelGrace))
-	}
-}
-
-// dueSoon says whether the switch of somebody who lives fires now, and not late enough to tell.
-func (w *fleet) dueSoon() bool {
-	return slices.ContainsFunc(w.running(false), func(p *process) bool {
-		due := w.switchOf(p.NodeName())
-		return due > -maxLate-time.Millisecond && due < 2*time.Second
-	})
-}
-
-// gulls lets observers report others lost for a moment.
-func (w *fleet) gulls() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, p := range w.processes {
-		if p.opts.observer {
-			p.gullible = time.Now().Add(2 * time.Second)
-		}
 	}
 }
 

@@ -325,6 +325,117 @@ func TestANewcomerLearnsWhomTheOthersSuspect(t *testing.T) {
 	})
 }
 
+// A member that answers and asks nobody leaves the next one to whoever asked it.
+func TestBehindPassiveMembersADeathIsSeenAsSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		active := []*peeredBus{f.peered(t, n, "S1", "n00"), f.peered(t, n, "S1", "n04")}
+		passive := map[string]*peeredBus{}
+		for _, node := range []string{"n01", "n02", "n03", "n05", "n06"} {
+			passive[node] = f.peered(t, n, "S1", node, WithProbeInterval(0))
+		}
+		settle()
+		for _, node := range []string{"n03", "n06"} {
+			passive[node].crash()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			for _, b := range active {
+				require.False(t, listedBy(b, node), "%s lists %s", b.NodeName(), node)
+			}
+		}
+	})
+}
+
+// One alone among many that ask nobody gets round to all of them, some in each round.
+func TestOneWhoAsksAmongManyPassive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const count, interval = 5*stepsPerRound + 3, 500 * time.Millisecond
+		f, n := newFakeBucket(), newFakeNet()
+		active := f.peered(t, n, "S1", "n00")
+		var passive []*peeredBus
+		for i := range count {
+			passive = append(passive, f.peered(t, n, "S1", fmt.Sprintf("n%02d", i+1), WithProbeInterval(0)))
+		}
+		time.Sleep(10 * time.Second) // all have answered
+		before := n.askedInAll()
+		time.Sleep(10 * time.Second)
+		asked := n.askedInAll() - before
+		require.LessOrEqual(t, asked, 20*2*(stepsPerRound+1), "some in each round")
+		for _, at := range []int{count - 1, 0, count / 2} {
+			passive[at].crash()
+			time.Sleep((count/stepsPerRound+3)*interval + time.Second)
+			synctest.Wait()
+			require.False(t, listedBy(active, passive[at].NodeName()), passive[at].NodeName())
+		}
+		require.Len(t, active.Nodes("x"), 1+count-3)
+	})
+}
+
+// A client that answers no probes loses its connection, once, and the servers tell.
+func TestASuspicionEndsWhereTheBucketStillHoldsTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 3)
+		deaf := f.bus(t, "deaf", WithRoles("x"), WithTTL(3*time.Second))
+		settle()
+		everywhere := func(listed bool, when string) {
+			synctest.Wait()
+			for _, b := range fleet {
+				require.Equal(t, listed, listedBy(b, "deaf"), "%s, %s", b.NodeName(), when)
+			}
+		}
+		lost := hint{node: "deaf", server: "S1", closed: true}
+		n.died(lost)
+		time.Sleep(time.Second)
+		everywhere(false, "its connection was closed, and nobody listens for it")
+		time.Sleep(3*time.Second + maxLate)
+		everywhere(true, "its lease would have ended")
+		for range 20 {
+			n.died(lost)
+			time.Sleep(time.Second)
+			everywhere(true, "that nobody listens says nothing of it")
+		}
+		require.NoError(t, deaf.AddRoles(t.Context(), "y"))
+		n.died(lost)
+		time.Sleep(time.Second)
+		everywhere(true, "nor of its next state")
+		deaf.crash()
+		time.Sleep(3*time.Second + 500*time.Millisecond)
+		everywhere(false, "its lease has ended")
+
+		// Its next life may answer.
+		again := f.peered(t, n, "S1", "deaf")
+		settle()
+		everywhere(true, "it is back")
+		again.crash()
+		time.Sleep(time.Second)
+		everywhere(false, "it answered, and does not any more")
+	})
+}
+
+// Who outlived a suspicion because the way to it was broken is asked again, and suspected again, once it answers.
+func TestWhoOutlivedASuspicionAndAnswersCanBeSuspectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 4)
+		settle()
+		victim := fleet[2]
+		victim.set(func(p *fakePeers) { p.at = "" })
+		time.Sleep(fakeTTL)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n02"))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.True(t, listedBy(fleet[0], "n02"))
+		victim.set(func(p *fakePeers) { p.at = "S1" })
+		time.Sleep(10 * time.Second)
+		victim.crash()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.False(t, listedBy(fleet[0], "n02"))
+	})
+}
+
 func TestWhoNeverAnsweredIsNotSuspected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := newFakeBucket(), newFakeNet()

@@ -53,11 +53,12 @@ func (t *trust) shake(now time.Time) {
 	t.shaken = now
 }
 
-// told takes note of what the stream's leader says of itself. When nothing is stored because nobody is there who could write,
-// or the only one is dead, that is no sign.
-func (t *trust) told(now time.Time, p pulse, alone bool) {
+// told takes note of what the stream's leader says of itself: also for how long it has stored nothing, though two nodes or more
+// heartbeat every third of a TTL. When nothing is stored because nobody is there who could write, or the only one is dead, that
+// is no sign.
+func (t *trust) told(now time.Time, p pulse, ttl time.Duration) {
 	t.led(now, p.leads)
-	if p.quiet > 5*t.patience/8 && !alone {
+	if ttl > 0 && p.quiet > 5*ttl/12 {
 		t.silence(now, now.Add(-p.quiet))
 	}
 }
@@ -84,8 +85,7 @@ func (t *trust) suspect(now time.Time) {
 const outagesApart = 10 // in graces
 
 // silence takes note that nothing was stored since a time, which is longer than it should be: nobody's heartbeat got
-// through. If that happens again and again, the nodes have a longer TTL than this process thinks, or all are dead: after
-// three graces it does not count for one.
+// through. If that happens again and again, all are dead: after three graces it does not count for one.
 func (t *trust) silence(now, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,16 +7,16 @@ var lifeRules = []rule{
 		says:  "Lease before record, so that no record ever stands without a switch",
 		why:   "a process that dies between the two leaves a record that nothing ever buries",
 		found: "TestModelFleet/death_between_two_requests",
-		edits: []edit{{"heartbeat.go", `	if err := k.arm(ctx, replaces); err != nil {
+		edits: []edit{{"recover.go", `	if err := k.arm(ctx, replaces); err != nil {
 		return err
 	}
-	c := change{kind: kindState, node: k.node, id: k.id, roles: roles, meta: k.meta}
+	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
 	k.written, k.tried = true, k.id.version
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
 	}
-`, `	c := change{kind: kindState, node: k.node, id: k.id, roles: roles, meta: k.meta}
+`, `	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
 	k.written, k.tried = true, k.id.version
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
@@ -52,14 +52,14 @@ var lifeRules = []rule{
 		says:  "Leases, and so the tombstones that come of them, carry the incarnation and version that they bury",
 		why:   "who heard the tombstone takes the new record for part of what it buried",
 		found: "TestModelFleet/(the_bucket_is_wiped|the_store_goes_back|the_server_buries|an_outage_of)",
-		edits: []edit{{"heartbeat.go", "max(k.id.version, k.bound, k.tried) + 1", "max(k.id.version, k.tried) + 1"}},
+		edits: []edit{{"recover.go", "max(k.id.version, k.bound, k.tried) + 1", "max(k.id.version, k.tried) + 1"}},
 	},
 	{
 		name:  "a lease names the versions to come",
 		says:  "Leases, and so the tombstones that come of them, carry the incarnation and version that they bury",
 		why:   "a crash right after a change leaves a tombstone that buries too little",
 		found: "TestModelFleet/changes_and_crashes",
-		edits: []edit{{"heartbeat.go", "id: life{k.id.incarnation, bound}, due: now.Add(k.ttl)}", "id: k.id, due: now.Add(k.ttl)}"}},
+		edits: []edit{{"heartbeat.go", "id: life{k.id.incarnation, bound}, due: dueAt(now.Add(k.ttl))}", "id: k.id, due: dueAt(now.Add(k.ttl))}"}},
 	},
 	{
 		name:  "no change beyond what the lease buries",
@@ -73,21 +73,21 @@ var lifeRules = []rule{
 		says:  "one more than the record found",
 		why:   "a machine whose clock is behind, or a restart within a millisecond: two lives with one number",
 		found: "TestModelFleet/(a_clock_that_was|a_restart_under)",
-		edits: []edit{{"heartbeat.go", "max(first, found.id.incarnation+1, last+1)", "max(first, last+1)"}},
+		edits: []edit{{"join.go", "max(first, found.id.incarnation+1, last+1)", "max(first, last+1)"}},
 	},
 	{
 		name:  "an incarnation at least the wall clock",
 		says:  "at least the wall clock in milliseconds",
 		why:   "when the bucket has forgotten a node that others remember, its new life counts as an old one",
 		found: "TestModelFleet/a_clock_that_was_ahead",
-		edits: []edit{{"heartbeat.go", "id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))", "_ = time.Now"}},
+		edits: []edit{{"join.go", "id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))", "_ = time.Now"}},
 	},
 	{
 		name:  "the superseded stops",
 		says:  "the older, if it still runs, finds out by its refused heartbeat, stops",
 		why:   "two lives write over each other for ever",
 		found: "TestModelFleet/a_restart_under_the_same_name",
-		edits: []edit{{"heartbeat.go", "	if found.id.incarnation > k.id.incarnation {", "	if false {"}},
+		edits: []edit{{"recover.go", "	if found.id.incarnation > k.id.incarnation {", "	if false {"}},
 	},
 	{
 		name:  "after a failure the record is looked at",
@@ -101,28 +101,28 @@ var lifeRules = []rule{
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "the same, when the outage was too short for a heartbeat to fail",
 		found: "TestModelFleet/a_generation_is_given_twice",
-		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true, crowd: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)\n	} else {", "	m.catcher.ask(asked{whole: true, crowd: true})\n	if m.keeper == nil {"}},
+		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true, crowd: true})\n	m.reassure()", "	m.catcher.ask(asked{whole: true, crowd: true})"}},
 	},
 	{
 		name:  "news about itself make a node look",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "a tombstone that others heard, and that the bucket forgot, stands in their way for ever",
 		found: "TestModelFleet/the_store_goes_back_and_forgets_what_it_announced",
-		edits: []edit{{"member.go", "m.disputed(n, next) {\n		poke(m.keeper.nudge)\n", "m.disputed(n, next) {\n"}},
+		edits: []edit{{"loop.go", "m.disputed(n, next) {\n		poke(m.keeper.nudge)\n", "m.disputed(n, next) {\n"}},
 	},
 	{
 		name:  "what a tombstone said is remembered",
 		says:  "a tombstone beats the state whose version it names",
 		why:   "the same: the record looks as it should",
 		found: "TestModelFleet/the_store_goes_back_and_forgets_what_it_announced",
-		edits: []edit{{"heartbeat.go", "	if told := k.told.Load(); told >= k.id.version {", "	if told := k.told.Load(); false {"}},
+		edits: []edit{{"recover.go", "	if told := k.told.Load(); told >= k.id.version {", "	if told := k.told.Load(); false {"}},
 	},
 	{
 		name:  "a record is written again though it is one's own",
 		says:  "the truth lives in the processes: every node notices and says again what is so",
 		why:   "a leader that died took the announcement with it: the change is seen when somebody reads",
 		found: "TestModelFleet/an_acknowledgement_and_an_announcement_are_lost",
-		edits: []edit{{"heartbeat.go", "	// Also if the record is this life's own:", `	if found.kind == kindState && found.id == (life{k.id.incarnation, k.id.version + 1}) {
+		edits: []edit{{"recover.go", "	// Also if the record is this life's own:", `	if found.kind == kindState && found.id == (life{k.id.incarnation, k.id.version + 1}) {
 		k.id, k.generation, k.roles, k.tried = found.id, generation, found.roles, found.id.version
 		if roles, rev, _ := k.want.current(); len(missing(roles, k.roles))+len(missing(k.roles, roles)) == 0 {
 			k.want.confirm(rev, k.id)
@@ -146,7 +146,7 @@ var lifeRules = []rule{
 		says:  "the new incarnation takes the record over by compare-and-set",
 		why:   "a heartbeat of the older life got in between; the newer one dies, and its switch names the older",
 		found: "TestModelFleet/a_heartbeat_of_the_life_before_comes_in_between",
-		edits: []edit{{"heartbeat.go", "	if found.kind == kindState {\n		// The life before", "	if false {\n		// The life before"}},
+		edits: []edit{{"join.go", "	if found.kind == kindState {\n		// The life before", "	if false {\n		// The life before"}},
 	},
 	{
 		name:  "a version once sent is never used again",
@@ -163,7 +163,7 @@ var lifeRules = []rule{
 		why:   "a bucket that is wiped between a lease and its record leaves the record without a switch",
 		found: "TestModelFleet/a_record_is_wiped_twice",
 		edits: []edit{
-			{"heartbeat.go", `	if generation == 0 {
+			{"recover.go", `	if generation == 0 {
 		// Whatever`, `	if false {
 		// Whatever`},
 		},
@@ -174,8 +174,8 @@ var lifeRules = []rule{
 		why:   "two processes of one name, one newer in this scope and one in that, supersede each other: both stop",
 		found: "TestModelFleet/two_processes_join_in_another_order",
 		edits: []edit{
-			{"heartbeat.go", "max(first, found.id.incarnation+1, last+1)", "max(found.id.incarnation+1, last+1)"},
-			{"heartbeat.go", "	case first == 0:", "	default:"},
+			{"join.go", "max(first, found.id.incarnation+1, last+1)", "max(found.id.incarnation+1, last+1)"},
+			{"join.go", "	case first == 0:", "	default:"},
 		},
 	},
 	{
@@ -184,7 +184,7 @@ var lifeRules = []rule{
 		why:   "the same",
 		found: "TestModelFleet/two_processes_join_in_another_order",
 		edits: []edit{
-			{"heartbeat.go", "case live && first > 0 && found.id.incarnation > k.lives.newest.Load():", "case false:"},
+			{"join.go", "case live && first > 0 && found.id.incarnation > k.lives.newest.Load():", "case false:"},
 		},
 	},
 }

@@ -39,7 +39,7 @@ var snapshotRules = []rule{
 		says:  "otherwise the record is fetched",
 		why:   "what was heard in part is not seen until a sync happens to read it",
 		found: "TestModelSearch/changes",
-		edits: []edit{{"cache.go", "		if d.fetch[c.node].before(c.id) {", "		if false {"}},
+		edits: []edit{{"cache.go", "		if d.gap.nodes[c.node].before(c.id) {", "		if false {"}},
 	},
 	{
 		name:  "a contradiction casts doubt",
@@ -53,7 +53,7 @@ var snapshotRules = []rule{
 		says:  "the node stays listed for one TTL and one heartbeat more, for its owner to write it again",
 		why:   "a live node is dropped before it can write again",
 		found: "TestModelSearch",
-		edits: []edit{{"cache.go", "until := d.now.Add(d.grace)", "until := d.now"}},
+		edits: []edit{{"cache.go", "until := d.now.Add(graceOf(known.ttl))", "until := d.now"}},
 	},
 	{
 		name:  "a doubt begins anew with a sign of life",
@@ -77,14 +77,14 @@ var snapshotRules = []rule{
 		says:  "and only then is it dropped as expired",
 		why:   "the same",
 		found: "TestModelSearch",
-		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.value.until):", "case false:"}},
+		edits: []edit{{"cache.go", "case d.believes(n.ttl) && !d.due.Before(found.value.until):", "case false:"}},
 	},
 	{
 		name:  "a doubt does not run out while the bus is not believed",
 		says:  "those nodes stay listed until they return or the grace ends",
 		why:   "nobody can write again while there is no leader: all are dropped who live",
 		found: "TestModelFleet/the_bucket_is_wiped",
-		edits: []edit{{"cache.go", "case d.believe && !d.due.Before(found.value.until):", "case !d.due.Before(found.value.until):"}},
+		edits: []edit{{"cache.go", "case d.believes(n.ttl) && !d.due.Before(found.value.until):", "case !d.due.Before(found.value.until):"}},
 	},
 	{
 		name:  "a reading casts no doubt on what was heard since it began",
@@ -136,7 +136,7 @@ var snapshotRules = []rule{
 		says:  "At times (and after each reconnect) the whole scope is compared",
 		why:   "what was announced meanwhile waits for a sync",
 		found: "TestModelFleet/one_that_cannot_write_reconnects",
-		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true, crowd: true})\n	if m.keeper != nil {\n		poke(m.keeper.nudge)", "	if m.keeper != nil {\n		poke(m.keeper.nudge)"}},
+		edits: []edit{{"member.go", "	m.catcher.ask(asked{whole: true, crowd: true})\n	m.reassure()", "	m.reassure()"}},
 	},
 	{
 		name:  "a bucket that went back is read whole",
@@ -150,7 +150,7 @@ var snapshotRules = []rule{
 		says:  "A change that came out of a schedule counts only if it is a tombstone from that node's own lease",
 		why:   "anybody's schedule takes anybody out",
 		found: "TestModelFleet/schedules_of_others",
-		edits: []edit{{"change.go", `if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {`, "if true {"}},
+		edits: []edit{{"decode.go", `if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {`, "if true {"}},
 	},
 	{
 		name:  "before a node is dropped the leader is asked",
@@ -158,5 +158,23 @@ var snapshotRules = []rule{
 		why:   "what one damaged replica lacks takes out who lives",
 		found: "TestWhatOneReplicaLacksTakesNobodyOut",
 		edits: []edit{{"catchup.go", "		if c.kind != 0 {\n", "		if false {\n"}},
+	},
+	{
+		name:  "a doubt is counted in the owner's TTL",
+		says:  "doubt and grace are counted in the TTL of the owner",
+		why:   "whoever has a short TTL drops the living who have a long one, before their next heartbeat",
+		found: "TestADoubtIsCountedInTheOwnersTTL",
+		edits: []edit{
+			{"cache.go", "until := d.now.Add(graceOf(known.ttl))", "until := d.now.Add(graceOf(max(d.ttl, minTTL)))"},
+		},
+	},
+	{
+		name:  "who is first though known has everything read",
+		says:  "so that a wiped bucket is noticed",
+		why:   "who died when the bucket was wiped, its switch with it, is listed until the next whole reading",
+		found: "TestWhoDiesWhenTheBucketIsWipedIsMissedSoon",
+		edits: []edit{
+			{"cache.go", "		d.gap.whole = true", "		_ = d.gap"},
+		},
 	},
 }

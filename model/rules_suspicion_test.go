@@ -8,7 +8,7 @@ var suspicionRules = []rule{
 		why:   "one message hides anybody",
 		found: "TestAHintIsCheckedAndNotBelieved",
 		edits: []edit{
-			{"prober.go", "	_, err := p.ask(ctx, n.name, probePatience)\n	return unreached(err, way)\n", "	_ = way\n	return true\n"},
+			{"hint.go", "	_, err := p.ask(ctx, n.name, probePatience)\n	return unreached(err, way)\n", "	_ = way\n	return true\n"},
 		},
 	},
 	{
@@ -17,7 +17,7 @@ var suspicionRules = []rule{
 		why:   "who connects anew is hidden",
 		found: "TestAHintIsCheckedAndNotBelieved",
 		edits: []edit{
-			{"prober.go", "		if !p.closed(ctx, n) {", "		if false {"},
+			{"hint.go", "		if !p.closed(ctx, n) {", "		if false {"},
 		},
 	},
 	{
@@ -46,7 +46,7 @@ var suspicionRules = []rule{
 		why:   "when all have too much to do, the slowest are hidden",
 		found: "TestSilenceTellsNothingWhereTheWayIsSlow",
 		edits: []edit{
-			{"prober.go", "errors.Is(err, errSilent) && way < quickWay", "errors.Is(err, errSilent) && way >= 0"},
+			{"hint.go", "errors.Is(err, errSilent) && way < quickWay", "errors.Is(err, errSilent) && way >= 0"},
 		},
 	},
 	{
@@ -70,8 +70,8 @@ var suspicionRules = []rule{
 		why:   "who comes back hides whom it did not find at once",
 		found: "TestWhoIsCutOffSuspectsNobody",
 		edits: []edit{
-			{"prober.go", "	return p.refused || !p.trust.believes(time.Now())", "	return p.refused"},
-			{"suspect.go", "!hidden && d.believe && known", "!hidden && known"},
+			{"prober.go", "	return !refused && p.trust.calm(time.Now()) >= graceOf(n.ttl)", "	return !refused"},
+			{"suspect.go", "d.believes(known.ttl) && known.heard", "known.heard"},
 		},
 	},
 	{
@@ -146,7 +146,7 @@ var suspicionRules = []rule{
 		why:   "a goodbye is reported as a loss",
 		found: "TestAGoodbyeComesBeforeAVerdict",
 		edits: []edit{
-			{"member.go", `			if len(m.feed.messages) > 0 {
+			{"loop.go", `			if len(m.feed.messages) > 0 {
 				n.changes`, `			if false {
 				n.changes`},
 		},
@@ -184,7 +184,7 @@ var suspicionRules = []rule{
 		why:   "whoever is hidden when a server restarts stays hidden for a grace",
 		found: "TestASuspectThatAnswersIsBackWhateverIsBelieved",
 		edits: []edit{
-			{"prober.go", "			p.revisit(ctx)\n			if !p.quiet() {\n", "			if !p.quiet() {\n				p.revisit(ctx)\n"},
+			{"prober.go", "			p.revisit(ctx)\n			if p.round", "			if n := snap.successor(p.self); n == nil || p.may(n) {\n				p.revisit(ctx)\n			}\n			if p.round"},
 		},
 	},
 	{
@@ -193,7 +193,44 @@ var suspicionRules = []rule{
 		why:   "who has moved to another server is hidden",
 		found: "TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden",
 		edits: []edit{
-			{"prober.go", "case !p.peers.clustered():", "case true:"},
+			{"hint.go", "case !p.peers.clustered():", "case true:"},
+		},
+	},
+	{
+		name:  "a suspicion ends when the lease would have",
+		says:  "a suspicion ends when it is older than the TTL of the owner and the bucket still holds the record",
+		why:   "who answers no probes, and lost its connection once, stays hidden until its next change",
+		found: "TestASuspicionEndsWhereTheBucketStillHoldsTheRecord",
+		edits: []edit{
+			{"cache.go", "if hidden && d.outlives(known) {", "if false {"},
+		},
+	},
+	{
+		name:  "of who outlived a suspicion silence says nothing",
+		says:  "a suspicion ends when it is older than the TTL of the owner and the bucket still holds the record",
+		why:   "the next hint hides it again, and so on",
+		found: "TestASuspicionEndsWhereTheBucketStillHoldsTheRecord",
+		edits: []edit{
+			{"suspect.go", "!hidden && !known.deaf && ", "!hidden && "},
+			{"hint.go", "|| n.deaf || ", "|| "},
+		},
+	},
+	{
+		name:  "who answers again can be suspected again",
+		says:  "The node is back when it answers or changes",
+		why:   "whoever was cut off from its neighbours once goes by its lease for ever",
+		found: "TestWhoOutlivedASuspicionAndAnswersCanBeSuspectedAgain",
+		edits: []edit{
+			{"prober.go", "			if n.deaf {", "			if false {"},
+		},
+	},
+	{
+		name:  "who asks nobody is gone past",
+		says:  "a member that answers probes and asks nobody",
+		why:   "behind a client that only answers, a death is seen when the lease ends",
+		found: "Test(BehindPassiveMembers|OneWhoAsksAmongManyPassive)",
+		edits: []edit{
+			{"prober.go", "== answered && !p.seen[n.name].passive {", "== answered {"},
 		},
 	},
 }
