@@ -139,6 +139,43 @@ func TestAnElectionThatNobodyWithALongTTLNotices(t *testing.T) {
 	})
 }
 
+// A stream without replicas does not tell since when it is there again. What fires late does, also for what fires in time.
+func TestALateSwitchTellsOfAnOutageThatNothingElseTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x"))
+		time.Sleep(2 * time.Second)
+		b := f.bus(t, "b", WithRoles("x"))
+		o := f.bus(t, "o", WithObserver(), WithTTL(time.Hour)) // asks seldom
+		time.Sleep(time.Minute)
+		seen := watchLog(t.Context(), o.Scope)
+		require.Len(t, seen.take(), 4)
+		var one, other time.Duration
+		require.Eventually(t, func() bool { // heartbeats are not quite regular
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			due := func(node string) time.Duration { return time.Until(f.leases[[2]string{"default", node}].c.due) }
+			one, other = due("a"), due("b")
+			f.headless = (one-other).Abs() > maxLate+maxLate/2
+			return f.headless
+		}, time.Hour, 100*time.Millisecond)
+		time.Sleep(max(one, other) + maxLate/10)
+		for _, q := range []*fakeBus{a, b} {
+			q.link.setCut(true) // they hear of it a little later
+		}
+		f.start()
+		f.mu.Lock()
+		f.led = time.Time{}
+		f.mu.Unlock()
+		time.Sleep(maxLate)
+		for _, q := range []*fakeBus{a, b} {
+			q.link.setCut(false)
+		}
+		time.Sleep(time.Minute)
+		require.Empty(t, seen.take())
+	})
+}
+
 // Two TTLs in one scope, through all that takes records away.
 func TestTwoTTLsInOneScope(t *testing.T) {
 	for name, fault := range map[string]func(f *fakeBucket, fleet []*fakeBus){

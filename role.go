@@ -21,7 +21,7 @@ type Role string
 //
 // A Role is returned as it is. Text stays as it is, too, unless it reads as JSON itself, like "42" or "[]"; then the
 // role is its JSON form, with the quotes. Any other value becomes compact JSON with sorted object keys. Numbers keep
-// the digits that encoding/json writes for them, so 42 and 42.0 are one role.
+// the digits that encoding/json writes for them, so 42 and 42.0 are one role; there is no -0, only 0.
 //
 // The error matches [ErrBadName] if the result is empty, too long or not UTF-8, and is encoding/json's own if the value
 // has no JSON form.
@@ -43,7 +43,7 @@ func RoleOf(v any) (Role, error) {
 	if err := dec.Decode(&value); err != nil {
 		return "", fmt.Errorf("role of %T: %w", v, err)
 	}
-	plain, err := marshalJSON(value)
+	plain, err := marshalJSON(withoutMinusZero(value))
 	if err != nil {
 		return "", fmt.Errorf("role of %T: %w", v, err)
 	}
@@ -54,6 +54,25 @@ func RoleOf(v any) (Role, error) {
 		return textRole(text)
 	}
 	return Role(plain).checked()
+}
+
+// withoutMinusZero puts 0 for -0, which is equal to it, and which not every language can tell from it.
+func withoutMinusZero(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		if v == "-0" {
+			return json.Number("0")
+		}
+	case []any:
+		for i := range v {
+			v[i] = withoutMinusZero(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = withoutMinusZero(v[key])
+		}
+	}
+	return value
 }
 
 func textRole(text string) (Role, error) {

@@ -34,7 +34,7 @@ var outageRules = []rule{
 		name:  "a late switch shakes the trust in those in time",
 		says:  "a live node whose heartbeat could not get through was buried by the new leader: hence section 6",
 		why:   "right after the late ones come some in time, just as wrong",
-		found: "TestModelFleet/no_leader,_twice",
+		found: "TestALateSwitchTellsOfAnOutage",
 		edits: []edit{{"loop.go", "if snap.outage(n.changes) {", "if false {"}},
 	},
 	{
