@@ -15,7 +15,7 @@ func (m *member) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var armed time.Time     // for which the timer is set
-	var again time.Duration // after which a reading is asked for once more that did not settle what was due
+	var again time.Duration // until a reading is asked for once more, if one did not settle what was due
 	for {
 		select {
 		case <-m.ctx.Done():
@@ -39,20 +39,24 @@ func (m *member) loop() {
 				m.catcher.ask(asked{whole: true}) // once contact is back, a reading says so
 			}
 		case <-timer.C:
-			armed, again = time.Time{}, min(max(2*again, m.bus.opts.ttl/6), m.bus.opts.ttl)
+			armed, again = time.Time{}, min(max(2*again, dueAgain), m.bus.opts.sync)
 			m.catcher.ask(asked{whole: true})
 		}
 		if due := m.scope.snap.Load().due; !due.IsZero() && due != armed {
-			if left := time.Until(due); left > 0 {
+			left := time.Until(due)
+			if left > 0 {
 				again = 0
-				timer.Reset(max(left, m.bus.opts.ttl/6))
-			} else {
-				timer.Reset(max(again, m.bus.opts.ttl/6))
 			}
+			timer.Reset(max(left, again, dueTogether))
 			armed = due
 		}
 	}
 }
+
+const (
+	dueTogether = 100 * time.Millisecond // what falls due within is settled by one reading
+	dueAgain    = 250 * time.Millisecond // to begin with: it grows up to the sync interval
+)
 
 // gather decodes a message and those that wait behind it: a burst makes one snapshot.
 func (m *member) gather(msg *nats.Msg) []change {

@@ -156,7 +156,7 @@ func TestALateSwitchTellsOfAnOutageThatNothingElseTells(t *testing.T) {
 			defer f.mu.Unlock()
 			due := func(node string) time.Duration { return time.Until(f.leases[[2]string{"default", node}].c.due) }
 			one, other = due("a"), due("b")
-			f.headless = (one-other).Abs() > maxLate+maxLate/2
+			f.headless = (one - other).Abs() > maxLate+maxLate/2
 			return f.headless
 		}, time.Hour, 100*time.Millisecond)
 		time.Sleep(max(one, other) + maxLate/10)
@@ -232,14 +232,18 @@ func TestWhoDiesWhenTheBucketIsWipedIsMissedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
 		far := []Option{WithTTL(3 * time.Second), WithSyncInterval(time.Hour)}
-		a, b, dead := f.bus(t, "a", far...), f.bus(t, "b", far...), f.bus(t, "dead", far...)
+		b, dead := f.bus(t, "b", far...), f.bus(t, "dead", far...)
+		slow := f.bus(t, "slow", append(far, WithTTL(time.Hour))...)
+		o := f.bus(t, "o", append(far, WithTTL(time.Hour), WithObserver())...)
 		time.Sleep(time.Minute)
 		dead.crash()
 		f.wipe(false)
 		time.Sleep(graceOf(3*time.Second) + 1500*time.Millisecond) // a heartbeat is refused, and the doubt runs out
 		synctest.Wait()
-		require.False(t, lists(a, "dead"))
-		require.False(t, lists(b, "dead"))
+		for _, q := range []*fakeBus{b, slow, o} {
+			require.False(t, lists(q, "dead"), q.NodeName())
+			require.True(t, lists(q, "b") && lists(q, "slow"), q.NodeName())
+		}
 	})
 }
 
