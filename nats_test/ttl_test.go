@@ -215,3 +215,26 @@ func TestPassiveMembersHideNoDeath(t *testing.T) {
 	rolebustest.WaitRoles(t, a, "e")
 	require.Equal(t, []string{"e"}, names(a.Snapshot().Suspects()))
 }
+
+// Who heartbeats seldom does not notice that there was no leader for a while: it asks the next one before it believes that one.
+func TestPromise3TwoTTLsAndALeaderThatIsKilled(t *testing.T) {
+	c := rolebustest.NewCluster(t)
+	fleet := fleetOf(c, time.Second, time.Minute)
+	var seen []*events
+	for _, b := range fleet {
+		eventually(t, b.NodeName()+" to see all", func() bool { return len(b.Nodes("x")) == 4 })
+		seen = append(seen, watch(t, b.Scope))
+	}
+	js := jetStream(t, c.Conn())
+	leader := c.LeaderOf("KV_rolebus")
+	leader.Kill()
+	require.NotSame(t, leader, c.LeaderOf("KV_rolebus"))
+	eventually(t, "all to have written again", func() bool { return len(stored(t, js, "rolebus", "default")) == 4 })
+	settled := time.Now()
+	eventually(t, "the shorter grace to be over, twice", func() bool { return time.Since(settled) > 3*time.Second })
+	for i, b := range fleet {
+		eventually(t, b.NodeName()+" to see all", func() bool { return len(b.Nodes("x")) == 4 })
+		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.NodeName(), seen[i].list())
+		require.NoError(t, b.Err())
+	}
+}
