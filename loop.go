@@ -14,8 +14,7 @@ import (
 func (m *member) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var armed time.Time     // for which the timer is set
-	var again time.Duration // until a reading is asked for once more, if one did not settle what was due
+	var armed time.Time // for which the timer is set
 	for {
 		select {
 		case <-m.ctx.Done():
@@ -39,24 +38,20 @@ func (m *member) loop() {
 				m.catcher.ask(asked{whole: true}) // once contact is back, a reading says so
 			}
 		case <-timer.C:
-			armed, again = time.Time{}, min(max(2*again, dueAgain), m.bus.opts.sync)
-			m.catcher.ask(asked{whole: true})
+			armed = time.Time{}
+			if now := time.Now(); m.scope.snap.Load().settles(now, m.trust.calm(now)) {
+				m.catcher.ask(asked{whole: true})
+			}
 		}
 		if due := m.scope.snap.Load().due; !due.IsZero() && due != armed {
-			left := time.Until(due)
-			if left > 0 {
-				again = 0
-			}
-			timer.Reset(max(left, again, dueTogether))
 			armed = due
+			timer.Reset(max(time.Until(due), dueAgain))
 		}
 	}
 }
 
-const (
-	dueTogether = 100 * time.Millisecond // what falls due within is settled by one reading
-	dueAgain    = 250 * time.Millisecond // to begin with: it grows up to the sync interval
-)
+// dueAgain is how often it is looked whether what is due can be settled, if the bus was not believed at first.
+const dueAgain = 100 * time.Millisecond
 
 // gather decodes a message and those that wait behind it: a burst makes one snapshot.
 func (m *member) gather(msg *nats.Msg) []change {

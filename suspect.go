@@ -59,6 +59,19 @@ func (d *draft) firstAcquittal() (first time.Time) {
 	return first
 }
 
+// settles says whether a reading of the whole scope can settle anything now: a doubt that has run out, or a suspicion that is
+// older than a lease, where the bus has been calm for the grace of the node in question.
+func (snap *Snapshot) settles(now time.Time, calm time.Duration) bool {
+	for name, d := range snap.doubts.all() {
+		if n := snap.live(name); n != nil && !now.Before(d.until) && calm >= graceOf(n.ttl) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(snap.suspects, func(n *Node) bool {
+		return snap.doubts.find(n.name) == nil && !now.Before(n.acquittal()) && calm >= graceOf(n.ttl)
+	})
+}
+
 // earlier returns the earlier of two times; zero is none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
