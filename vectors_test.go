@@ -128,28 +128,38 @@ func (v vectorChange) change() change {
 	return trimmed(c)
 }
 
+// ruling is what a message is, or why it is none.
+type ruling struct {
+	Is      *vectorChange
+	Ignored string
+}
+
+func (r ruling) want(t *testing.T, scope string, c change, err error) {
+	t.Helper()
+	require.NotEqual(t, r.Is == nil, r.Ignored == "")
+	if r.Is == nil {
+		require.Error(t, err)
+		return
+	}
+	require.NoError(t, err)
+	require.Equal(t, r.Is.Scope, scope)
+	require.Equal(t, r.Is.change(), trimmed(c))
+}
+
 func TestVectorsRecords(t *testing.T) {
 	vectors(t, "records.jsonl", func(t *testing.T, v struct {
 		Key     string
 		Headers nats.Header
 		Body    string
 		Body64  []byte
-		Is      *vectorChange
-		Ignored string
+		ruling
 	}) {
 		body := v.Body64
 		if body == nil {
 			body = []byte(v.Body)
 		}
 		scope, c, err := decodeRecord(fakeSubjects, v.Headers, "$KV.rolebus."+v.Key, body, 0)
-		require.NotEqual(t, v.Is == nil, v.Ignored == "")
-		if v.Is == nil {
-			require.Error(t, err)
-			return
-		}
-		require.NoError(t, err)
-		require.Equal(t, v.Is.Scope, scope)
-		require.Equal(t, v.Is.change(), trimmed(c))
+		v.want(t, scope, c, err)
 	})
 }
 
@@ -157,18 +167,10 @@ func TestVectorsAnnouncements(t *testing.T) {
 	vectors(t, "announcements.jsonl", func(t *testing.T, v struct {
 		Fleet, Subject string
 		Headers        nats.Header
-		Is             *vectorChange
-		Ignored        string
+		ruling
 	}) {
 		scope, c, err := decodeAnnouncement(fakeSubjects, v.Fleet, v.Headers, v.Subject)
-		require.NotEqual(t, v.Is == nil, v.Ignored == "")
-		if v.Is == nil {
-			require.Error(t, err)
-			return
-		}
-		require.NoError(t, err)
-		require.Equal(t, v.Is.Scope, scope)
-		require.Equal(t, v.Is.change(), trimmed(c))
+		v.want(t, scope, c, err)
 	})
 }
 
