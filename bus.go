@@ -46,7 +46,7 @@ type Bus struct {
 func newBus(o *options, n *noise, st store) *Bus {
 	b := &Bus{opts: o, store: st, noise: n, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{}}
 	b.clock = &clock{ask: st.now}
-	b.fleet = newIdentity(o.bucket, o.log, b.reconsider)
+	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.Scope = b.In(o.defaultScope)
 	return b
@@ -360,7 +360,9 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 			b.attest()
 		}
 		if up {
-			b.reconsider()
+			for _, m := range b.staying() {
+				m.connected()
+			}
 			continue
 		}
 		for _, m := range b.staying() {
@@ -369,10 +371,10 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 	}
 }
 
-// reconsider has everything read and looked at again: the connection is back, or the bucket is another one.
-func (b *Bus) reconsider() {
+// relocated has everything read and looked at again, because the bucket is another one.
+func (b *Bus) relocated() {
 	for _, m := range b.staying() {
-		m.connected()
+		m.relocated()
 	}
 }
 

@@ -77,6 +77,7 @@ type draft struct {
 	earliest  time.Time       // no doubt runs out before
 	touched   []string        // names whose node was listed, or hidden, or dropped
 	confirmed map[string]bool // whole: nodes whose known state the bucket holds
+	forgotten map[string]bool // whole: nodes of another fleet that were dropped
 	gap       gap
 }
 
@@ -251,6 +252,7 @@ func (d *draft) compare() {
 	for _, n := range d.old.suspects {
 		d.miss(n)
 	}
+	d.succeed()
 	for name, e := range d.old.ends.all() {
 		if d.now.Sub(e.at) > endMemory && d.ends.get(name) == e {
 			d.ends.drop(d.by, name)
@@ -267,7 +269,11 @@ func (d *draft) miss(n *Node) {
 	case found == nil:
 		d.cast(n, change{})
 	case d.believes(n.ttl) && !d.due.Before(found.value.until):
-		d.bury(n.name, end{id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now})
+		if found.value.elsewhere {
+			d.forget(n.name)
+		} else {
+			d.bury(n.name, end{id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now})
+		}
 	}
 }
 

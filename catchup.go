@@ -301,7 +301,7 @@ func (k *catcher) hear(generation uint64) {
 // fetch reads one record that is known to be of a state at least. A replica that answers may lag: it is asked again, and
 // at last the stream's leader.
 func (k *catcher) fetch(ctx context.Context, node string, want life) error {
-	get := k.store.get
+	get, began := k.store.get, k.snap().serial
 	for i, wait := 0, firstRetry; i < fetchRetries; i, wait = i+1, 2*wait {
 		if i == fetchRetries-1 {
 			get = k.store.lead
@@ -311,7 +311,7 @@ func (k *catcher) fetch(ctx context.Context, node string, want life) error {
 			return err
 		}
 		if c.kind != 0 && !c.id.before(want) {
-			k.deliver(ctx, reading{changes: []change{c}})
+			k.deliver(ctx, reading{changes: []change{c}, began: began})
 			return nil
 		}
 		if !sleep(ctx, wait) {

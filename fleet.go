@@ -56,7 +56,7 @@ func (f *identity) learn(id string) {
 	}
 	f.mu.Unlock()
 	if id != "" && was != "" && id != was {
-		f.log.Info("the bucket was made anew", "bucket", f.bucket, "fleet", id)
+		f.log.Info("the bucket is another one: it was made anew, or is that of another server", "bucket", f.bucket, "fleet", id, "before", was)
 		f.moved()
 	}
 }

@@ -16,12 +16,17 @@ func (m *member) loop() {
 	defer timer.Stop()
 	var armed time.Time // for which the timer is set
 	for {
+		m.adopt() // before anything is decoded: what is of the fleet before must not count for this one
 		select {
 		case <-m.ctx.Done():
 			return
 		case msg := <-m.feed.messages:
 			m.apply(news{changes: m.gather(msg)}, false)
 		case r := <-m.readings:
+			if r.began < m.scope.snap.Load().adopted {
+				m.catcher.ask(asked{whole: true}) // again: it may be of another bucket
+				break
+			}
 			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due}, true)
 		case v := <-m.verdicts:
 			// What was announced before it was asked comes first: a goodbye, say.
@@ -52,6 +57,14 @@ func (m *member) loop() {
 
 // dueAgain is how often it is looked whether what is due can be settled, if the bus was not believed at first.
 const dueAgain = 100 * time.Millisecond
+
+// adopt makes the snapshot one of the fleet that this process belongs to now.
+func (m *member) adopt() {
+	snap := m.scope.snap.Load()
+	if next := snap.adopt(m.bus.fleet.current(), time.Now()); next != snap {
+		m.scope.publish(next)
+	}
+}
 
 // gather decodes a message and those that wait behind it: a burst makes one snapshot.
 func (m *member) gather(msg *nats.Msg) []change {

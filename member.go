@@ -91,6 +91,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	m.adopt()
 	if err := m.listen(); err != nil {
 		return err
 	}
@@ -251,6 +252,12 @@ func (m *member) reassure() {
 	} else {
 		poke(m.contact.wake)
 	}
+}
+
+// relocated is called when the bucket is another one.
+func (m *member) relocated() {
+	poke(m.moved) // so that the loop looks at which it is
+	m.connected()
 }
 
 // disconnected is called when the connection is lost.

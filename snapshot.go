@@ -25,6 +25,9 @@ type Snapshot struct {
 	doubts table[doubt] // nodes that the bucket lacks or calls expired, which is not believed yet
 	due    time.Time    // when the first doubt runs out, or the first suspicion; zero if there is none
 
+	fleet   string // the identity of the bucket that this is known from
+	adopted uint64 // the serial since which it is; what was begun to be read before may be of another one
+
 	serial     uint64        // counts the snapshots of this scope
 	stay       uint64        // counts the joins: snapshots of two stays are not compared
 	stale      time.Time     // when contact with the bucket was lost; zero while it lasts
@@ -45,6 +48,7 @@ type doubt struct {
 	id         life   // the newest that the bucket said, or the known state
 	generation uint64 // of what the bucket says instead, 0 if nothing
 	until      time.Time
+	elsewhere  bool // the node is known from another bucket: there it may be well
 }
 
 func newSnapshot(scope, self string) *Snapshot {
