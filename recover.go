@@ -54,6 +54,9 @@ func (k *keeper) recover(ctx context.Context) error {
 		}
 		k.bound = max(k.bound, found.id.version)
 	}
+	// The bucket may be another one, and what is written says of which fleet it is: whoever hears it under the identity of before
+	// takes it for a stranger's. Who is asked for the time tells that, too.
+	k.clock.reset()
 	k.log.Warn("the record is not as it was written, writing it again", "found", found.kind.String(), "version", found.id.version,
 		"generation", generation)
 	// Also if the record is this life's own: its acknowledgement was lost, so its announcement may be, too.
