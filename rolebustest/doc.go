@@ -1,5 +1,5 @@
 // Package rolebustest gives the tests of programs that use rolebus what they need: a real nats-server in the test's
-// process ([NewServer]), a cluster of three ([NewCluster]), buses that are closed with the test, and faults.
+// process ([NewServer]), a cluster of three ([NewCluster]), a hub with a leaf node ([NewLeaf]), buses that are closed with the test, and faults.
 //
 //	func TestFailover(t *testing.T) {
 //		srv := rolebustest.NewServer(t)
