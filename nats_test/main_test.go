@@ -95,6 +95,16 @@ func (e *events) list() []rolebus.Event {
 	return slices.Clone(e.all)
 }
 
+// over says whether nothing follows any more.
+func (e *events) over() bool {
+	select {
+	case <-e.end:
+		return true
+	default:
+		return false
+	}
+}
+
 // lines returns the events as text, without those that are not about the node.
 func (e *events) lines(node string) []string {
 	out := []string{}
