@@ -45,10 +45,12 @@ type keeper struct {
 	last  *atomic.Uint64 // the incarnation of this process's newest stay in the scope, 0 if there was none
 	own   *atomic.Uint64 // that of this stay, 0 before it has one
 	lives *incarnations
+	fleet func() string // the bucket's identity, as it was told last
 	told  atomic.Uint64 // the highest version that a tombstone of this life named, wherever it was seen
 
 	id         life
 	generation uint64
+	under      string    // the bucket's identity when the record was last written whole
 	roles      []Role    // as the record has them
 	bound      uint64    // the highest version that a lease of this life may bury
 	tried      uint64    // the highest version of this life that was ever sent: somebody may have heard of it

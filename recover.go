@@ -21,7 +21,7 @@ func (k *keeper) look(ctx context.Context) error {
 		k.bound = max(k.bound, told)
 		return k.recover(ctx)
 	}
-	if err != nil || found.kind != kindState || found.id != k.id {
+	if err != nil || found.kind != kindState || found.id != k.id || k.under != k.fleet() {
 		return k.recover(ctx)
 	}
 	k.generation, k.roles = generation, found.roles // stored, perhaps, by a write that seemed to fail
@@ -55,7 +55,7 @@ func (k *keeper) recover(ctx context.Context) error {
 		k.bound = max(k.bound, found.id.version)
 	}
 	// The bucket may be another one, and what is written says of which fleet it is: whoever hears it under the identity of before
-	// takes it for a stranger's. Who is asked for the time tells that, too.
+	// takes it for a stranger's. Who is asked for the time tells that, too. If it does so too late, look has it written once more.
 	k.clock.reset()
 	k.log.Warn("the record is not as it was written, writing it again", "found", found.kind.String(), "version", found.id.version,
 		"generation", generation)
@@ -90,7 +90,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 		return err
 	}
 	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
-	k.written, k.tried = true, k.id.version
+	k.written, k.tried, k.under = true, k.id.version, k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
