@@ -365,7 +365,7 @@ func TestVectorsRefusals(t *testing.T) {
 			st := &refusedStore{fakeLink: f.link(), missing: v.Found.What == "no stream"}
 			k := &keeper{
 				store: st, clock: &clock{ask: st.now}, trust: newTrust(time.Now(), time.Minute, time.Minute), lease: &lease{}, scope: "s", node: "n",
-				ttl: time.Minute, want: newIntent([]Role{"x"}), nudge: make(chan struct{}, 1), moved: func() {}, log: newNoise(nil).log,
+				ttl: time.Minute, want: newIntent([]Role{"x"}), nudge: make(chan struct{}, 1), moved: func() {}, fleet: st.identity.current,
 			}
 			silent, err := newOptions(nil)
 			require.NoError(t, err)
