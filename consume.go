@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -47,18 +49,17 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 	for all := false; !all; {
 		came := count
 		err := k.gather(ctx, k.subj.consumerNext(name), ask, largePage, func(msg *nats.Msg) (bool, error) {
-			meta, err := msg.Metadata()
-			if err != nil {
+			d, ok := parseDelivery(msg.Reply, name)
+			if !ok {
 				return true, nil // a status: there are no more, or they do not fit into the page
 			}
-			if meta.Sequence.Consumer != count+1 {
+			if d.place != count+1 {
 				return true, errGap
 			}
 			count++
-			last, all = meta.Sequence.Stream, meta.NumPending == 0
+			last, all = d.generation, d.left == 0
 			each(message{
-				hdr: msg.Header, garbled: !whole(msg), subject: msg.Subject, body: msg.Data, generation: last,
-				stored: meta.Timestamp,
+				hdr: msg.Header, garbled: !whole(msg), subject: msg.Subject, body: msg.Data, generation: last, stored: d.stored,
 			})
 			return all || count == came+largePage, nil
 		})
@@ -73,6 +74,35 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 		}
 	}
 	return last, nil
+}
+
+// delivery is what the server says of a message that a consumer delivers.
+type delivery struct {
+	generation uint64
+	place      uint64 // among all that were delivered
+	left       uint64 // how many are still to come
+	stored     time.Time
+}
+
+// parseDelivery reads where an acknowledgement would be sent to. nats.Msg.Metadata reads it, too, and takes many times as
+// long: for a large scope that is a tenth of the reading.
+func parseDelivery(ack, consumer string) (d delivery, ok bool) {
+	_, rest, ok := strings.Cut(ack, "."+consumer+".")
+	if !ok || !strings.HasPrefix(ack, "$JS.ACK.") {
+		return d, false
+	}
+	var stored uint64
+	for _, into := range []*uint64{new(uint64), &d.generation, &d.place, &stored, &d.left} { // first, how often it was delivered
+		var number string
+		number, rest, _ = strings.Cut(rest, ".")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			return d, false
+		}
+		*into = n
+	}
+	d.stored = time.Unix(0, int64(stored))
+	return d, true
 }
 
 // whenRefused calls cancel if the server refuses a subject. That comes without an answer, which would be waited for.

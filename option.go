@@ -45,7 +45,10 @@ const (
 )
 
 func checkTTL(ttl time.Duration) error {
-	return check(minTTL <= ttl && ttl <= maxTTL, "TTL %v: at least %v, at most %v", ttl, minTTL, maxTTL)
+	if minTTL <= ttl && ttl <= maxTTL {
+		return nil // and nothing is allocated: each record says one
+	}
+	return fmt.Errorf("TTL %v: at least %v, at most %v", ttl, minTTL, maxTTL)
 }
 
 // WithNode gives the process its stable name. A process that restarts under the same name takes the place of the one

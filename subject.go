@@ -70,7 +70,7 @@ func (s subjects) means(subject string) bool {
 
 // parseRecord returns the scope and the node that a record's subject names.
 func (s subjects) parseRecord(subject string) (scope, node string, err error) {
-	return parseNames(subject, "$KV."+s.bucket+".")
+	return parseNames(subject, "$KV.", s.bucket, ".")
 }
 
 // announces says whether the announcement on a subject is of the record on another.
@@ -82,18 +82,23 @@ func (s subjects) announces(change, record string) bool {
 
 // parseChange returns the scope and the node that an announcement's subject names.
 func (s subjects) parseChange(subject string) (scope, node string, err error) {
-	return parseNames(subject, s.bucket+".changes.")
+	return parseNames(subject, s.bucket, ".changes.")
 }
 
 // parseSuspect returns the scope and the node that a hint's subject names.
 func (s subjects) parseSuspect(subject string) (scope, node string, err error) {
-	return parseNames(subject, s.bucket+".suspect.")
+	return parseNames(subject, s.bucket, ".suspect.")
 }
 
-func parseNames(subject, prefix string) (scope, node string, err error) {
-	rest, ok := strings.CutPrefix(subject, prefix)
-	if !ok {
-		return "", "", fmt.Errorf("subject %q does not start with %q", subject, prefix)
+// parseNames takes the prefix in parts, so that nothing is allocated for it.
+func parseNames(subject string, prefix ...string) (scope, node string, err error) {
+	rest := subject
+	for _, part := range prefix {
+		after, ok := strings.CutPrefix(rest, part)
+		if !ok {
+			return "", "", fmt.Errorf("subject %q does not start with %q", subject, strings.Join(prefix, ""))
+		}
+		rest = after
 	}
 	first, second, ok := strings.Cut(rest, ".")
 	if !ok {
@@ -140,6 +145,9 @@ func token(name string) string {
 
 // parseToken is the exact inverse of token: it takes only what token writes.
 func parseToken(tok string) (string, error) {
+	if asItIs(tok) {
+		return tok, nil
+	}
 	name := tok
 	if strings.IndexByte(tok, '=') >= 0 {
 		out := make([]byte, 0, len(tok))
@@ -167,6 +175,16 @@ func parseToken(tok string) (string, error) {
 		return "", fmt.Errorf("%w: %q is not how %q is written", ErrBadName, tok, name)
 	}
 	return name, nil
+}
+
+// asItIs says whether a token is a name that is written as it is: nearly all are, and each message has two of them.
+func asItIs(tok string) bool {
+	for i := range len(tok) {
+		if !plain(tok[i]) {
+			return false
+		}
+	}
+	return 0 < len(tok) && len(tok) <= maxToken
 }
 
 // checkName says what is wrong with the name of a node or a scope.

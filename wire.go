@@ -134,7 +134,7 @@ func (w *wireChange) change() (c change, err error) {
 	default:
 		c.kind = kindNotice
 	}
-	return c, w.check(c)
+	return c, w.check(&c)
 }
 
 func checkFormat(format uint64) error {
@@ -142,7 +142,7 @@ func checkFormat(format uint64) error {
 }
 
 // check says what is wrong with an object that means a change.
-func (w *wireChange) check(c change) error {
+func (w *wireChange) check(c *change) error {
 	for _, n := range []struct {
 		name   string
 		number uint64
