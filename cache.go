@@ -87,6 +87,7 @@ func newDraft(old *Snapshot, n news) *draft {
 	}
 	if n.whole {
 		d.named.reserve(d.by, len(n.changes))
+		d.touched = make([]string, 0, len(n.changes))
 		d.confirmed = make(map[string]bool, old.named.len())
 	}
 	return d
@@ -359,14 +360,19 @@ func byRole(steps []step) iter.Seq2[Role, []step] {
 			}
 			return
 		}
-		of := map[Role][]step{}
+		of := map[Role]*[]step{} // pointers: most roles are looked up to be appended to
 		for _, s := range steps {
 			for role := range s.roles() {
-				of[role] = append(of[role], s)
+				held := of[role]
+				if held == nil {
+					held = new([]step)
+					of[role] = held
+				}
+				*held = append(*held, s)
 			}
 		}
-		for role := range of {
-			if !yield(role, of[role]) {
+		for role, held := range of {
+			if !yield(role, *held) {
 				return
 			}
 		}
