@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -122,11 +123,8 @@ func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (
 	}
 	subject := k.subj.record(scope, c.node)
 	expect(hdr, replaces, "")
-	ack, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
-	if err != nil {
-		return 0, k.explain("write", subject, err)
-	}
-	return ack.Sequence, nil
+	generation, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
+	return generation, k.explain("write", subject, err)
 }
 
 func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) error {
@@ -160,14 +158,40 @@ func expect(hdr nats.Header, generation uint64, subject string) {
 	}
 }
 
-func (k *kv) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+// publish stores a message and returns its generation. It asks once: when to try again is for the callers to say.
+func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err error) {
 	if !k.nc.IsConnected() {
 		// The client would keep it and send it later. A heartbeat that comes late is a switch that fires at once.
-		return nil, nats.ErrDisconnected
+		return 0, nats.ErrDisconnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	return k.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	answer, err := k.nc.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return 0, err
+	}
+	return k.decodeAck(string(answer.Data))
+}
+
+// decodeAck reads what the server answers to whoever stores a message: its generation, or why it is not stored.
+func (k *kv) decodeAck(text string) (generation uint64, err error) {
+	if s := (&scanner{text: text}); s.skip(`{"stream":"`) && s.skip(k.subj.stream()) && s.skip(`","seq":`) {
+		if generation = s.positive(); s.skip("}") && s.text == "" && !s.lost {
+			return generation, nil
+		}
+	}
+	var answer struct {
+		Error    *jetstream.APIError `json:"error"`
+		Stream   string              `json:"stream"`
+		Sequence uint64              `json:"seq"`
+	}
+	switch err := json.Unmarshal([]byte(text), &answer); {
+	case err == nil && answer.Error != nil:
+		return 0, answer.Error
+	case err != nil, answer.Stream == "":
+		return 0, jetstream.ErrInvalidJSAck
+	}
+	return answer.Sequence, nil
 }
 
 func (k *kv) check(scope string, c change) error {
