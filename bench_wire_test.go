@@ -55,8 +55,9 @@ func BenchmarkAnnouncement(b *testing.B) {
 		}
 		decode := func() change {
 			parse()
-			_, c, err := decodeAnnouncement(k.subj, k.fleet.current(), msg.Header, msg.Subject)
-			if err != nil || !complete(msg.Header, len(raw)) {
+			h := readHeaders(msg.Header)
+			_, c, err := decodeAnnouncement(k.subj, k.fleet.current(), h, msg.Subject)
+			if err != nil || !h.complete(len(raw)) {
 				b.Fatal("not decoded: ", err)
 			}
 			return c
@@ -112,8 +113,8 @@ func BenchmarkRecord(b *testing.B) {
 	b.Run("Decode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			parsed := parse()
-			m := message{hdr: parsed, garbled: !complete(parsed, len(raw)), subject: subject, body: body, generation: 7, stored: cacheEpoch}
+			h := readHeaders(parse())
+			m := message{headers: h, garbled: !h.complete(len(raw)), subject: subject, body: body, generation: 7, stored: cacheEpoch}
 			if _, ok := k.decodeStored(m); !ok {
 				b.Fatal("not decoded")
 			}

@@ -58,8 +58,9 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 			}
 			count++
 			last, all = d.generation, d.left == 0
+			h := readHeaders(msg.Header)
 			each(message{
-				hdr: msg.Header, garbled: !whole(msg), subject: msg.Subject, body: msg.Data, generation: last, stored: d.stored,
+				headers: h, garbled: !h.complete(headersCame(msg)), subject: msg.Subject, body: msg.Data, generation: last, stored: d.stored,
 			})
 			return all || count == came+largePage, nil
 		})

@@ -7,36 +7,33 @@ import (
 	"strings"
 	"time"
 	"unique"
-
-	"github.com/nats-io/nats.go"
 )
 
 // The border: here what came from NATS becomes a change, or is refused with the reason.
 
 // decodeAnnouncement reads what the server republished for a change that was stored in the bucket of a fleet: headers alone.
-func decodeAnnouncement(subj subjects, fleet string, hdr nats.Header, subject string) (scope string, c change, err error) {
+func decodeAnnouncement(subj subjects, fleet string, h headers, subject string) (scope string, c change, err error) {
 	scope, node, err := subj.parseChange(subject)
 	if err == nil {
-		err = honest(hdr, 1)
+		err = h.honest(1)
 	}
 	if err != nil {
 		return "", change{}, err
 	}
-	if got := told(hdr, "Nats-Stream"); got != subj.stream() {
-		return "", change{}, fmt.Errorf("not republished by stream %q but by %q", subj.stream(), clip(got))
+	if h.stream != subj.stream() {
+		return "", change{}, fmt.Errorf("not republished by stream %q but by %q", subj.stream(), clip(h.stream))
 	}
-	if got := told(hdr, "Nats-Subject"); !subj.announces(subject, got) {
-		return "", change{}, fmt.Errorf("announces the record %q", clip(got))
+	if !subj.announces(subject, h.subject) {
+		return "", change{}, fmt.Errorf("announces the record %q", clip(h.subject))
 	}
-	generation, err := number(told(hdr, "Nats-Sequence"), "Nats-Sequence", 1<<63)
+	generation, err := number(h.sequence, "Nats-Sequence", 1<<63)
 	if err != nil {
 		return "", change{}, err
 	}
-	values := hdr[header]
-	if len(values) != 1 {
-		return "", change{}, fmt.Errorf("%d headers %s", len(values), header)
+	if len(h.ours) != 1 {
+		return "", change{}, fmt.Errorf("%d headers %s", len(h.ours), header)
 	}
-	w, err := decodeWire(values[0])
+	w, err := decodeWire(h.ours[0])
 	if err != nil {
 		return "", change{}, fmt.Errorf("header: %w", err)
 	}
@@ -46,16 +43,16 @@ func decodeAnnouncement(subj subjects, fleet string, hdr nats.Header, subject st
 	if c, err = w.change(); err != nil {
 		return "", change{}, fmt.Errorf("header: %w", err)
 	}
-	c.node, c.generation, c.first = node, generation, told(hdr, "Nats-Last-Sequence") == "0"
-	if err := c.measure((&message{at: told(hdr, "Nats-Time-Stamp")}).storedAt); err != nil {
+	c.node, c.generation, c.first = node, generation, h.before == "0"
+	if err := c.measure((&message{at: h.at}).storedAt); err != nil {
 		return "", change{}, err
 	}
 	c.share()
-	return scope, c, c.checkScheduler(subj, hdr, scope)
+	return scope, c, c.checkScheduler(subj, h.scheduler, scope)
 }
 
 // decodeRecord reads a stored message, whose body is the whole state.
-func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, generation uint64) (string, change, error) {
+func decodeRecord(subj subjects, h headers, subject string, body []byte, generation uint64) (string, change, error) {
 	scope, node, err := subj.parseRecord(subject)
 	if err != nil {
 		return "", change{}, err
@@ -75,12 +72,12 @@ func decodeRecord(subj subjects, hdr nats.Header, subject string, body []byte, g
 		return "", change{}, fmt.Errorf("body: a %s is not the whole state", c.kind)
 	}
 	// A tombstone is a deleted key for every KV client, so a delete by anything else is not one of ours.
-	if deleted := hdr["KV-Operation"] != nil; deleted != c.kind.isTombstone() {
+	if h.deleted != c.kind.isTombstone() {
 		return "", change{}, errors.New("deleted, but not by a tombstone")
 	}
 	c.node, c.generation = node, generation
 	c.share()
-	return scope, c, c.checkScheduler(subj, hdr, scope)
+	return scope, c, c.checkScheduler(subj, h.scheduler, scope)
 }
 
 // measure finds out how late a lease's tombstone was written.
@@ -98,35 +95,11 @@ func (c *change) measure(stored func() (time.Time, error)) error {
 
 // checkScheduler refuses what a schedule wrote, unless it is a tombstone from the node's own lease: anybody may aim a
 // schedule at any record.
-func (c *change) checkScheduler(subj subjects, hdr nats.Header, scope string) error {
-	scheduler := told(hdr, "Nats-Scheduler")
+func (c *change) checkScheduler(subj subjects, scheduler, scope string) error {
 	if scheduler == "" || c.kind.isTombstone() && scheduler == subj.lease(scope, c.node) {
 		return nil
 	}
 	return fmt.Errorf("%s written by the schedule %q", c.kind, clip(scheduler))
-}
-
-// told returns what the server says in a header. It adds its own to those of the message: whoever wrote that may have
-// used the same name.
-func told(hdr nats.Header, name string) string {
-	if values := hdr[name]; len(values) > 0 {
-		return values[len(values)-1]
-	}
-	return ""
-}
-
-// serverHeaders are those by which the server says what a message is that it hands on.
-var serverHeaders = []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Last-Sequence"}
-
-// honest refuses a message that has more of the server's headers than the server added: its writer speaks in the server's
-// name, or made the server write it, by asking for another message and giving the record's subject for the answer.
-func honest(hdr nats.Header, added int) error {
-	for _, name := range serverHeaders {
-		if len(hdr[name]) > added {
-			return fmt.Errorf("its writer says %s", name)
-		}
-	}
-	return nil
 }
 
 func number(text, name string, limit uint64) (uint64, error) {

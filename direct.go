@@ -15,14 +15,13 @@ import (
 const (
 	pageSize  = 1000    // messages asked for at a time
 	pageBytes = 8 << 20 // a page ends with the message that reaches this; far below what a server holds back for a client
-	maxLines  = 40      // header lines of a message, see whole
 )
 
 // message is a message of the bucket.
 type message struct {
-	hdr        nats.Header // its own, and those that the server added
-	garbled    bool        // there are headers that were not read
-	added      int         // how often the server added each of serverHeaders
+	headers    headers // its own, and those that the server added
+	garbled    bool    // there are headers that were not read
+	added      int     // how often the server added each of those by which it says what a message is
 	subject    string
 	body       []byte
 	generation uint64
@@ -106,8 +105,9 @@ func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 	default:
 		m := &message{subject: stored.Subject, body: stored.Data, generation: stored.Seq, at: stored.Time}
 		if len(stored.Hdrs) > 0 {
-			m.hdr, err = nats.DecodeHeadersMsg(stored.Hdrs)
-			m.garbled = err != nil || !complete(m.hdr, len(stored.Hdrs))
+			hdr, err := nats.DecodeHeadersMsg(stored.Hdrs)
+			m.headers = readHeaders(hdr)
+			m.garbled = err != nil || !m.headers.complete(len(stored.Hdrs))
 		}
 		return m, nil
 	}
@@ -147,8 +147,8 @@ func (k *kv) direct(ctx context.Context, api string, ask []byte, most int, each 
 // directOnce asks for a single message or for a page. If some of a page do not come, it ends before those.
 func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p *page) error {
 	err := k.gather(ctx, api, ask, most, func(msg *nats.Msg) (done bool, err error) {
-		if whole(msg) {
-			done, err = p.take(msg, most > 1)
+		if h := readHeaders(msg.Header); h.complete(headersCame(msg)) {
+			done, err = p.take(msg, h, most > 1)
 		} else {
 			k.noise.ignore(api, errGarbled)
 			p.garbled = true
@@ -222,17 +222,16 @@ func (k *kv) enough() time.Duration {
 }
 
 // take adds an answer to the page. It says whether that is the last one, because it says so or because others did not come.
-func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
-	generation := told(msg.Header, "Nats-Sequence")
-	if generation == "" {
-		return true, p.end(msg)
+func (p *page) take(msg *nats.Msg, h headers, batch bool) (done bool, err error) {
+	if h.sequence == "" {
+		return true, p.end(msg.Header, h)
 	}
-	m := message{hdr: msg.Header, added: 1, subject: told(msg.Header, "Nats-Subject"), body: msg.Data, at: told(msg.Header, "Nats-Time-Stamp")}
+	m := message{headers: h, added: 1, subject: h.subject, body: msg.Data, at: h.at}
 	var errs [2]error
 	before := p.last
-	m.generation, errs[0] = strconv.ParseUint(generation, 10, 64)
+	m.generation, errs[0] = strconv.ParseUint(h.sequence, 10, 64)
 	if batch {
-		before, errs[1] = strconv.ParseUint(told(msg.Header, "Nats-Last-Sequence"), 10, 64)
+		before, errs[1] = strconv.ParseUint(h.before, 10, 64)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return true, fmt.Errorf("the answer to a direct get: %w", err)
@@ -246,11 +245,11 @@ func (p *page) take(msg *nats.Msg, batch bool) (done bool, err error) {
 }
 
 // end takes the answer that is no message: why there are none, or no more.
-func (p *page) end(msg *nats.Msg) (err error) {
-	switch status := told(msg.Header, "Status"); status {
+func (p *page) end(hdr nats.Header, h headers) (err error) {
+	switch status := newestOf(hdr["Status"]); status {
 	case "204":
 		if p.garbled {
-			p.last, err = strconv.ParseUint(told(msg.Header, "Nats-Last-Sequence"), 10, 64)
+			p.last, err = strconv.ParseUint(h.before, 10, 64)
 		}
 		return err
 	case "404":
@@ -258,25 +257,6 @@ func (p *page) end(msg *nats.Msg) (err error) {
 	case "503":
 		return nats.ErrNoResponders
 	default:
-		return fmt.Errorf("the server answers: %s %s", status, told(msg.Header, "Description"))
+		return fmt.Errorf("the server answers: %s %s", status, newestOf(hdr["Description"]))
 	}
-}
-
-// whole says whether the headers that were parsed are all that came. A sender can write headers that end early, or
-// cannot be parsed, so that those which the server added are not seen, and claim in their place to be another message.
-// What is hidden makes the headers larger than what was parsed. A line takes at most two bytes less than is reckoned
-// here, so few lines cannot make up for it.
-func whole(msg *nats.Msg) bool {
-	return complete(msg.Header, msg.Size()-len(msg.Subject)-len(msg.Reply)-len(msg.Data))
-}
-
-// complete is whole, of headers that came in so many bytes.
-func complete(hdr nats.Header, came int) bool {
-	parsed, lines := len("NATS/1.0\r\n\r\n"), 0
-	for name, values := range hdr {
-		for _, value := range values {
-			parsed, lines = parsed+len(name)+len(value)+len(": \r\n"), lines+1
-		}
-	}
-	return came <= parsed && lines <= maxLines
 }

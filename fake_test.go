@@ -388,7 +388,7 @@ func (l *fakeLink) identify(ctx context.Context, stranger string) error {
 func (l *fakeLink) check(string, change) error { return nil }
 
 func (l *fakeLink) decode(msg *nats.Msg) (change, error) {
-	_, c, err := decodeAnnouncement(fakeSubjects, l.identity.current(), msg.Header, msg.Subject)
+	_, c, err := decodeAnnouncement(fakeSubjects, l.identity.current(), readHeaders(msg.Header), msg.Subject)
 	return c, err
 }
 

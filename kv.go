@@ -98,12 +98,12 @@ func (k *kv) record(msg *message, err error) (change, uint64, error) {
 
 // decodeStored reads a message of the bucket; what is not a record is ignored and counted.
 func (k *kv) decodeStored(m message) (change, bool) {
-	_, c, err := decodeRecord(k.subj, m.hdr, m.subject, m.body, m.generation)
+	_, c, err := decodeRecord(k.subj, m.headers, m.subject, m.body, m.generation)
 	if m.garbled {
 		err = errGarbled
 	}
 	if err == nil {
-		err = honest(m.hdr, m.added)
+		err = m.headers.honest(m.added)
 	}
 	if err == nil {
 		err = c.measure(m.storedAt)
@@ -231,10 +231,11 @@ func headerSize(hdr nats.Header) int {
 var errGarbled = errors.New("headers that cannot be read")
 
 func (k *kv) decode(msg *nats.Msg) (change, error) {
-	if !whole(msg) {
+	h := readHeaders(msg.Header)
+	if !h.complete(headersCame(msg)) {
 		return change{}, errGarbled
 	}
-	_, c, err := decodeAnnouncement(k.subj, k.fleet.current(), msg.Header, msg.Subject)
+	_, c, err := decodeAnnouncement(k.subj, k.fleet.current(), h, msg.Subject)
 	return c, err
 }
 

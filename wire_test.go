@@ -150,7 +150,7 @@ func TestWireFormIsGolden(t *testing.T) {
 func wantDecoded(t *testing.T, announced, recorded change, hdr nats.Header, body []byte) {
 	t.Helper()
 	republished, subject := republish(hdr, storedScope, storedNode, storedAt)
-	scope, c, err := decodeAnnouncement(wire, wireFleet, republished, subject)
+	scope, c, err := decodeAnnouncement(wire, wireFleet, readHeaders(republished), subject)
 	require.NoError(t, err)
 	require.Equal(t, storedScope, scope)
 	require.Equal(t, storedAs(announced), trimmed(c))
@@ -159,7 +159,7 @@ func wantDecoded(t *testing.T, announced, recorded change, hdr nats.Header, body
 	if recorded.kind.isTombstone() {
 		hdr.Set("KV-Operation", "DEL")
 	}
-	scope, c, err = decodeRecord(wire, hdr, wire.record(storedScope, storedNode), body, storedAt)
+	scope, c, err = decodeRecord(wire, readHeaders(hdr), wire.record(storedScope, storedNode), body, storedAt)
 	require.NoError(t, err)
 	require.Equal(t, storedScope, scope)
 	require.Equal(t, storedAs(recorded), trimmed(c))
@@ -314,10 +314,10 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			hdr, subject := republish(encodedHeaders(t, tc.of), storedScope, storedNode, storedAt)
-			_, _, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+			_, _, err := decodeAnnouncement(wire, wireFleet, readHeaders(hdr), subject)
 			require.NoError(t, err, "before it is tampered with")
 			tc.tamper(hdr)
-			_, _, err = decodeAnnouncement(wire, wireFleet, hdr, subject)
+			_, _, err = decodeAnnouncement(wire, wireFleet, readHeaders(hdr), subject)
 			require.ErrorContains(t, err, tc.says)
 			require.Less(t, len(err.Error()), 400, "an error does not repeat a long header")
 		})
@@ -325,7 +325,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 	t.Run("on another subject", func(t *testing.T) {
 		hdr, _ := republish(encodedHeaders(t, "state"), storedScope, storedNode, storedAt)
 		for _, subject := range []string{"", "rolebus.changes.eu=2E1", "rolebus.changes.eu=2E1.api-2", "rolebus.changes.eu=2E1.api-1.x", wire.record(storedScope, storedNode)} {
-			_, _, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+			_, _, err := decodeAnnouncement(wire, wireFleet, readHeaders(hdr), subject)
 			require.Error(t, err, subject)
 		}
 	})
@@ -333,7 +333,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		for _, of := range []string{"left", "expired"} {
 			hdr, subject := republish(encodedHeaders(t, of), storedScope, storedNode, storedAt)
 			hdr.Set("Nats-Scheduler", lease)
-			_, c, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+			_, c, err := decodeAnnouncement(wire, wireFleet, readHeaders(hdr), subject)
 			require.NoError(t, err)
 			require.Equal(t, of, c.kind.String())
 		}
@@ -342,7 +342,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		hdr, subject := republish(encodedHeaders(t, "state"), storedScope, storedNode, storedAt)
 		edit(`"format":1`, `"weather":{"sky":[1,null]},"Roles":7,"format":1`)(hdr)
 		hdr.Set("Rolebus-Other", "x")
-		_, c, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+		_, c, err := decodeAnnouncement(wire, wireFleet, readHeaders(hdr), subject)
 		require.NoError(t, err)
 		require.Equal(t, storedAs(stored[0].announced), c)
 	})
@@ -353,7 +353,7 @@ func TestTheFirstIsTold(t *testing.T) {
 	for last, first := range map[string]bool{"0": true, "3": false, "": false} {
 		hdr, subject := republish(encodedHeaders(t, "state"), storedScope, storedNode, storedAt)
 		hdr.Set("Nats-Last-Sequence", last)
-		_, c, err := decodeAnnouncement(wire, wireFleet, hdr, subject)
+		_, c, err := decodeAnnouncement(wire, wireFleet, readHeaders(hdr), subject)
 		require.NoError(t, err)
 		require.Equal(t, first, c.first, last)
 	}
@@ -391,10 +391,10 @@ func TestForgedRecordsAreRefused(t *testing.T) {
 		return strings.Replace(body, old, new, 1)
 	}
 
-	_, c, err := decodeRecord(wire, plainly, subject, []byte(state), 3)
+	_, c, err := decodeRecord(wire, readHeaders(plainly), subject, []byte(state), 3)
 	require.NoError(t, err)
 	require.Equal(t, change{kind: kindState, node: storedNode, id: life{5, 2}, generation: 3, ttl: 2 * time.Second, roles: []Role{"a", "b"}}, c)
-	_, c, err = decodeRecord(wire, nats.Header{"KV-Operation": {"DEL"}, "Nats-Scheduler": {lease}}, subject, []byte(expired), 3)
+	_, c, err = decodeRecord(wire, readHeaders(nats.Header{"KV-Operation": {"DEL"}, "Nats-Scheduler": {lease}}), subject, []byte(expired), 3)
 	require.NoError(t, err)
 	require.Equal(t, change{kind: kindExpired, node: storedNode, id: life{5, 2}, generation: 3, due: time.UnixMilli(1735787044506).UTC()}, c)
 
@@ -438,20 +438,20 @@ func TestForgedRecordsAreRefused(t *testing.T) {
 		{"a tombstone of a foreign lease", nats.Header{"KV-Operation": {"DEL"}, "Nats-Scheduler": {wire.lease(storedScope, "api-2")}}, expired, "written by the schedule"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, _, err := decodeRecord(wire, tc.hdr, subject, []byte(tc.body), 3)
+			_, _, err := decodeRecord(wire, readHeaders(tc.hdr), subject, []byte(tc.body), 3)
 			require.ErrorContains(t, err, tc.says)
 			require.Less(t, len(err.Error()), 400, "an error does not repeat a long body")
 		})
 	}
 	for _, foreign := range []string{"", "$KV.rolebus.eu=2E1", "$KV.other.eu=2E1.api-1", "rolebus.changes.eu=2E1.api-1", subject + ".x"} {
-		_, _, err := decodeRecord(wire, plainly, foreign, []byte(state), 3)
+		_, _, err := decodeRecord(wire, readHeaders(plainly), foreign, []byte(state), 3)
 		require.Error(t, err, foreign)
 	}
 }
 
 func TestTombstoneHasNothingButItsReason(t *testing.T) {
 	body := `{"format":1,"scope":"eu.1","node":"api-1","incarnation":5,"version":2,"ttl":1000,"roles":["a"],"meta":{"k":"v"},"gone":"left"}`
-	_, _, err := decodeRecord(wire, nats.Header{"KV-Operation": {"DEL"}}, wire.record(storedScope, storedNode), []byte(body), 3)
+	_, _, err := decodeRecord(wire, readHeaders(nats.Header{"KV-Operation": {"DEL"}}), wire.record(storedScope, storedNode), []byte(body), 3)
 	require.ErrorContains(t, err, "more than one")
 }
 
@@ -463,7 +463,7 @@ func FuzzAnnouncement(f *testing.F) {
 		f.Add(subject, headerText(hdr))
 	}
 	f.Fuzz(func(t *testing.T, subject, headers string) {
-		scope, c, err := decodeAnnouncement(wire, wireFleet, headersOf(headers), subject)
+		scope, c, err := decodeAnnouncement(wire, wireFleet, readHeaders(headersOf(headers)), subject)
 		if err != nil {
 			return
 		}
@@ -473,7 +473,7 @@ func FuzzAnnouncement(f *testing.F) {
 
 		hdr, _ := encode(wireFleet, scope, c)
 		again, subject := republish(hdr, scope, c.node, c.generation)
-		gotScope, got, err := decodeAnnouncement(wire, wireFleet, again, subject)
+		gotScope, got, err := decodeAnnouncement(wire, wireFleet, readHeaders(again), subject)
 		require.NoError(t, err)
 		require.Equal(t, scope, gotScope)
 		if got.kind == kindNotice { // others may announce more at once than this version does
@@ -497,7 +497,7 @@ func FuzzRecord(f *testing.F) {
 		f.Add(wire.record(storedScope, storedNode), headerText(hdr), body, uint64(storedAt))
 	}
 	f.Fuzz(func(t *testing.T, subject, headers string, body []byte, generation uint64) {
-		scope, c, err := decodeRecord(wire, headersOf(headers), subject, body, generation)
+		scope, c, err := decodeRecord(wire, readHeaders(headersOf(headers)), subject, body, generation)
 		if err != nil {
 			return
 		}
@@ -510,7 +510,7 @@ func FuzzRecord(f *testing.F) {
 		if c.kind.isTombstone() {
 			hdr.Set("KV-Operation", "DEL")
 		}
-		gotScope, got, err := decodeRecord(wire, hdr, subject, body, generation)
+		gotScope, got, err := decodeRecord(wire, readHeaders(hdr), subject, body, generation)
 		require.NoError(t, err)
 		require.Equal(t, scope, gotScope)
 		require.Equal(t, trimmed(c), trimmed(got))
