@@ -174,3 +174,21 @@ func TestAReconnectEndsTheWaitForAnAnswer(t *testing.T) {
 	require.NoError(t, k.nc.ForceReconnect())
 	require.ErrorIs(t, <-failed, nats.ErrTimeout)
 }
+
+// What is read by hand is what nats.go reads.
+func TestDeliveryIsReadAsNATSReadsIt(t *testing.T) {
+	const v1, v2 = "$JS.ACK.KV_rolebus.rolebus-X.1.20017.17.1795647384195537123.9983", "$JS.ACK.hub.1pCXYrQ4.KV_rolebus.rolebus-X.1.20017.17.1795647384195537123.9983"
+	for _, ack := range []string{v1, v2, v2 + ".aBcD", v1[:len(v1)-len("9983")] + "0"} {
+		meta, err := (&nats.Msg{Reply: ack, Sub: &nats.Subscription{}}).Metadata()
+		require.NoError(t, err)
+		d, ok := parseDelivery(ack, ".rolebus-X.")
+		require.True(t, ok, ack)
+		require.Equal(t, delivery{
+			generation: meta.Sequence.Stream, place: meta.Sequence.Consumer, left: meta.NumPending, stored: meta.Timestamp,
+		}, d)
+	}
+	for _, none := range []string{"", "_INBOX.x", "$JS.ACK.KV_rolebus.other.1.2.3.4.5", "$JS.ACK.KV_rolebus.rolebus-X.1.2.3.4", "x" + v1, v1 + "x", "$JS.ACK.KV_rolebus.rolebus-X.1.-2.3.4.5"} {
+		_, ok := parseDelivery(none, ".rolebus-X.")
+		require.False(t, ok, none)
+	}
+}

@@ -206,3 +206,22 @@ func TestKVWithoutAConnection(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrConnectionClosed)
 	require.False(t, errors.Is(err, errNoBucket))
 }
+
+func TestAnswerToWhatIsStored(t *testing.T) {
+	k := &kv{subj: wire}
+	for text, want := range map[string]uint64{
+		`{"stream":"KV_rolebus","seq":17}`:                   17,
+		`{"stream":"KV_rolebus","domain":"hub","seq":17}`:    17,
+		`{"stream":"KV_rolebus", "seq":17,"duplicate":true}`: 17,
+	} {
+		generation, err := k.decodeAck(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, generation)
+	}
+	_, err := k.decodeAck(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"KV_rolebus","seq":0}`)
+	require.True(t, hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), "%v", err)
+	for _, none := range []string{"", "-ERR", "{}", `{"stream":"KV_rolebus","seq":"x"}`, `{"seq":3}`} {
+		_, err := k.decodeAck(none)
+		require.ErrorIs(t, err, jetstream.ErrInvalidJSAck, none)
+	}
+}
