@@ -2,6 +2,7 @@ package rolebus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -231,3 +232,46 @@ func BenchmarkCatchUp(b *testing.B) {
 }
 
 func role(i int) rolebus.Role { return rolebus.Role(fmt.Sprint("role-", i%100)) }
+
+// BenchmarkSize reports how many bytes, headers and body, a server stores for a node with a role, and how many it sends to each
+// process that hears of a change. It measures no time.
+//
+//	record: as the first change wrote it; lease: a heartbeat; announcement: of the role, as it comes
+func BenchmarkSize(b *testing.B) {
+	url := serve(b)
+	nc, err := nats.Connect(url)
+	require.NoError(b, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(b, err)
+	heard, err := nc.SubscribeSync("rolebus.changes.>")
+	require.NoError(b, err)
+	bus, err := rolebus.Connect(b.Context(), url, rolebus.WithNode("api-1"))
+	require.NoError(b, err)
+	defer func() { require.NoError(b, bus.Close()) }()
+	joined, err := heard.NextMsg(10 * time.Second)
+	require.NoError(b, err)
+	require.NoError(b, bus.AddRoles(b.Context(), "worker"))
+	changed, err := heard.NextMsg(10 * time.Second)
+	require.NoError(b, err)
+	stream, err := js.Stream(b.Context(), "KV_rolebus")
+	require.NoError(b, err)
+	for b.Loop() {
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(joined.Size()), "join-bytes")
+	b.ReportMetric(float64(changed.Size()), "announcement-bytes")
+	for seq := uint64(1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
+		msg, err := stream.GetMsg(b.Context(), seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		require.NoError(b, err)
+		stored := float64((&nats.Msg{Header: msg.Header, Data: msg.Data}).Size())
+		if msg.Header.Get("Nats-Schedule") != "" {
+			b.ReportMetric(stored, "lease-bytes")
+		} else {
+			b.ReportMetric(stored, "record-bytes")
+		}
+	}
+}
