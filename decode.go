@@ -111,10 +111,10 @@ func number(text, name string, limit uint64) (uint64, error) {
 }
 
 // share makes the roles and the metadata that a change brings the same in memory as equal text that came before, in this or
-// any other scope of the process. Nothing keeps the message alive.
+// any other scope of the process. Nothing keeps the message alive: the roles that were removed are looked at, and never kept.
 func (c *change) share() {
 	c.node = strings.Clone(c.node)
-	for _, roles := range [][]Role{c.roles, c.added, c.removed} {
+	for _, roles := range [][]Role{c.roles, c.added} {
 		for i, role := range roles {
 			roles[i] = shared(role)
 		}
