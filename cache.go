@@ -87,7 +87,7 @@ func newDraft(old *Snapshot, n news) *draft {
 	}
 	if n.whole {
 		d.named.reserve(d.by, len(n.changes))
-		d.touched = make([]string, 0, len(n.changes))
+		d.touched = make([]string, 0, max(len(n.changes)-old.named.len(), 0)) // those that are new, as a rule
 		d.confirmed = make(map[string]bool, old.named.len())
 	}
 	return d

@@ -20,10 +20,10 @@ type headers struct {
 	// name, so the last one counts.
 	stream, subject, sequence, at, before string
 
-	forged int    // how often the one of those stands there that stands there most
-	which  string // and its name
-	size   int    // of all headers, as complete reckons it
-	lines  int    // of all headers
+	repeated int    // how often one of those stands there, the one that does most
+	which    string // and its name
+
+	size, lines int // of all headers, as complete reckons them
 }
 
 // readHeaders looks at the headers of a message.
@@ -57,8 +57,8 @@ func readHeaders(hdr nats.Header) (h headers) {
 // said takes note of what the server says.
 func (h *headers) said(what *string, name string, values []string) {
 	*what = newestOf(values)
-	if len(values) > h.forged {
-		h.forged, h.which = len(values), name
+	if len(values) > h.repeated {
+		h.repeated, h.which = len(values), name
 	}
 }
 
@@ -72,7 +72,7 @@ func newestOf(values []string) string {
 // honest refuses a message that has more of the server's headers than the server added: its writer speaks in the server's
 // name, or made the server write it, by asking for another message and giving the record's subject for the answer.
 func (h *headers) honest(added int) error {
-	if h.forged > added {
+	if h.repeated > added {
 		return fmt.Errorf("its writer says %s", h.which)
 	}
 	return nil
