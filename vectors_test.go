@@ -158,7 +158,7 @@ func TestVectorsRecords(t *testing.T) {
 		if body == nil {
 			body = []byte(v.Body)
 		}
-		scope, c, err := decodeRecord(fakeSubjects, v.Headers, "$KV.rolebus."+v.Key, body, 0)
+		scope, c, err := decodeRecord(fakeSubjects, readHeaders(v.Headers), "$KV.rolebus."+v.Key, body, 0)
 		v.want(t, scope, c, err)
 	})
 }
@@ -169,7 +169,7 @@ func TestVectorsAnnouncements(t *testing.T) {
 		Headers        nats.Header
 		ruling
 	}) {
-		scope, c, err := decodeAnnouncement(fakeSubjects, v.Fleet, v.Headers, v.Subject)
+		scope, c, err := decodeAnnouncement(fakeSubjects, v.Fleet, readHeaders(v.Headers), v.Subject)
 		v.want(t, scope, c, err)
 	})
 }
@@ -198,7 +198,7 @@ func TestVectorsWatch(t *testing.T) {
 			if scopes[scope] == nil {
 				scopes[scope] = newSnapshot(scope, "")
 			}
-			_, c, err := decodeRecord(fakeSubjects, hdr, "$KV.rolebus."+e.Key, []byte(e.Body), uint64(i+1))
+			_, c, err := decodeRecord(fakeSubjects, readHeaders(hdr), "$KV.rolebus."+e.Key, []byte(e.Body), uint64(i+1))
 			n := news{changes: []change{c}, calm: forEver, now: cacheEpoch}
 			if err != nil {
 				if e.Operation == "PUT" {
