@@ -2,7 +2,7 @@
 FUZZTIME ?= 1000000x
 BENCH ?= .
 
-.PHONY: check format vet lint test race fuzz bench fleet peers cover quickstart help
+.PHONY: check format vet lint test race fuzz bench fleet peers cover quickstart node help
 
 check: ## formatting, vet, staticcheck, tests with -race (the default)
 	@.ci/run format vet lint test
@@ -40,6 +40,9 @@ cover: ## coverage of the root package, by all tests; the lines are in cover.out
 
 quickstart: ## see it work
 	go run ./examples/quickstart
+
+node: ## the client in JavaScript, which needs Node.js 20 or newer
+	@.ci/run node
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
