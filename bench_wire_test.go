@@ -40,8 +40,7 @@ func BenchmarkAnnouncement(b *testing.B) {
 		{"Delta", change{kind: kindDelta, node: n.name, id: life{n.id.incarnation, n.id.version + 1}, base: n.id.version, ttl: cacheTTL, roles: merge(n.roles, []Role{"new"}, nil), added: []Role{"new"}}},
 		{"State", change{kind: kindState, node: n.name, id: life{n.id.incarnation + 1, 1}, ttl: cacheTTL, roles: n.roles}},
 	} {
-		hdr, _ := encode(wireFleet, "default", bm.c)
-		expect(hdr, n.generation, "")
+		hdr := recordMessage(k.subj, wireFleet, "default", bm.c, n.generation).Header
 		subject := k.subj.record("default", n.name)
 		msg := &nats.Msg{Subject: "rolebus.changes.default." + n.name}
 		raw := wireBytes(hdr, "Nats-Stream", k.subj.stream(), "Nats-Subject", subject, "Nats-Sequence", "2001",
@@ -93,8 +92,8 @@ func BenchmarkAnnouncement(b *testing.B) {
 func BenchmarkRecord(b *testing.B) {
 	k := benchKV()
 	c := stateOf(nodeName(500), 1_795_263_643_971, 1, 0, "api", "worker")
-	hdr, body := encode(wireFleet, "default", c)
-	expect(hdr, 0, "")
+	msg := recordMessage(k.subj, wireFleet, "default", c, 0)
+	hdr, body := msg.Header, msg.Data
 	raw, subject := wireBytes(hdr), k.subj.record("default", c.node)
 	parse := func() nats.Header {
 		parsed, err := nats.DecodeHeadersMsg(raw)

@@ -1,7 +1,6 @@
 package rolebus
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -72,8 +71,12 @@ func decodeRecord(subj subjects, h headers, subject string, body []byte, generat
 		return "", change{}, fmt.Errorf("body: a %s is not the whole state", c.kind)
 	}
 	// A tombstone is a deleted key for every KV client, so a delete by anything else is not one of ours.
-	if h.deleted != c.kind.isTombstone() {
-		return "", change{}, errors.New("deleted, but not by a tombstone")
+	operation := ""
+	if c.kind.isTombstone() {
+		operation = "DEL"
+	}
+	if h.operation != operation {
+		return "", change{}, fmt.Errorf("deleted by %q, which a %s is not", clip(h.operation), c.kind)
 	}
 	c.node, c.generation = node, generation
 	c.share()

@@ -17,8 +17,7 @@ import (
 func (k *kv) fill(t *testing.T, scope string, count int, roles ...Role) uint64 {
 	t.Helper()
 	for i := range count {
-		hdr, body := encode(k.fleet.current(), scope, state(fmt.Sprint("n", i), 1, 1, roles...))
-		_, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record(scope, fmt.Sprint("n", i)), Header: hdr, Data: body})
+		_, err := k.js.PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), scope, state(fmt.Sprint("n", i), 1, 1, roles...), 0))
 		require.NoError(t, err)
 		if i%500 == 499 {
 			<-k.js.PublishAsyncComplete()
@@ -198,9 +197,9 @@ func TestPromise9AGenerationThatAWriterClaims(t *testing.T) {
 	feed, err := k.subscribe(ctx, "s")
 	require.NoError(t, err)
 	defer feed.stop()
-	hdr, body := encode(k.fleet.current(), "s", state("mallory", 1, 1, "x"))
-	hdr.Set("Nats-Sequence", "4000000")
-	_, err = k.js.PublishMsg(ctx, &nats.Msg{Subject: k.subj.record("s", "mallory"), Header: hdr, Data: body})
+	forged := recordMessage(k.subj, k.fleet.current(), "s", state("mallory", 1, 1, "x"), 0)
+	forged.Header.Set("Nats-Sequence", "4000000")
+	_, err = k.js.PublishMsg(ctx, forged)
 	require.NoError(t, err)
 	msg := <-feed.messages
 	require.Contains(t, msg.Header["Nats-Sequence"], "4000000", "the server keeps what the writer said, beside its own")
@@ -313,12 +312,13 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 		request++
 		send := func(generation, before uint64) {
 			node := fmt.Sprint("n", generation)
-			hdr, body := encode(k.fleet.current(), "s", state(node, 1, 1))
-			hdr.Set("Nats-Subject", k.subj.record("s", node))
-			hdr.Set("Nats-Sequence", fmt.Sprint(generation))
-			hdr.Set("Nats-Last-Sequence", fmt.Sprint(before))
-			hdr.Set("Nats-Time-Stamp", "2030-01-01T00:00:00Z")
-			_ = k.nc.PublishMsg(&nats.Msg{Subject: msg.Reply, Header: hdr, Data: body})
+			stored := encode(k.fleet.current(), "s", state(node, 1, 1))
+			stored.Subject = msg.Reply
+			stored.Header.Set("Nats-Subject", k.subj.record("s", node))
+			stored.Header.Set("Nats-Sequence", fmt.Sprint(generation))
+			stored.Header.Set("Nats-Last-Sequence", fmt.Sprint(before))
+			stored.Header.Set("Nats-Time-Stamp", "2030-01-01T00:00:00Z")
+			_ = k.nc.PublishMsg(stored)
 		}
 		answer(request, from, send, func(status string) {
 			_ = k.nc.PublishMsg(&nats.Msg{Subject: msg.Reply, Header: nats.Header{"Status": {status}, "Description": {"Because"}}})

@@ -77,7 +77,7 @@ func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.T
 	if f.mute {
 		return f.seq
 	}
-	hdr, _ := encode(f.fleet, scope, c)
+	hdr := encode(f.fleet, scope, c).Header
 	hdr.Set("Nats-Stream", fakeSubjects.stream())
 	hdr.Set("Nats-Subject", fakeSubjects.record(scope, c.node))
 	hdr.Set("Nats-Sequence", strconv.FormatUint(f.seq, 10))

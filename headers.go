@@ -13,7 +13,7 @@ const maxLines = 40
 // not, takes as long as to decode the rest of a message.
 type headers struct {
 	ours      []string // the values of our own
-	deleted   bool     // for every KV client the record is a deleted key
+	operation string   // "" of a key that is there, DEL of one that is deleted for every KV client
 	scheduler string   // the schedule that wrote the message
 
 	// What the server says of the message. It adds its own to those of the message: whoever wrote that may have used the same
@@ -36,7 +36,7 @@ func readHeaders(hdr nats.Header) (h headers) {
 		case header:
 			h.ours = values
 		case "KV-Operation":
-			h.deleted = true
+			h.operation = newestOf(values)
 		case "Nats-Scheduler":
 			h.scheduler = newestOf(values)
 		case "Nats-Stream":

@@ -14,6 +14,9 @@ const (
 	// roles needs no new lease, and a crash right after it still finds a switch that fits.
 	leaseAhead = 1000
 
+	// lastVersion is the largest of an incarnation: there is room above it for what leases bury.
+	lastVersion = 1 << 52
+
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = time.Second
 
@@ -46,6 +49,7 @@ type keeper struct {
 	own   *atomic.Uint64 // that of this stay, 0 before it has one
 	lives *incarnations
 	fleet func() string // the bucket's identity, as it was told last
+	wall  func() time.Time
 	told  atomic.Uint64 // the highest version that a tombstone of this life named, wherever it was seen
 
 	id         life

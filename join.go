@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 )
 
 // incarnations are those that a process has had in its scopes.
@@ -71,7 +70,10 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	case live && first > 0 && found.id.incarnation > k.lives.newest.Load():
 		return k.superseded(found.id.incarnation, first)
 	case first == 0:
-		id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))
+		id.incarnation = max(id.incarnation, uint64(k.wall().UnixMilli()))
+	}
+	if id.incarnation > maxNumber {
+		return k.noLifeLeft()
 	}
 	k.begin(id)
 	if err := k.rewrite(ctx, generation); err != nil {
@@ -85,6 +87,11 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 	}
 	k.succeeded()
 	return nil
+}
+
+// noLifeLeft is what somebody else brought about who wrote in this node's name.
+func (k *keeper) noLifeLeft() error {
+	return fmt.Errorf("a record of node %q in scope %q claims incarnation %d, after which there is none: purge it", k.node, k.scope, uint64(maxNumber))
 }
 
 // begin begins a life. Everybody who needs its number has it before it is used.

@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-const tombstoneTTL = "1h" // endMemory
 
 // kv is the bucket on a NATS server.
 type kv struct {
@@ -116,46 +113,25 @@ func (k *kv) decodeStored(m message) (change, bool) {
 }
 
 func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {
-	hdr, body := encode(k.fleet.current(), scope, c)
-	if k.size(hdr, body) > k.largest() {
+	msg := recordMessage(k.subj, k.fleet.current(), scope, c, replaces)
+	if k.size(msg) > k.largest() {
 		c.kind = kindNotice // the record fits, see check; what changed does not fit beside it
-		hdr[header] = []string{encodeHeader(k.fleet.current(), c)}
+		msg.Header[header] = []string{encodeHeader(k.fleet.current(), c)}
 	}
-	subject := k.subj.record(scope, c.node)
-	expect(hdr, replaces, "")
-	generation, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
-	return generation, k.explain("write", subject, err)
+	generation, err := k.publish(ctx, msg)
+	return generation, k.explain("write", msg.Subject, err)
 }
 
 func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) error {
-	hdr, body := encode(k.fleet.current(), scope, c)
-	target, subject := k.subj.record(scope, c.node), k.subj.lease(scope, c.node)
-	hdr.Set("Nats-Schedule", "@at "+c.due.UTC().Format("2006-01-02T15:04:05.000Z"))
-	hdr.Set("Nats-Schedule-Target", target)
-	hdr.Set("Nats-Schedule-TTL", tombstoneTTL)
-	hdr.Set("KV-Operation", "DEL")
-	expect(hdr, record, target)
-	_, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
-	return k.explain("heartbeat", subject, err)
+	msg := leaseMessage(k.subj, k.fleet.current(), scope, c, record)
+	_, err := k.publish(ctx, msg)
+	return k.explain("heartbeat", msg.Subject, err)
 }
 
 func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) error {
-	hdr, body := encode(k.fleet.current(), scope, c)
-	subject := k.subj.record(scope, c.node)
-	hdr.Set("KV-Operation", "DEL")
-	hdr.Set("Nats-TTL", tombstoneTTL)
-	hdr.Set("Nats-Scheduler", k.subj.lease(scope, c.node))
-	hdr.Set("Nats-Schedule-Next", "purge")
-	expect(hdr, replaces, "")
-	_, err := k.publish(ctx, &nats.Msg{Subject: subject, Header: hdr, Data: body})
-	return k.explain("goodbye", subject, err)
-}
-
-func expect(hdr nats.Header, generation uint64, subject string) {
-	hdr.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(generation, 10))
-	if subject != "" {
-		hdr.Set("Nats-Expected-Last-Subject-Sequence-Subject", subject)
-	}
+	msg := goodbyeMessage(k.subj, k.fleet.current(), scope, c, replaces)
+	_, err := k.publish(ctx, msg)
+	return k.explain("goodbye", msg.Subject, err)
 }
 
 // publish stores a message and returns its generation. It asks once: when to try again is for the callers to say.
@@ -167,6 +143,9 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	answer, err := k.nc.RequestMsgWithContext(ctx, msg)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = fmt.Errorf("%w: %w", jetstream.ErrNoStreamResponse, err) // as the client of JetStream says it
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -199,17 +178,16 @@ func (k *kv) check(scope string, c change) error {
 		return nil
 	}
 	c.kind = kindNotice // what must fit is the record; an announcement can do without the change
-	hdr, body := encode(k.fleet.current(), scope, c)
-	if size, largest := k.size(hdr, body), k.largest(); size > largest {
+	if size, largest := k.size(encode(k.fleet.current(), scope, c)), k.largest(); size > largest {
 		return fmt.Errorf("%w: the record takes %d bytes, the server takes %d", ErrTooLarge, size, largest)
 	}
 	return nil
 }
 
 // size is that of a message as the server counts it.
-func (k *kv) size(hdr nats.Header, body []byte) int64 {
+func (k *kv) size(msg *nats.Msg) int64 {
 	const others = 512 // headers that are added later, by us or by the server
-	return int64(len(body) + headerSize(hdr) + others)
+	return int64(len(msg.Data) + headerSize(msg.Header) + others)
 }
 
 // largest is the size that the server takes.

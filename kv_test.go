@@ -150,8 +150,7 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
 	const count = 2*pageSize + 7
 	for i := range count {
-		hdr, body := encode(k.fleet.current(), "s", state(fmt.Sprint("n", i), 1, 1, "x"))
-		_, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subj.record("s", fmt.Sprint("n", i)), Header: hdr, Data: body})
+		_, err := k.js.PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), "s", state(fmt.Sprint("n", i), 1, 1, "x"), 0))
 		require.NoError(t, err)
 	}
 	<-k.js.PublishAsyncComplete()

@@ -65,7 +65,7 @@ func newMember(s *Scope, roles []Role) *member {
 	m.keeper = &keeper{
 		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, meta: b.opts.meta,
 		ttl: b.opts.ttl, want: newIntent(roles), nudge: make(chan struct{}, 1),
-		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current,
+		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
 		log: b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}
 	return m

@@ -48,7 +48,7 @@ func TestReadmeNamesEveryOptionAndError(t *testing.T) {
 
 func TestProtocolNamesEveryHeader(t *testing.T) {
 	protocol := read(t, "docs/PROTOCOL.md")
-	for _, file := range []string{"headers.go", "kv.go", "decode.go"} {
+	for _, file := range []string{"headers.go", "write.go"} {
 		names := regexp.MustCompile(`"((?:Nats|KV)-[A-Z][\w-]+)"`).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, names)
 		for _, name := range names {

@@ -82,8 +82,11 @@ func (k *keeper) superseded(found, own uint64) error {
 func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	roles, rev, _ := k.want.current()
 	k.id.version = max(k.id.version, k.bound, k.tried) + 1
-	if k.id.version > maxNumber/2 {
+	if k.id.version > lastVersion {
 		// Only somebody else's tombstone can have brought it so far. Another life has room again.
+		if k.id.incarnation == maxNumber {
+			return k.noLifeLeft()
+		}
 		k.begin(life{k.id.incarnation + 1, 1})
 	}
 	if err := k.arm(ctx, replaces); err != nil {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,7 +44,7 @@ func TestVectorsAllFilesAreRead(t *testing.T) {
 	require.NoError(t, err)
 	source, err := os.ReadFile("vectors_test.go")
 	require.NoError(t, err)
-	require.Len(t, files, 8)
+	require.Len(t, files, 10)
 	for _, file := range files {
 		require.Contains(t, string(source), `"`+filepath.Base(file)+`"`)
 	}
@@ -336,68 +338,145 @@ func (s *refusedStore) arm(ctx context.Context, scope string, c change, record u
 	return s.fakeLink.arm(ctx, scope, c, record)
 }
 
+// vectorFound is what stands where a node looks for its record.
+type vectorFound struct {
+	vectorChange
+	What string
+}
+
+// vectorWrite is what a node writes then.
+type vectorWrite struct {
+	Incarnation, Version, Bound, Expected uint64
+	Again                                 bool
+}
+
+// vectorKeeper is the writer of node n in scope s, on a bucket in which something stands.
+func vectorKeeper(t *testing.T, found vectorFound) (*keeper, *refusedStore) {
+	t.Helper()
+	f := newFakeBucket()
+	f.seq = 1000
+	c := found.change()
+	c.node = "n"
+	switch found.What {
+	case "record", "tombstone":
+		f.records[[2]string{"s", "n"}] = fakeRecord{c, found.Generation}
+	case "unreadable":
+		f.records[[2]string{"s", "n"}] = fakeRecord{change{}, found.Generation}
+	}
+	st := &refusedStore{fakeLink: f.link(), missing: found.What == "no stream"}
+	t.Cleanup(func() {
+		for _, l := range f.leases {
+			l.timer.Stop()
+		}
+	})
+	return &keeper{
+		store: st, clock: &clock{ask: st.now}, trust: newTrust(time.Now(), time.Minute, time.Minute), lease: &lease{}, scope: "s", node: "n",
+		ttl: time.Minute, want: newIntent([]Role{"x"}), nudge: make(chan struct{}, 1), moved: func() {}, fleet: st.identity.current,
+		log: slog.New(slog.DiscardHandler), last: &atomic.Uint64{}, own: &atomic.Uint64{}, lives: &incarnations{},
+	}, st
+}
+
+// wantWrite says that one record was written in the place of what was found, as it must be.
+func wantWrite(t *testing.T, want vectorWrite, st *refusedStore) {
+	t.Helper()
+	require.Equal(t, 1, st.writes)
+	wrote := st.records[[2]string{"s", "n"}].c
+	require.Equal(t, life{want.Incarnation, want.Version}, wrote.id)
+	require.Equal(t, kindState, wrote.kind)
+	require.Equal(t, want.Bound, st.arms[0].id.version)
+	require.Equal(t, want.Incarnation, st.arms[0].id.incarnation)
+	require.Equal(t, want.Again, len(st.arms) == 2)
+}
+
 func TestVectorsRefusals(t *testing.T) {
 	vectors(t, "refusals.jsonl", func(t *testing.T, v struct {
 		Own   struct{ Incarnation, Version, Sent, Bound uint64 }
-		Found struct {
-			vectorChange
-			What string
-		}
+		Found vectorFound
 		Then  string
-		Write struct {
-			Incarnation, Version, Bound, Expected uint64
-			Again                                 bool
-		}
+		Write vectorWrite
 		Grace bool
 	}) {
 		synctest.Test(t, func(t *testing.T) {
-			f := newFakeBucket()
-			key := [2]string{"s", "n"}
-			found := v.Found.change()
-			found.node = "n"
-			switch v.Found.What {
-			case "record", "tombstone":
-				f.records[key] = fakeRecord{found, v.Found.Generation}
-			case "unreadable":
-				f.records[key] = fakeRecord{change{}, v.Found.Generation}
-			}
-			f.seq = 1000
-			st := &refusedStore{fakeLink: f.link(), missing: v.Found.What == "no stream"}
-			k := &keeper{
-				store: st, clock: &clock{ask: st.now}, trust: newTrust(time.Now(), time.Minute, time.Minute), lease: &lease{}, scope: "s", node: "n",
-				ttl: time.Minute, want: newIntent([]Role{"x"}), nudge: make(chan struct{}, 1), moved: func() {}, fleet: st.identity.current,
-			}
-			silent, err := newOptions(nil)
-			require.NoError(t, err)
-			s := newBus(silent, nil, st).Scope
-			m := &member{scope: s}
-			k.log, k.last, k.own, k.lives = silent.log, &s.last, &m.own, &incarnations{}
+			k, st := vectorKeeper(t, v.Found)
 			k.id, k.tried, k.bound, k.written = life{v.Own.Incarnation, v.Own.Version}, v.Own.Sent, v.Own.Bound, true
-			puts := f.writes
-			err = k.recover(t.Context())
+			err := k.recover(t.Context())
 			if v.Then == "stop" {
 				require.ErrorIs(t, err, ErrSuperseded)
-				require.Equal(t, puts, f.writes, "nothing is written")
+				require.Zero(t, st.writes, "nothing is written")
 				require.Empty(t, st.arms)
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, puts+1, f.writes)
-			wrote := f.records[key].c
-			require.Equal(t, life{v.Write.Incarnation, v.Write.Version}, wrote.id)
-			require.Equal(t, kindState, wrote.kind)
-			require.Equal(t, v.Write.Bound, st.arms[0].id.version)
-			require.Equal(t, v.Write.Again, len(st.arms) == 2)
+			wantWrite(t, v.Write, st)
+			require.Equal(t, v.Found.Generation, v.Write.Expected)
 			require.Equal(t, v.Grace, k.trust.calm(time.Now()) == 0)
-			if v.Found.What == "record" || v.Found.What == "tombstone" || v.Found.What == "unreadable" {
-				require.Equal(t, v.Found.Generation, v.Write.Expected)
-			} else {
-				require.Zero(t, v.Write.Expected)
+		})
+	})
+}
+
+func TestVectorsJoins(t *testing.T) {
+	vectors(t, "joins.jsonl", func(t *testing.T, v struct {
+		Had   struct{ First, Newest, Here uint64 }
+		Clock int64
+		Found vectorFound
+		Then  string
+		Write vectorWrite
+	}) {
+		synctest.Test(t, func(t *testing.T) {
+			k, st := vectorKeeper(t, v.Found)
+			k.lives.first.Store(v.Had.First)
+			k.lives.newest.Store(v.Had.Newest)
+			k.last.Store(v.Had.Here)
+			k.wall = func() time.Time { return time.UnixMilli(v.Clock) }
+			err := k.tryJoin(t.Context())
+			switch v.Then {
+			case "write":
+				require.NoError(t, err)
+				wantWrite(t, v.Write, st)
+			case "stop":
+				require.ErrorIs(t, err, ErrSuperseded)
+			case "fail":
+				require.ErrorContains(t, err, "there is none")
 			}
-			for _, l := range f.leases {
-				l.timer.Stop()
+			if v.Then != "write" {
+				require.Zero(t, st.writes)
+				require.Empty(t, st.arms)
 			}
 		})
+	})
+}
+
+func TestVectorsWrites(t *testing.T) {
+	vectors(t, "writes.jsonl", func(t *testing.T, v struct {
+		Fleet, Scope, Node string
+		Incarnation        uint64
+		Write              struct {
+			vectorChange
+			Expected uint64
+		}
+		Subject string
+		Headers map[string]string
+		Body    string
+	}) {
+		c := v.Write.change()
+		c.node, c.id.incarnation = v.Node, v.Incarnation
+		c.roles = roleSet(c.roles)
+		message := recordMessage
+		switch c.kind {
+		case kindExpired:
+			message = leaseMessage
+		case kindLeft:
+			message = goodbyeMessage
+		}
+		msg := message(fakeSubjects, v.Fleet, v.Scope, c, v.Write.Expected)
+		require.Equal(t, v.Subject, msg.Subject)
+		require.Equal(t, v.Body, string(msg.Data))
+		headers := map[string]string{}
+		for name, values := range msg.Header {
+			require.Len(t, values, 1)
+			headers[name] = values[0]
+		}
+		require.Equal(t, v.Headers, headers)
 	})
 }
 

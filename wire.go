@@ -17,8 +17,8 @@ import (
 // which has no body. What an object is, its structure tells. docs/PROTOCOL.md describes both.
 const (
 	wireFormat = 1
-	maxNumber  = 1 << 53  // of an incarnation, a version or a time: what JSON numbers hold exactly in every language
-	maxHeader  = 16 << 10 // a server refuses headers over 64 KiB
+	maxNumber  = 1<<53 - 1 // of an incarnation, a version or a time: what JSON numbers hold exactly in every language
+	maxHeader  = 16 << 10  // a server refuses headers over 64 KiB
 
 	header = "Rolebus"
 )
@@ -41,12 +41,12 @@ type wireChange struct {
 	Due         uint64            `json:"due,omitempty"`     // expired: when the lease ended, in milliseconds since 1970 by the server's clock
 }
 
-// encode returns our header and the body of the message that stores a change. The roles and the metadata of the whole
+// encode returns the message that stores a change, with our header and the body. The roles and the metadata of the whole
 // record come from c even if it is a delta: the body is always the whole state.
-func encode(fleet, scope string, c change) (nats.Header, []byte) {
+func encode(fleet, scope string, c change) *nats.Msg {
 	hdr := make(nats.Header, 8) // with those that are added later
 	hdr[header] = []string{encodeHeader(fleet, c)}
-	return hdr, printBody(scope, c)
+	return &nats.Msg{Header: hdr, Data: printBody(scope, c)}
 }
 
 // encodeHeader returns the value of our header. A change that is too large for one is announced by a notice.
@@ -241,6 +241,3 @@ func (c change) roomy(size int64) bool {
 	}
 	return int64(others+maxToken*escaped+text*escaped) < size
 }
-
-// dueAt returns the time of a lease that ends after a time, as a message can tell it.
-func dueAt(at time.Time) time.Time { return at.Add(time.Millisecond - 1).Truncate(time.Millisecond) }

@@ -257,10 +257,10 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		{"names in another case", "state", edit(`"format":1`, `"Format":1`), "wire format 0"},
 		{"incarnation 0", "state", edit(`"incarnation":1700000000000`, `"incarnation":0`), "incarnation 0"},
 		{"without incarnation", "left", edit(`"incarnation":5,`, ""), "incarnation 0"},
-		{"incarnation too large", "state", edit("1700000000000", "9007199254740993"), "incarnation 9007199254740993"},
+		{"incarnation too large", "state", edit("1700000000000", "9007199254740992"), "incarnation 9007199254740992"},
 		{"incarnation beyond 64 bits", "state", edit("1700000000000", "18446744073709551616"), "incarnation"},
 		{"version 0", "state", edit(`"version":1`, `"version":0`), "version 0"},
-		{"version too large", "expired", edit(`"version":9007199254740992`, `"version":9007199254740993`), "version 9007199254740993"},
+		{"version too large", "expired", edit(`"version":9007199254740991`, `"version":9007199254740992`), "version 9007199254740992"},
 		{"version with a sign", "state", edit(`"version":1`, `"version":+1`), "header"},
 		{"version below 0", "state", edit(`"version":1`, `"version":-1`), "version"},
 		{"version with a fraction", "state", edit(`"version":1`, `"version":1.5`), "version"},
@@ -276,7 +276,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		{"delta without base", "delta", edit(`"base":2,`, ""), "no base"},
 		{"delta on itself", "delta", edit(`"base":2`, `"base":3`), "version 3 follows version 3"},
 		{"delta on the future", "delta", edit(`"base":2`, `"base":4`), "version 3 follows version 4"},
-		{"a base too large", "delta", all(edit(`"base":2`, `"base":9007199254740993`)), "base 9007199254740993"},
+		{"a base too large", "delta", all(edit(`"base":2`, `"base":9007199254740992`)), "base 9007199254740992"},
 		{"roles that are not text", "state", edit(roles, `"roles":[1]`), `"roles"`},
 		{"roles that are not a list", "state", edit(roles, `"roles":{"a":"b"}`), `"roles"`},
 		{"roles null", "state", edit(roles, `"roles":null`), `"roles": it is null`},
@@ -301,7 +301,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		{"left, and due", "left", edit(`"left"`, `"left"`+due), "due, but not expired"},
 		{"expired without due time", "expired", edit(due, ""), "due 0"},
 		{"expired with a due time that is none", "expired", edit(due, `,"due":"yesterday"`), `"due"`},
-		{"expired too far away", "expired", edit(due, `,"due":9007199254740993`), "due 9007199254740993"},
+		{"expired too far away", "expired", edit(due, `,"due":9007199254740992`), "due 9007199254740992"},
 		{"expired at no time", "expired", drop("Nats-Time-Stamp"), "parsing time"},
 		{"expired at a time that is none", "expired", set("Nats-Time-Stamp", "now"), "parsing time"},
 
@@ -421,10 +421,10 @@ func TestForgedRecordsAreRefused(t *testing.T) {
 		{"another node's", plainly, edit(state, "api-1", "api-2"), `node "api-2"`},
 		{"another scope's", plainly, edit(state, "eu.1", "eu"), `scope "eu"`},
 		{"incarnation 0", plainly, edit(state, `"incarnation":5`, `"incarnation":0`), "incarnation 0"},
-		{"incarnation too large", plainly, edit(state, `"incarnation":5`, `"incarnation":9007199254740993`), "not from 1"},
+		{"incarnation too large", plainly, edit(state, `"incarnation":5`, `"incarnation":9007199254740992`), "not from 1"},
 		{"incarnation below 0", plainly, edit(state, `"incarnation":5`, `"incarnation":-5`), "body"},
 		{"no version", plainly, edit(state, `"version":2,`, ""), "version 0"},
-		{"version too large", deleted, edit(expired, `"version":2`, `"version":9007199254740993`), "not from 1"},
+		{"version too large", deleted, edit(expired, `"version":2`, `"version":9007199254740992`), "not from 1"},
 		{"version with a fraction", plainly, edit(state, `"version":2`, `"version":2.5`), "body"},
 		{"an empty role", plainly, edit(state, `"a"`, `""`), "role is empty"},
 		{"a role that is too long", plainly, edit(state, `"a"`, `"`+strings.Repeat("a", maxRole+1)+`"`), "at most 4096"},
@@ -471,7 +471,7 @@ func FuzzAnnouncement(f *testing.F) {
 		require.NoError(t, checkName("scope", scope))
 		wantValid(t, c)
 
-		hdr, _ := encode(wireFleet, scope, c)
+		hdr := encode(wireFleet, scope, c).Header
 		again, subject := republish(hdr, scope, c.node, c.generation)
 		gotScope, got, err := decodeAnnouncement(wire, wireFleet, readHeaders(again), subject)
 		require.NoError(t, err)
@@ -506,7 +506,8 @@ func FuzzRecord(f *testing.F) {
 		require.Contains(t, []kind{kindState, kindLeft, kindExpired}, c.kind, "a record is whole in itself")
 		wantValid(t, c)
 
-		hdr, body := encode(wireFleet, scope, c)
+		msg := encode(wireFleet, scope, c)
+		hdr, body := msg.Header, msg.Data
 		if c.kind.isTombstone() {
 			hdr.Set("KV-Operation", "DEL")
 		}
@@ -571,7 +572,8 @@ func trimmed(c change) change {
 
 func encoded(tb testing.TB, c change) (nats.Header, []byte) {
 	tb.Helper()
-	hdr, body := encode(wireFleet, storedScope, c)
+	msg := encode(wireFleet, storedScope, c)
+	hdr, body := msg.Header, msg.Data
 	return hdr, body
 }
 

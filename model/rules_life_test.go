@@ -11,13 +11,13 @@ var lifeRules = []rule{
 		return err
 	}
 	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
-	k.written, k.tried = true, k.id.version
+	k.written, k.tried, k.under = true, k.id.version, k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
 	}
 `, `	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
-	k.written, k.tried = true, k.id.version
+	k.written, k.tried, k.under = true, k.id.version, k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ var lifeRules = []rule{
 		says:  "at least the wall clock in milliseconds",
 		why:   "when the bucket has forgotten a node that others remember, its new life counts as an old one",
 		found: "TestModelFleet/a_clock_that_was_ahead",
-		edits: []edit{{"join.go", "id.incarnation = max(id.incarnation, uint64(time.Now().UnixMilli()))", "_ = time.Now"}},
+		edits: []edit{{"join.go", "id.incarnation = max(id.incarnation, uint64(k.wall().UnixMilli()))", "_ = k.wall"}},
 	},
 	{
 		name:  "the superseded stops",
