@@ -331,3 +331,26 @@ func TestNoWordOfTheLeaderIsADoubt(t *testing.T) {
 		require.False(t, lists(slow, "quick"))
 	})
 }
+
+// This process is connected to another server now, which has a bucket of its own: of two nodes with one name the older life may be
+// the one that is there.
+func TestTheNodesOfAnotherFleetAreListedInTheEnd(t *testing.T) {
+	born := func(node string, incarnation uint64) change {
+		return change{kind: kindState, node: node, id: life{incarnation, 1}, generation: 1, ttl: 3 * time.Second}
+	}
+	l := newListener(3 * time.Second)
+	l.snap = l.snap.adopt("one", l.now)
+	l.hear(born("a", 9), born("b", 9), born("c", 9))
+	l.hear(change{kind: kindLeft, node: "b", id: life{9, 1001}, generation: 2})
+	l.snap = l.snap.adopt("two", l.now)
+	there := []change{born("a", 5), born("b", 5)}
+	l.reads(0, there...)
+	require.True(t, l.lists("b"), "that it left was so in the other fleet")
+	require.EqualValues(t, 9, l.snap.live("a").id.incarnation, "it may be of this fleet, and write its record again")
+	l.reads(graceOf(3*time.Second), there...)
+	require.True(t, l.lists("a"))
+	require.EqualValues(t, 5, l.snap.live("a").id.incarnation)
+	require.False(t, l.lists("c"))
+	l.hear(born("c", 5))
+	require.True(t, l.lists("c"), "nothing of the other one stands in its way")
+}

@@ -29,4 +29,22 @@ var fleetRules = []rule{
 			{"fleet.go", "		f.moved()", "		_ = f.moved"},
 		},
 	},
+	{
+		name:  "the ends of another bucket are none of this one",
+		says:  "the bucket's random id is the fleet's identity",
+		why:   "whoever comes to another bucket does not see those whose namesakes left where it was",
+		found: "TestTheNodesOfAnotherFleetAreListedInTheEnd",
+		edits: []edit{
+			{"adopt.go", "	next.adopted, next.ends = next.serial, table[end]{}", "	next.adopted = next.serial"},
+		},
+	},
+	{
+		name:  "whoever is of another fleet gives way to its namesake",
+		says:  "the bucket's random id is the fleet's identity",
+		why:   "a namesake of an older life is not seen for an hour",
+		found: "TestTheNodesOfAnotherFleetAreListedInTheEnd",
+		edits: []edit{
+			{"cache.go", "		if found.value.elsewhere {", "		if false {"},
+		},
+	},
 }
