@@ -158,6 +158,7 @@ func (c *churn) check() {
 	c.t.Helper()
 	for _, p := range c.sides {
 		for _, w := range p.side.watched {
+			w.look()
 			all := w.events.list()
 			for _, ev := range all[p.at[w]:] {
 				c.events++

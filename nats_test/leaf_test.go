@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -291,6 +292,20 @@ type watched struct {
 	bus    *rolebus.Bus
 	events *events
 	log    *logText
+
+	lease      context.Context // while it is certain to be listed
+	unanswered bool            // it lost its lease because no heartbeat was answered in time
+}
+
+// look follows the lease: once it is certain again, the next one.
+func (w *watched) look() {
+	if w.lease.Err() == nil {
+		return
+	}
+	if cause := context.Cause(w.lease); errors.Is(cause, rolebus.ErrLeaseLost) && strings.Contains(cause.Error(), "no heartbeat got through") {
+		w.unanswered = true
+	}
+	w.lease = w.bus.Context()
 }
 
 // caughtUp says whether the events lead to what the bus lists: who watches sees it later.
@@ -332,7 +347,7 @@ func (s *side) open(node string, way interface {
 	log := &logText{}
 	b := bus(way, node, append(opts, rolebus.WithRoles("x"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))...)
 	s.buses = append(s.buses, b)
-	s.watched = append(s.watched, &watched{b, watch(s.t, b.Scope), log})
+	s.watched = append(s.watched, &watched{bus: b, events: watch(s.t, b.Scope), log: log, lease: b.Context()})
 }
 
 func (s *side) bus(node string) *rolebus.Bus {
@@ -400,11 +415,12 @@ func (s *side) falseLosses(but ...string) (lost []string) {
 	return lost
 }
 
-// unanswered says whether a node's heartbeats were not answered in time.
+// unanswered says whether a node's heartbeats were not answered for so long that it was not certain any more to be listed: not
+// whether it was buried, which it may have been wrongly.
 func (s *side) unanswered(n *rolebus.Node) bool {
 	return slices.ContainsFunc(s.watched, func(w *watched) bool {
-		return w.bus.IsLocal(n.Name()) && incarnation(w.bus) == n.Incarnation() &&
-			w.log.count("the bucket does not take the heartbeat") > 0 && w.log.count("deadline exceeded") > 0
+		w.look()
+		return w.bus.IsLocal(n.Name()) && incarnation(w.bus) == n.Incarnation() && w.unanswered
 	})
 }
 
