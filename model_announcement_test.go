@@ -71,7 +71,8 @@ func lostAnnouncements(w *fleet) {
 	}
 }
 
-// unheardReset is a bucket that is made anew while a process hears nothing: its count begins again.
+// unheardReset is a bucket that is made anew while a process hears nothing: its count begins again. It may be put back to a copy of
+// its beginning instead, which has the identity that it had.
 func unheardReset(w *fleet) {
 	all := w.staff(2)
 	w.calm()
@@ -79,8 +80,17 @@ func unheardReset(w *fleet) {
 	for _, q := range w.running(true) {
 		w.setLoss(q, q != p)
 	}
+	w.fakeBucket.mu.Lock()
+	fleet := w.fakeBucket.fleet
+	w.fakeBucket.mu.Unlock()
 	w.tear("the bucket is made anew, and few hear what is written")
 	w.wipe(true)
+	if w.variant(2) == 0 {
+		w.tell("it has the identity of before")
+		w.fakeBucket.mu.Lock()
+		w.fakeBucket.fleet = fleet
+		w.fakeBucket.mu.Unlock()
+	}
 	p.want("y", "z")
 	w.expectSeen(p, beatAtMost+w.sync+2*time.Second)
 	w.sleep(beatAtMost + w.sync + 3*time.Second)
