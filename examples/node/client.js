@@ -1,172 +1,107 @@
-import { EventEmitter } from "node:events";
-
+import { ok as check } from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
+import { headers, nuid } from "@nats-io/transport-node";
+import * as wire from "./wire.js";
 
-import { Link, Stop } from "./link.js";
-import { View } from "./view.js";
-import { isMeta, readRecord, rolesOf, tokenOf } from "./wire.js";
-import { Refused, Writer } from "./writer.js";
-
-/**
- * Member is one node in one scope, at level L1 of docs/PROTOCOL.md. It tells by events:
- *
- *   joined        its record is stored
- *   nodes         what nodes() shows may have changed
- *   failure, err  a turn failed, and is tried again; for a log
- *   end, err      it has stopped: without an error after leave(), else err.code says why
- */
-export class Member extends EventEmitter {
-  #options;
-  #key; // of its record in the bucket
-  #link;
-  #writer;
-  #want; // the roles and metadata to be told: a new object whenever they change
-  #joined = false;
-  #view = new View();
-  #watch;
-  #watchDue = true;
-  #leaving = false;
-  #woken = false;
-  #wakeUp = () => {};
-
-  /** join connects and starts; what follows, the events tell. It throws if there is no server, and at bad options. */
-  static async join({ url, node, scope = "default", bucket = "rolebus", ttl = 15_000, roles = [], meta = {} }) {
-    if (!/^[A-Za-z0-9_-]+$/.test(bucket)) throw new RangeError(`bucket ${JSON.stringify(bucket)}: only A-Z a-z 0-9 - _`);
-    if (!Number.isInteger(ttl) || ttl < 1000 || ttl > 86_400_000) throw new RangeError(`ttl ${ttl}: 1000 to 86400000 ms`);
-    const member = new Member();
-    member.#key = `${tokenOf(scope)}.${tokenOf(node)}`;
-    member.#options = { url, node, scope, bucket, ttl, key: member.#key };
-    member.#link = await Link.open(member.#options, () => member.#back());
-    member.#writer = new Writer(member.#link.ask.bind(member.#link), member.#options);
-    try {
-      member.set({ roles, meta });
-    } catch (err) {
-      await member.#link.nc.close();
-      throw err;
+/** join makes this process a member, at level L1 of docs/PROTOCOL.md. README.md says what it takes, tells and returns. */
+export async function join(nc, { node, scope = "default", bucket = "rolebus", ttl = 15_000, roles = [], meta }, tell = () => {}) {
+  check(/^[\w-]+$/.test(bucket), `bucket ${bucket}: only A-Z a-z 0-9 - _`);
+  const key = `${wire.tokenOf(scope)}.${wire.tokenOf(node)}`;
+  const name = `KV_${bucket}`; // of the stream
+  const js = jetstream(nc, { timeout: Math.max(400, ttl / 5) }); // several attempts must fit into a lease
+  const { streams } = await js.jetstreamManager(false);
+  const now = () => performance.now();
+  const plan = { want: { roles, meta }, look: 0, until: Infinity, online: true }; // look: when to see to everything anew
+  let own = {}, joined = false; // our life: incarnation, version and state as sent last, generation; whether it may be stored
+  let fleet, clock, watch, seen = new Map(), alarm = new AbortController(); // clock: the server's time minus our own
+  const change = (news) => { Object.assign(plan, news); alarm.abort(); };
+  function set(news) {
+    const want = wire.stateOf({ ...plan.want, ...news, ttl });
+    const size = Buffer.byteLength(wire.json({ scope, node, ...want })) + 1200; // with the other fields, and what is added
+    check(size + Math.min(size, 16_384) <= (nc.info?.max_payload ?? 2 ** 20), "roles and metadata are too many for the server");
+    change({ want });
+  }
+  const settings = {
+    ...{ subjects: [`$KV.${bucket}.>`, `$KV.${bucket}=lease.>`], retention: "limits", discard: "old", max_msgs_per_subject: 1 },
+    ...{ max_consumers: -1, max_msgs: -1, max_bytes: -1, max_age: 0, max_msg_size: -1 },
+    ...{ allow_direct: true, allow_rollup_hdrs: true, allow_msg_ttl: true, allow_msg_schedules: true },
+    republish: { src: `$KV.${bucket}.>`, dest: `${bucket}.changes.>`, headers_only: true },
+  };
+  const marker = () => ({ "rolebus.format": "1", "rolebus.fleet": nuid.next() });
+  const make = (num_replicas) => streams.add({ ...settings, name, deny_delete: true, num_replicas, metadata: marker() });
+  async function look() {
+    const asked = now(); // before the request: rather buried a little late than early
+    plan.look = asked + 60_000; // before, too: what comes meanwhile is a new reason
+    const missing = (err) => (err.code === 10059 ? make(3).catch(() => make(1)) : Promise.reject(err)); // 1: not a cluster
+    const { config, ts } = await streams.info(name).catch(missing);
+    const { "rolebus.format": format, "rolebus.fleet": identity } = config.metadata ?? {};
+    const wrong = Object.keys(settings).filter((field) => wire.json(settings[field]) !== wire.json(config[field] ?? null));
+    check(format === "1" && identity && wrong.length === 0, `bucket ${bucket} has other settings, or no marker: ${wrong}`);
+    [fleet, clock] = [identity, Date.parse(ts) - asked];
+    const message = await streams.getMessage(name, { last_by_subj: `$KV.${bucket}.${key}` });
+    const record = message && wire.readRecord(key, message.header.get("KV-Operation") || "PUT", message.data);
+    const found = { ...record, what: record?.roles ? "record" : "none", generation: message?.seq };
+    if (record?.roles && wire.compare(record, own) === 0) own.generation = message.seq;
+    else if (joined) own = wire.afterRefusal({ ...own, bound: own.version + wire.reach }, found);
+    else own = wire.joinAs({ here: own.incarnation }, Date.now(), found);
+  }
+  async function store(change) {
+    if (!plan.online) throw Object.assign(new Error("not connected"), { code: "ENOTCONN" }); // a late lease fires at once
+    const message = wire.messageOf({ bucket, fleet, scope, node }, { incarnation: own.incarnation, ...change }, own.generation);
+    const all = headers();
+    for (const [field, value] of Object.entries(message.headers)) all.set(field, value);
+    return (await js.publish(message.subject, message.body, { headers: all })).seq;
+  }
+  const arm = () => store({ version: own.version + wire.reach, gone: "expired", due: Math.floor(clock + now() + ttl) });
+  async function turn() {
+    const anew = now() >= plan.look;
+    if (anew) await look();
+    if (plan.until < Infinity) return store({ version: own.version + wire.reach, gone: "left" }); // above all late records
+    await arm(); // before the record, so that none ever stands without a lease
+    if (own.state !== plan.want) {
+      Object.assign(own, { version: own.version + (own.state ? 1 : 0), state: plan.want });
+      [own.generation, joined] = [await store({ version: own.version, ...own.state }), true];
     }
-    member.#answerProbes();
-    member.#run();
-    return member;
+    if (!anew) return;
+    await arm(); // once more: whatever took the record, or had it before, may have taken the lease
+    watch?.stop();
+    watch = await (await new Kvm(js).open(bucket)).watch({ key: `${wire.tokenOf(scope)}.*` });
+    wire.doubtAll(seen, now());
+    hear(watch).catch((err) => tell("failure", err));
   }
-
-  /** nodes lists who is there, itself included, as the bucket says. */
-  nodes() {
-    return this.#view.nodes();
+  async function hear(entries) {
+    for await (const { key: of, operation, value: body, revision, created } of entries) {
+      const record = wire.apply(seen, { key: of, operation, body, stored: created.getTime() }, now());
+      tell("nodes");
+      if (of !== key || (record?.roles && wire.compare(record, own) === 0)) continue; // as we sent it
+      if (record?.incarnation === own.incarnation && record.gone) own.version = Math.max(own.version, record.version + 1);
+      if (record?.gone || revision > own.generation || record?.incarnation > own.incarnation) change({ look: 0 });
+    }
   }
-
-  /** set changes roles, metadata or both. Changes that come while one is written go together in the next. */
-  set({ roles = this.#want.roles, meta = this.#want.meta }) {
-    if (!Array.isArray(roles) || !isMeta(meta)) throw new RangeError("roles are a list, metadata is text to text");
-    const want = { roles: rolesOf(roles), meta };
-    // In the body, and again in the header, unless it is too large for that; and the server adds to it.
-    const body = Buffer.byteLength(JSON.stringify({ ...this.#options, ...want }));
-    const size = body + Math.min(body, 16_384) + 1024;
-    if (size > this.#link.maxPayload) throw new RangeError(`roles and metadata: ${size} bytes are too many for the server`);
-    this.#want = want;
-    this.#wake();
-  }
-
-  /** leave says goodbye, then closes everything. */
-  leave() {
-    this.#leaving = true;
-    this.#wake();
-  }
-
-  async #run() {
-    const { ttl } = this.#options;
-    const ticker = setInterval(() => this.#view.expire(performance.now()) && this.emit("nodes"), 100);
-    let stop;
-    for (let failures = 0; !this.#leaving && !stop; ) {
-      let pause = (ttl / 3) * (1 - Math.random() / 10);
+  async function run() {
+    for (let failures = 0; now() < plan.until && (joined || plan.until === Infinity); ) {
       try {
-        await this.#turn();
+        if (await turn()) return; // that was goodbye
         failures = 0;
       } catch (err) {
-        if (err instanceof Stop) stop = err;
-        else this.emit("failure", err);
-        this.#writer.look = true; // nobody knows what was stored
-        pause = err instanceof Refused && failures === 0 ? 0 : Math.min(20 * 2 ** failures, 1000, ttl / 6);
-        failures++;
+        if (/superseded|ERR_ASSERTION|Permission/.test([err.code, err.name, err.cause?.name]) || nc.isClosed()) throw err;
+        tell("failure", err);
+        joined ||= own.state !== undefined && ![10071, 10164, "ENOTCONN"].includes(err.code); // neither refused nor unsent
+        [plan.look, failures] = [0, failures + 1];
       }
-      if (!stop) await this.#sleep(pause);
-    }
-    if (!stop) await this.#writer.goodbye(performance.now() + Math.min(ttl, 5000));
-    clearInterval(ticker);
-    await this.#link.nc.close();
-    this.emit("end", stop);
-  }
-
-  async #turn() {
-    if (await this.#writer.check()) this.#watchDue = true; // in a bucket made anew the old watch hears nothing
-    if (this.#writer.look) await this.#writer.settle(this.#want);
-    await this.#writer.arm();
-    await this.#writer.change(this.#want);
-    if (!this.#joined) this.emit("joined", (this.#joined = true));
-    if (this.#watchDue) await this.#watchAnew();
-  }
-
-  async #watchAnew() {
-    this.#watchDue = false; // first: what comes meanwhile is a new reason
-    try {
-      const js = jetstream(this.#link.nc, { timeout: this.#link.patience }); // the next heartbeat waits for this
-      const bucket = await new Kvm(js).open(this.#options.bucket);
-      const watch = await bucket.watch({ key: `${tokenOf(this.#options.scope)}.*` });
-      this.#watch?.stop();
-      this.#watch = watch;
-      this.#view.doubtAll(performance.now());
-      this.#follow(watch);
-    } catch (err) {
-      this.#watchDue = true;
-      throw err;
+      tell("nodes"); // a doubt may have run out
+      const pause = failures ? Math.min(10 * 2 ** failures, 1000, ttl / 6) : Math.min(ttl / 3, 5000) * (1 - Math.random() / 10);
+      await sleep(pause, null, { signal: alarm.signal }).catch(() => (alarm = new AbortController()));
     }
   }
-
-  async #follow(watch) {
-    try {
-      for await (const { key, operation, value: body, revision, created } of watch) {
-        if (watch !== this.#watch) return; // the bucket of before: its generations are not ours
-        if (key === this.#key && this.#writer.hear(readRecord(key, operation, body), revision)) this.#wake();
-        this.#view.apply({ key, operation, body, stored: created.getTime() }, performance.now());
-        this.emit("nodes");
-      }
-    } catch (err) {
-      this.emit("failure", err);
-    }
-    if (watch !== this.#watch) return;
-    this.#watchDue = true; // a watch that ended by itself
-    this.#wake();
-  }
-
-  #back() {
-    this.#writer.look = this.#watchDue = true;
-    this.#wake();
-  }
-
-  /** answerProbes tells the neighbours that it is there, and asks nobody itself. */
-  #answerProbes() {
-    const { bucket } = this.#options;
-    const { nc } = this.#link;
-    const callback = (err, msg) => {
-      // Else anybody could make it write into the bucket.
-      if (err || !msg.reply || msg.reply.startsWith("$") || msg.reply.startsWith(`${bucket}.`)) return;
-      msg.respond(JSON.stringify({ format: 1, server: nc.info.server_id, incarnation: this.#writer.incarnation, passive: true }));
-    };
-    nc.subscribe(`${bucket}.probe.${this.#key}`, { callback });
-  }
-
-  #wake() {
-    this.#woken = true;
-    this.#wakeUp();
-  }
-
-  async #sleep(ms) {
-    let timer;
-    await new Promise((resolve) => {
-      this.#wakeUp = resolve;
-      timer = setTimeout(resolve, this.#woken ? 0 : ms);
-    });
-    clearTimeout(timer);
-    this.#woken = false;
-  }
+  (async () => { // what it tells between the two does not count
+    for await (const { type: t } of nc.status()) if (/^(dis|re)connect$/.test(t)) change({ online: t === "reconnect", look: 0 });
+  })();
+  const isInbox = (reply) => reply && !["$", `${bucket}.`].some((prefix) => reply.startsWith(prefix)); // else we might write
+  const answer = () => JSON.stringify({ format: 1, server: nc.info.server_id, incarnation: own.incarnation, passive: true });
+  nc.subscribe(`${bucket}.probe.${key}`, { callback: (err, msg) => !err && isInbox(msg.reply) && msg.respond(answer()) });
+  set({});
+  return { nodes: () => wire.shown(seen, now()), set, leave: () => change({ until: now() + Math.min(ttl, 5000) }), ended: run() };
 }

@@ -3,7 +3,9 @@ import { fstatSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
-import { Member } from "./client.js";
+import { connect } from "@nats-io/transport-node";
+
+import { join } from "./client.js";
 
 const help = `Joins a fleet of rolebus, and prints what it sees: one JSON object on a line.
 
@@ -31,24 +33,38 @@ const fail = (code, message) => {
 function options() {
   const text = { type: "string" };
   const flag = { type: "boolean" };
-  const known = { url: text, node: text, roles: { ...text, multiple: true }, scope: text, bucket: text, ttl: text, verbose: flag, help: flag };
+  const several = { ...text, multiple: true };
+  const known = { url: text, node: text, roles: several, scope: text, bucket: text, ttl: text, verbose: flag, help: flag };
   const { values } = parseArgs({ options: known });
   const { url = "nats://127.0.0.1:4222", node = `node-${process.pid}`, roles = [], ttl = "15000", ...rest } = values;
   return { ...rest, url, node, roles: roles.flatMap((some) => some.split(",")).filter((role) => role !== ""), ttl: Number(ttl) };
 }
 
-async function run({ verbose, ...opts }) {
-  const member = await Member.join(opts);
+async function run({ verbose, url, ...opts }) {
+  const nc = await connect({
+    servers: url.split(","),
+    name: `rolebus ${opts.node}`, // by this name the servers of an account may tell of our death
+    timeout: 5000,
+    maxReconnectAttempts: -1,
+    reconnectDelayHandler: () => Math.random() * Math.min(1000, opts.ttl / 6), // its own are 2 s: that may be a whole lease
+  });
+  try {
+    await stay(nc, verbose, opts);
+  } finally {
+    await nc.close();
+  }
+}
+
+async function stay(nc, verbose, opts) {
   let shown;
-  const show = () => {
+  const member = await join(nc, opts, (event, err) => {
+    if (event === "failure" && verbose) console.error(`main.js: ${err.message}`);
+    if (event !== "nodes") return;
     const nodes = Object.fromEntries(member.nodes().map(({ node, roles }) => [node, roles]));
     const meta = Object.fromEntries(member.nodes().filter((n) => n.meta).map((n) => [n.node, n.meta]));
-    const now = JSON.stringify({ event: "nodes", nodes, meta });
+    const now = JSON.stringify({ event, nodes, meta });
     if (now !== shown) console.log((shown = now));
-  };
-  member.on("joined", () => print({ event: "joined" }));
-  member.on("nodes", show);
-  if (verbose) member.on("failure", (err) => console.error(`main.js: ${err.message}`));
+  });
 
   const commands = createInterface({ input: process.stdin });
   commands.on("line", (line) => {
@@ -64,12 +80,17 @@ async function run({ verbose, ...opts }) {
   if (stdin.isFIFO() || stdin.isSocket()) commands.on("close", () => member.leave());
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => member.leave()); // the second one ends it at once
 
-  member.on("end", (err) => {
-    print(err ? { event: err.code, error: err.message } : { event: "left" });
-    if (err) fail(err.code === "superseded" ? 3 : 1, err.message);
+  try {
+    await member.ended;
+    print({ event: "left" });
+  } catch (err) {
+    const superseded = err.code === "superseded";
+    print({ event: superseded ? "superseded" : "failed", error: err.message });
+    fail(superseded ? 3 : 1, err.message);
+  } finally {
     commands.close();
     process.stdin.destroy();
-  });
+  }
 }
 
 try {
@@ -77,5 +98,5 @@ try {
   if (opts.help) console.log(help);
   else await run(opts);
 } catch (err) {
-  fail(err instanceof RangeError || err.code?.startsWith("ERR_PARSE_ARGS") ? 2 : 1, err.message);
+  fail(/^ERR_(ASSERTION|PARSE_ARGS)/.test(err.code) ? 2 : 1, err.message); // options that it does not take, or no server
 }

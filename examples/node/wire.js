@@ -1,126 +1,92 @@
-// What is on the wire: names, roles, records and lives. All of it is pure, and held against docs/vectors.
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }); // else a name may lose its first character
-const plain = /[A-Za-z0-9_-]/;
-
-/** tokenOf writes the name of a scope or a node as the one token that stands in subjects and keys. */
-export function tokenOf(name) {
-  if (typeof name !== "string" || !name.isWellFormed()) throw new RangeError(`name ${JSON.stringify(name)}: not UTF-8`);
-  const hex = (byte) => "=" + byte.toString(16).toUpperCase().padStart(2, "0");
-  const write = (byte) => (plain.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : hex(byte));
-  const token = Array.from(Buffer.from(name), write).join("");
-  if (token.length < 1 || token.length > 200) throw new RangeError(`name ${JSON.stringify(name)}: empty or too long`);
+// What is on the wire, and what follows from it. All of it is pure, and held against docs/vectors.
+import { ok as check } from "node:assert/strict";
+const byBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)); // JavaScript's own order is that of UTF-16
+const isText = (value) => typeof value === "string" && value.isWellFormed();
+const isNumber = (n, least = 1, most = Number.MAX_SAFE_INTEGER) => Number.isInteger(n) && n >= least && n <= most;
+export const reach = 1000; // how many versions beyond a record's its lease may bury
+export const compare = (a, b) => a.incarnation - b.incarnation || a.version - b.version; // which life is newer
+export function tokenOf(name) { // of a scope or a node, as it stands in subjects
+  const hex = (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
+  const token = encodeURIComponent(isText(name) ? name : "").replace(/[.!~*'()]/g, hex).replaceAll("%", "=");
+  check(isNumber(token.length, 1, 200), `name ${JSON.stringify(name)}: empty, too long, or no text`);
   return token;
 }
-
-/** nameOf is the exact inverse of tokenOf; it throws at what tokenOf would not have written. */
 export function nameOf(token) {
-  const bytes = token.replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
-  const name = utf8.decode(Buffer.from(bytes, "latin1"));
-  if (tokenOf(name) !== token) throw new RangeError(`token ${JSON.stringify(token)} is no name`);
+  const name = decodeURIComponent(token.replaceAll("=", "%"));
+  check(tokenOf(name) === token, `token ${token}: no name`);
   return name;
 }
-
-/** byBytes compares texts by their UTF-8. JavaScript's own order, that of UTF-16, is another one beyond U+FFFF. */
-export const byBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
-
-const isRole = (role) => {
-  if (typeof role !== "string" || !role.isWellFormed()) return false;
-  const size = Buffer.byteLength(role);
-  return size >= 1 && size <= 4096;
-};
-
-/** rolesOf makes a set of a list of roles: sorted, each once. */
-export function rolesOf(list) {
-  const wrong = list.find((role) => !isRole(role));
-  if (wrong !== undefined) throw new RangeError(`role ${JSON.stringify(wrong)}: not 1 to 4096 bytes of UTF-8`);
-  return [...new Set(list)].sort(byBytes);
+export function stateOf({ ttl, roles, meta = {} }) { // as all write it: the roles sorted, each once; no metadata if it is empty
+  check(isNumber(ttl, 1000, 86_400_000), `ttl ${ttl}: not 1000 to 86400000 ms`);
+  const isRole = (role) => isText(role) && isNumber(Buffer.byteLength(role), 1, 4096);
+  check(Array.isArray(roles) && roles.every(isRole), "roles: not a list of texts of 1 to 4096 bytes of UTF-8");
+  const isMap = Object(meta) === meta && !Array.isArray(meta) && !Object.hasOwn(meta, "");
+  check(isMap && Object.entries(meta).flat().every(isText), "metadata: not text to text, or a key is empty");
+  return { ttl, roles: [...new Set(roles)].sort(byBytes), meta: Object.keys(meta).length > 0 ? meta : undefined };
 }
-
-/** roleOf makes a role of any JSON value. A text stands for itself, unless it could be taken for another value. */
-export function roleOf(value) {
-  return rolesOf([typeof value === "string" && !isJSON(value) ? value : canonical(value)])[0];
+export function json(value, keys) { // no spaces, and the keys sorted, unless their order is given
+  if (Array.isArray(value)) return `[${value.map((item) => json(item))}]`;
+  if (Object(value) !== value) return JSON.stringify(value).replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
+  const there = (keys ?? Object.keys(value).sort(byBytes)).filter((key) => value[key] !== undefined);
+  return `{${there.map((key) => `${json(key)}:${json(value[key])}`)}}`;
 }
-
-function isJSON(text) {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+const orNull = (attempt) => { try { return attempt(); } catch { return null; } };
+export const roleOf = (value) => // a text stands for itself, unless it could be taken for another value
+  isText(value) && orNull(() => [JSON.parse(value)]) === null ? value : json(value);
+export const readRecord = (key, operation, body) => orNull(() => { // null is none of ours
+  const record = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));
+  const { format, fleet, scope, node, incarnation, version, ttl, gone, due } = record;
+  const lacks = (...fields) => fields.every((field) => record[field] === undefined); // null is not undefined
+  check(!JSON.stringify(record).replaceAll("\\\\", "").includes("\\ud")); // so it writes half a surrogate pair, and nothing else
+  check(format === 1 && isNumber(incarnation) && isNumber(version) && fleet !== null && ttl !== null);
+  check(json(key.split(".").map(nameOf)) === json([scope, node]) && lacks("base", "added", "removed"));
+  const isGone = lacks("roles", "meta") && (gone === "expired" ? isNumber(due) : gone === "left" && lacks("due"));
+  check(isGone ? operation === "DEL" : operation === "PUT" && lacks("gone", "due"));
+  return { scope, node, incarnation, version, ...(isGone ? { gone, due } : stateOf(record)) };
+});
+export function messageOf({ bucket, fleet, scope, node }, { incarnation, version, ...news }, seq) { // that stores the news
+  check(isNumber(incarnation), `no incarnation is left for the name ${node}`);
+  const write = (object) => json({ format: 1, ...object }, ["format", ...Object.keys(object)]);
+  const [record, lease] = ["", "=lease"].map((kind) => `$KV.${bucket}${kind}.${tokenOf(scope)}.${tokenOf(node)}`);
+  const body = write({ scope, node, incarnation, version, ...news });
+  const whole = write({ fleet, incarnation, version, ...news });
+  const told = Buffer.byteLength(whole) <= 16_384 ? whole : write({ fleet, incarnation, version }); // else only a notice
+  const headers = { "Nats-Expected-Last-Subject-Sequence": `${seq}`, Rolebus: told, ...(news.gone && { "KV-Operation": "DEL" }) };
+  if (news.gone === "left") Object.assign(headers, { "Nats-TTL": "1h", "Nats-Scheduler": lease, "Nats-Schedule-Next": "purge" });
+  if (news.gone !== "expired") return { subject: record, body, headers };
+  Object.assign(headers, { "Nats-Expected-Last-Subject-Sequence-Subject": record, "Nats-Schedule-Target": record });
+  Object.assign(headers, { "Nats-Schedule": `@at ${new Date(news.due).toISOString()}`, "Nats-Schedule-TTL": "1h" });
+  return { subject: lease, body, headers };
 }
-
-function canonical(value) {
-  if (Array.isArray(value)) return `[${value.map(canonical)}]`;
-  if (value === null || typeof value !== "object") {
-    return JSON.stringify(value).replace(/[\u2028\u2029]/g, (c) => "\\u" + c.charCodeAt(0).toString(16));
-  }
-  const keys = Object.keys(value).sort(byBytes); // as JSON.stringify would not: it puts keys like "7" first
-  return `{${keys.map((key) => `${canonical(key)}:${canonical(value[key])}`)}}`;
+const life = (incarnation, version, { generation = 0 }) => ({ incarnation, version, generation });
+const superseded = Object.assign(new Error("a newer process has this name"), { code: "superseded" });
+export function afterRefusal({ incarnation, version, sent = version, bound }, found) { // as what to write our record again
+  check(!(found.incarnation > incarnation), superseded);
+  const next = 1 + Math.max(version, sent, bound, found.incarnation === incarnation ? found.version : 0);
+  return next > 2 ** 52 ? life(incarnation + 1, 1, found) : life(incarnation, next, found);
 }
-
-/** compare orders lives: the incarnation first. Nothing else says which of two states is newer. */
-export const compare = (a, b) => a.incarnation - b.incarnation || a.version - b.version;
-
-const fields = ["format", "fleet", "scope", "node", "incarnation", "version", "ttl", "roles", "meta", "gone", "due"];
-const within = (n, from, to) => Number.isInteger(n) && n >= from && n <= to;
-const isText = (text) => typeof text === "string";
-
-/** isMeta tells whether something can be a node's metadata: text to text, no empty key. */
-export function isMeta(meta) {
-  if (meta === null || typeof meta !== "object" || Array.isArray(meta)) return false;
-  return Object.entries(meta).every(([key, text]) => key !== "" && isText(text) && key.isWellFormed() && text.isWellFormed());
+export function joinAs({ first = 0, newest = 0, here = 0 }, clock, found) { // as what to write it at first
+  const { incarnation = 0, version } = found.what === "record" ? found : {};
+  if (incarnation > 0 && incarnation === here) return afterRefusal({ incarnation, version, bound: version + reach }, found);
+  check(first === 0 || incarnation <= newest, superseded);
+  return life(Math.max(first || clock, here + 1, 1 + (found.incarnation ?? 0)), 1, found);
 }
-
-/**
- * readRecord reads an entry of the bucket. It returns null for what is none of ours, which is to be ignored.
- * @param {string} key `<scope token>.<node token>`
- * @param {string} operation PUT, DEL or PURGE
- * @param {Uint8Array} body
- */
-export function readRecord(key, operation, body) {
-  let record;
-  try {
-    record = JSON.parse(utf8.decode(body), (name, value) => {
-      if (!name.isWellFormed() || (isText(value) && !value.isWellFormed())) throw new Error("half a surrogate pair");
-      return value;
-    });
-    if (`${tokenOf(record.scope)}.${tokenOf(record.node)}` !== key) return null;
-  } catch {
-    return null;
-  }
-  const { format, scope, node, incarnation, version, ttl, roles, meta, gone, due } = record;
-  const life = { scope, node, incarnation, version };
-  const has = (field) => Object.hasOwn(record, field);
-  if (format !== 1 || !within(incarnation, 1, 2 ** 53) || !within(version, 1, 2 ** 53)) return null;
-  if (has("base") || has("roles") === has("gone") || fields.some((field) => record[field] === null)) return null;
-  if (has("gone")) {
-    const known = gone === "expired" ? within(due, 1, 2 ** 53) : gone === "left" && !has("due");
-    return operation === "DEL" && known ? { ...life, gone, ...(has("due") && { due }) } : null;
-  }
-  if (operation !== "PUT" || !within(ttl, 1000, 86_400_000)) return null;
-  if (!Array.isArray(roles) || !roles.every(isRole) || (has("meta") && !isMeta(meta))) return null;
-  return { ...life, ttl, roles: rolesOf(roles), ...(has("meta") && Object.keys(meta).length > 0 && { meta }) };
+const nobody = { incarnation: 0, version: 0, ttl: 0 };
+const doubted = ({ record }, now) => now + (record.ttl * 4) / 3; // until then its owner can write it again
+/** apply takes an entry of the watch into `seen`, a Map: by key the record, shown until when, and end, its last tombstone. */
+export function apply(seen, { key, operation, body, stored }, now) {
+  const record = readRecord(key, operation, body);
+  const known = seen.get(key) ?? { record: nobody, until: now, end: nobody };
+  if (!record && operation !== "PUT") known.until = Math.min(known.until, doubted(known, now)); // not by its owner
+  if (!record || compare(record, known.end) <= 0 || compare(record, known.record) < 0) return record;
+  const lives = record.gone === "expired" && stored - record.due > 1000 && known.until > now; // late: there was an outage
+  const until = lives ? doubted(known, now) : now;
+  seen.set(key, record.gone ? { ...known, end: record, until } : { ...known, record, until: Infinity });
+  return record;
 }
-
-/** reach is how many versions beyond a record's a lease may bury, so that not every change needs a new lease. */
-export const reach = 1000;
-
-/**
- * afterRefusal says what to do when a write of one's own record was refused and the record has been read.
- * @param {{incarnation: number, version: number, sent: number, bound: number}} own the version of the last write, the
- *   highest that was ever sent, and the highest that any lease may bury
- * @param {{what: string, incarnation?: number, version?: number, gone?: string, generation?: number}} found
- */
-export function afterRefusal(own, found) {
-  if (found.incarnation > own.incarnation) return { then: "stop", grace: false }; // a newer process has our name
-  const mine = found.incarnation === own.incarnation;
-  let { incarnation } = own;
-  let version = 1 + Math.max(own.version, own.sent, own.bound, mine ? found.version : 0);
-  if (version > 2 ** 52) [incarnation, version] = [incarnation + 1, 1];
-  const expected = found.generation ?? 0;
-  // If nothing is there, then what took the record may have taken the lease, too.
-  const write = { incarnation, version, bound: version + reach, expected, again: expected === 0 };
-  return { then: "write", write, grace: mine && found.gone === "expired" };
+export function doubtAll(seen, now) { // when a new watch begins: who is not shown by it is gone with the bucket
+  for (const known of seen.values()) known.until = Math.min(known.until, doubted(known, now));
+  for (const [key, { until }] of seen) if (until < now - 3_600_000) seen.delete(key); // a tombstone counts for an hour
 }
+export const shown = (seen, now) =>
+  [...seen.values()].filter(({ until }) => until > now).map(({ record, until }) => ({ ...record, doubted: until < Infinity }));
