@@ -16,6 +16,7 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
   const plan = { want: { roles, meta }, look: 0, until: Infinity, online: true }; // look: when to see to everything anew
   let own = {}, joined = false; // our life: incarnation, version and state as sent last, generation; whether it may be stored
   let fleet, clock, watch, seen = new Map(), alarm = new AbortController(); // clock: the server's time minus our own
+
   const change = (news) => { Object.assign(plan, news); alarm.abort(); };
   function set(news) {
     const want = wire.stateOf({ ...plan.want, ...news, ttl });
@@ -57,7 +58,7 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
   const arm = () => store({ version: own.version + wire.reach, gone: "expired", due: Math.floor(clock + now() + ttl) });
   async function turn() {
     const anew = now() >= plan.look;
-    if (anew) await look();
+    if (anew && plan.online) await look(); // else the next line fails, and at once
     if (plan.until < Infinity) return store({ version: own.version + wire.reach, gone: "left" }); // above all late records
     await arm(); // before the record, so that none ever stands without a lease
     if (own.state !== plan.want) {

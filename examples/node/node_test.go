@@ -131,8 +131,16 @@ func TestKilledIsHidden(t *testing.T) {
 	t.Parallel()
 	server := rolebustest.NewServer(t)
 	web := bus(server, "web")
+	asked, err := server.Conn().SubscribeSync("rolebus.probe.default.js")
+	require.NoError(t, err)
 	js := start(t, server.URL(), "js", long, "a")
 	rolebustest.WaitRoles(t, web, "js", "a")
+	rolebustest.Eventually(t, "it to have answered: who never did is not suspected", func() bool {
+		n, _, err := asked.Pending()
+		require.NoError(t, err)
+		return n >= 3
+	})
+	require.NoError(t, asked.Unsubscribe()) // or it would be a listener
 	js.kill()
 	rolebustest.Within(t, 5*time.Second, "web to notice, long before the lease ends", func() bool { return !listed(web, "js") })
 }

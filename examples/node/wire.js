@@ -31,8 +31,7 @@ export function json(value, keys) { // no spaces, and the keys sorted, unless th
   return `{${there.map((key) => `${json(key)}:${json(value[key])}`)}}`;
 }
 const orNull = (attempt) => { try { return attempt(); } catch { return null; } };
-export const roleOf = (value) => // a text stands for itself, unless it could be taken for another value
-  isText(value) && orNull(() => [JSON.parse(value)]) === null ? value : json(value);
+export const roleOf = (value) => (isText(value) && orNull(() => [JSON.parse(value)]) === null ? value : json(value));
 export const readRecord = (key, operation, body) => orNull(() => { // null is none of ours
   const record = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));
   const { format, fleet, scope, node, incarnation, version, ttl, gone, due } = record;
@@ -80,8 +79,8 @@ export function apply(seen, { key, operation, body, stored }, now) {
   if (!record && operation !== "PUT") known.until = Math.min(known.until, doubted(known, now)); // not by its owner
   if (!record || compare(record, known.end) <= 0 || compare(record, known.record) < 0) return record;
   const lives = record.gone === "expired" && stored - record.due > 1000 && known.until > now; // late: there was an outage
-  const until = lives ? doubted(known, now) : now;
-  seen.set(key, record.gone ? { ...known, end: record, until } : { ...known, record, until: Infinity });
+  const news = record.gone ? { end: record, until: lives ? doubted(known, now) : now } : { record, until: Infinity };
+  seen.set(key, { ...known, ...news });
   return record;
 }
 export function doubtAll(seen, now) { // when a new watch begins: who is not shown by it is gone with the bucket
