@@ -135,13 +135,15 @@ func BenchmarkRead(b *testing.B) {
 	for i := range 1000 {
 		name := fmt.Sprintf("node-%04d", i)
 		_, err := js.PublishAsync("$KV.rolebus.default."+name, fmt.Appendf(nil,
-			`{"format":1,"scope":"default","node":%q,"incarnation":1,"version":1,"roles":[%q,%q,%q]}`,
+			`{"format":1,"scope":"default","node":%q,"incarnation":1,"version":1,"ttl":15000,"roles":[%q,%q,%q]}`,
 			name, role(i), role(i+1), role(i+2)))
 		require.NoError(b, err)
 	}
 	<-js.PublishAsyncComplete()
+	soon, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
 	for i := range 100 {
-		require.NoError(b, reader.WaitFor(b.Context(), role(i), 30))
+		require.NoError(b, reader.WaitFor(soon, role(i), 30))
 	}
 	b.Run("Nodes", func(b *testing.B) {
 		b.ReportAllocs()
@@ -197,7 +199,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	for i := range count {
 		name := fmt.Sprintf("node-%05d", i)
 		_, err := js.PublishAsync("$KV.rolebus.large."+name, fmt.Appendf(nil,
-			`{"format":1,"scope":"large","node":%q,"incarnation":1,"version":1,"roles":["role"]}`, name))
+			`{"format":1,"scope":"large","node":%q,"incarnation":1,"version":1,"ttl":15000,"roles":["role"]}`, name))
 		require.NoError(b, err)
 		if i%500 == 499 {
 			<-js.PublishAsyncComplete() // so many may be under way that the client refuses more
