@@ -44,7 +44,7 @@ func TestTwoFleetsOfOneName(t *testing.T) {
 				c.step()
 				c.slowest = max(c.slowest, time.Since(began))
 				c.check()
-				time.Sleep(time.Duration(c.rng.IntN(200)) * time.Millisecond)
+				time.Sleep(time.Duration(c.rng.IntN(200)) * time.Millisecond) // load, not timing
 			}
 			eventually(t, "all ends to be seen", func() bool {
 				c.check()

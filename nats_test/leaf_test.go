@@ -387,7 +387,7 @@ func (s *side) settle() {
 			}
 			s.t.Fatalf("the buses of the %s do not agree", s.name)
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // and look again, until the deadline above
 	}
 }
 
