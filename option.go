@@ -91,12 +91,14 @@ func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.ti
 
 // WithProbeInterval sets how often this process asks its neighbours in each scope whether they are there, so that a
 // crash shows within a second, and not only when a lease ends. A node that nobody can reach is left out of the snapshots
-// of those who tried: [NodeLeft] with [ReasonUnreachable]. It is back, with [NodeJoined], when it answers or changes.
+// of those who tried: [NodeLeft] with [ReasonUnreachable]. It is back, with [NodeJoined], when it answers or changes, and when its
+// lease would have ended by now but the bucket still holds its record: it answers no probes then, or the way to it is broken.
 //
 // Each process sends three probes in two intervals and each scope; in scopes of more than 500 nodes the interval is 1 ms for
-// each node, so that a scope never costs the servers more than 1,500 probes per second. Silence shows nothing where an
+// each node, so that a scope never costs the servers more than 1,500 probes per second. It asks up to seven more in an interval for
+// neighbours that do not answer, or ask nobody themselves. Silence shows nothing where an
 // answer takes more than a quarter of a second, as on a far link or where everybody has too much to do: then only a lost
-// connection does. 0 switches it off: this process then suspects nobody, but still answers. Default: 500 ms; least: 50 ms.
+// connection does. 0 switches it off: this process then suspects nobody, but still answers, and says so. Default: 500 ms; least: 50 ms.
 func WithProbeInterval(d time.Duration) Option { return func(o *options) { o.probe = d } }
 
 // WithReplicas sets how many servers of a cluster keep the bucket, 1 to 5; a bucket with another number is changed.

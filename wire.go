@@ -98,7 +98,7 @@ func unmarshalWire(text string) (w wireChange, err error) {
 		}
 		// What is there, though empty, tells what the object is.
 		switch f.name {
-		case "base", "due", "ttl":
+		case "base", "due":
 			if number := f.into.(*uint64); *number == 0 {
 				return w, fmt.Errorf("%q is 0", f.name)
 			}

@@ -280,7 +280,7 @@ func TestTooLarge(t *testing.T) {
 	rolebustest.WaitRoles(t, b, "a", many[0])
 }
 
-// logged counts the log lines of a bus.
+// logged keeps and counts the log lines of a bus.
 type logged struct {
 	mu    sync.Mutex
 	lines []string
@@ -303,6 +303,12 @@ func (l *logged) count(text string) int {
 		}
 	}
 	return n
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "")
 }
 
 func TestBadMessagesChangeNoSnapshot(t *testing.T) {

@@ -1,7 +1,6 @@
 package nats_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -291,7 +289,7 @@ type side struct {
 type watched struct {
 	bus    *rolebus.Bus
 	events *events
-	log    *logText
+	log    *logged
 
 	lease      context.Context // while it is certain to be listed
 	unanswered bool            // it lost its lease because no heartbeat was answered in time
@@ -344,7 +342,7 @@ func (s *side) open(node string, way interface {
 	Bus(...rolebus.Option) *rolebus.Bus
 }, opts ...rolebus.Option) {
 	s.t.Helper()
-	log := &logText{}
+	log := &logged{}
 	b := bus(way, node, append(opts, rolebus.WithRoles("x"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))...)
 	s.buses = append(s.buses, b)
 	s.watched = append(s.watched, &watched{bus: b, events: watch(s.t, b.Scope), log: log, lease: b.Context()})
@@ -549,23 +547,3 @@ func awaitLink(t *testing.T, hub, leaf *rolebustest.Server) {
 		there.Close()
 	}
 }
-
-// logText is what a logger wrote.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logText) count(part string) int { return strings.Count(l.String(), part) }

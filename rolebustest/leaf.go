@@ -18,8 +18,8 @@ const leafRetry = 100 * time.Millisecond
 // Each function may change the options that a server starts with, as in [NewServer]; ServerName says which one it is. There
 // the leaf may get another domain, or no JetStream, and its link (LeafNode.Remotes) an account.
 //
-// A bucket of one is not that of the other. A bus on the leaf has the hub's only if the leaf has no JetStream at all, and
-// asks for it there.
+// A bucket of one is not that of the other. A bus on the leaf has the hub's only if the leaf has no JetStream at all, and its
+// options send JetStream's requests there (JsAccDefaultDomain).
 func NewLeaf(tb testing.TB, change ...func(*server.Options)) (hub, leaf *Server) {
 	tb.Helper()
 	hubDir, leafDir, names := tb.TempDir(), tb.TempDir(), &names{}
