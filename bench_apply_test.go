@@ -61,7 +61,7 @@ func BenchmarkApply(b *testing.B) {
 					if len(fetch.nodes) > 0 {
 						b.Fatalf("%v must be fetched", fetch.nodes)
 					}
-					if bm.asked && len(snap.AllNodes()) != count {
+					if bm.asked && snap.AllNodes().Len() != count {
 						b.Fatal("wrong answer")
 					}
 				}

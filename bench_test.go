@@ -148,7 +148,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("Nodes", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if len(reader.Nodes("role-7")) != 30 {
+			if reader.Nodes("role-7").Len() != 30 {
 				b.Fatal("wrong answer")
 			}
 		}
@@ -156,7 +156,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("Roles", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if len(reader.Roles("node-0500")) != 3 {
+			if reader.Roles("node-0500").Len() != 3 {
 				b.Fatal("wrong answer")
 			}
 		}
@@ -164,7 +164,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("AllNodes", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if len(reader.AllNodes()) != 1000 {
+			if reader.AllNodes().Len() != 1000 {
 				b.Fatal("wrong answer")
 			}
 		}
@@ -173,7 +173,7 @@ func BenchmarkRead(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if len(reader.Nodes("role-7")) != 30 {
+				if reader.Nodes("role-7").Len() != 30 {
 					b.Error("wrong answer")
 				}
 			}
@@ -210,7 +210,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		for b.Loop() {
 			s, err := reader.Join(b.Context(), "large")
 			require.NoError(b, err)
-			require.Len(b, s.Nodes("role"), count)
+			require.Len(b, s.Nodes("role").Slice(), count)
 			require.NoError(b, reader.Leave(b.Context(), "large"))
 		}
 	})

@@ -174,7 +174,7 @@ func TestMismatchTellsEachDifferenceAndTheCommand(t *testing.T) {
 	err := mismatch("KV_fleet", diffs, cause)
 	require.ErrorIs(t, err, ErrBucketMismatch)
 	require.ErrorIs(t, err, cause)
-	require.EqualError(t, err, "bucket has other settings: max msgs per subject is 5, must be 1; allow direct is false, must be true; "+
+	require.EqualError(t, err, "rolebus: bucket has other settings: max msgs per subject is 5, must be 1; allow direct is false, must be true; "+
 		"to mend it: nats stream edit KV_fleet -f --max-msgs-per-subject 1 --allow-direct: not allowed")
 
 	have.Storage = jetstream.FileStorage // which no edit can change

@@ -77,8 +77,9 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 	return nil
 }
 
-// NodeName returns this process's name in the fleet, also for an observer, whom others do not see.
-func (b *Bus) NodeName() string { return b.opts.node }
+// Name returns the name of this process's node, also for an observer, whom others do not see. That of the default scope is
+// b.Scope.Name().
+func (b *Bus) Name() string { return b.opts.node }
 
 // IsLocal says whether a node's name is this process's own.
 func (b *Bus) IsLocal(node string) bool { return node == b.opts.node }
@@ -112,7 +113,7 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 	if s.bad != nil {
 		return nil, s.opErr("join", s.bad)
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := ended(ctx); err != nil {
 		return nil, s.opErr("join", err)
 	}
 	release, err := s.hold(ctx)
@@ -134,7 +135,7 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 // [ErrNotConfirmed]: the scope is left all the same, and others see the node go when its lease ends.
 func (b *Bus) Leave(ctx context.Context, scope string) error {
 	s := b.In(scope)
-	if err := context.Cause(ctx); err != nil {
+	if err := ended(ctx); err != nil {
 		return s.opErr("leave", err)
 	}
 	release, err := s.hold(ctx)
@@ -202,7 +203,7 @@ func (b *Bus) endedOr(ctx context.Context) error {
 	cause := context.Cause(b.ctx)
 	switch {
 	case cause == nil:
-		return context.Cause(ctx)
+		return ended(ctx)
 	case errors.Is(cause, ErrClosed):
 		return cause
 	}
@@ -351,7 +352,7 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 			up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
 		}
 		if b.nc.IsClosed() {
-			b.cancel(nats.ErrConnectionClosed)
+			b.cancel(failed("the bus stops", nats.ErrConnectionClosed))
 			return
 		}
 		b.opts.log.Info("connection", "up", up, "node", b.opts.node)

@@ -124,11 +124,12 @@ func (d *draft) apply(c change) {
 	switch {
 	case c.kind == kindState:
 		d.set(&Node{
-			name: c.node, id: c.id, generation: c.generation, ttl: c.ttl, roles: c.roles, meta: c.meta, deaf: known.deafAs(c.id),
+			name: c.node, hash: hashText(c.node), id: c.id, generation: c.generation, ttl: c.ttl, roles: c.roles, meta: c.meta,
+			deaf: known.deafAs(c.id),
 		})
 	case c.kind == kindDelta && known != nil && known.id == life{c.id.incarnation, c.base}:
 		d.set(&Node{
-			name: c.node, id: c.id, generation: c.generation, ttl: known.ttl,
+			name: c.node, hash: known.hash, id: c.id, generation: c.generation, ttl: known.ttl,
 			roles: merge(known.roles, c.added, c.removed), meta: known.meta, deaf: known.deaf,
 		})
 	default:

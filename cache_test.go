@@ -97,7 +97,7 @@ func (h heard) apply(t *testing.T, snap *Snapshot, own uint64) (*Snapshot, map[s
 
 func describe(snap *Snapshot) []string {
 	var lines []string
-	for _, n := range snap.members.all() {
+	for _, n := range snap.members.all(nil) {
 		line := fmt.Sprintf("%s %d.%d @%d %s", n.name, n.id.incarnation, n.id.version, n.generation, commas(n.roles))
 		if snap.doubts.find(n.name) != nil {
 			line += "?"
@@ -409,14 +409,14 @@ func TestSnapshotAnswers(t *testing.T) {
 	snap, _ := heard{changes: []change{stateOf("c", 1, 1, 1, "x"), meta, stateOf("idle", 1, 1, 3)}}.apply(t, newSnapshot("s", "b"), 3)
 	b, c := snap.named.get("b"), snap.named.get("c")
 
-	require.Equal(t, []*Node{b, c}, snap.Nodes("x"))
-	require.Equal(t, []*Node{b}, snap.Nodes("y"))
-	require.Empty(t, snap.Nodes("z"))
-	require.Equal(t, []*Node{b, c}, snap.AllNodes(), "a node without roles is not listed")
-	require.Equal(t, []Role{"x", "y"}, snap.Roles("b"))
-	require.Empty(t, snap.Roles("idle"))
-	require.Empty(t, snap.Roles("nobody"))
-	require.Equal(t, []Role{"x", "y"}, snap.MyRoles())
+	require.Equal(t, []*Node{b, c}, snap.Nodes("x").Slice())
+	require.Equal(t, []*Node{b}, snap.Nodes("y").Slice())
+	require.Empty(t, snap.Nodes("z").Slice())
+	require.Equal(t, []*Node{b, c}, snap.AllNodes().Slice(), "a node without roles is not listed")
+	require.Equal(t, []Role{"x", "y"}, snap.Roles("b").Slice())
+	require.Empty(t, snap.Roles("idle").Slice())
+	require.Empty(t, snap.Roles("nobody").Slice())
+	require.Equal(t, []Role{"x", "y"}, snap.MyRoles().Slice())
 	require.EqualValues(t, 9, snap.Generation())
 
 	require.Equal(t, "b", b.Name())
@@ -428,13 +428,13 @@ func TestSnapshotAnswers(t *testing.T) {
 	require.Empty(t, c.Meta("zone"))
 	require.True(t, b.Has("y"))
 	require.False(t, c.Has("y"))
-	require.Equal(t, []Role{"x", "y"}, b.Roles())
+	require.Equal(t, []Role{"x", "y"}, b.Roles().Slice())
 
 	moved, _ := heard{changes: []change{deltaOf("b", 3, 1, 2, 10, []Role{"z"}, nil)}}.apply(t, snap, 3)
 	require.Equal(t, "eu", moved.named.get("b").Meta("zone"), "a delta keeps the metadata")
 
 	observer, _ := heard{changes: []change{meta}}.apply(t, newSnapshot("s", ""), 0)
-	require.Empty(t, observer.MyRoles())
+	require.Empty(t, observer.MyRoles().Slice())
 	require.Zero(t, observer.Generation())
 }
 
@@ -443,8 +443,8 @@ func TestReadsDoNotAllocate(t *testing.T) {
 	snap, _ := heard{changes: []change{stateOf("a", 1, 1, 7, "x", "y"), stateOf("b", 1, 1, 2, "x")}}.apply(t, s.Snapshot(), 1)
 	s.publish(snap)
 	var (
-		nodes      []*Node
-		roles      []Role
+		nodes      Nodes
+		roles      Roles
 		generation uint64
 		got        *Snapshot
 	)
@@ -463,8 +463,8 @@ func TestReadsDoNotAllocate(t *testing.T) {
 	} {
 		require.Zero(t, testing.AllocsPerRun(100, read), name)
 	}
-	require.Len(t, nodes, 2)
-	require.NotEmpty(t, roles)
+	require.Equal(t, 2, nodes.Len())
+	require.NotZero(t, roles.Len())
 	require.EqualValues(t, 7, generation)
 	require.Same(t, snap, got)
 }
@@ -480,8 +480,8 @@ func requireSound(t *testing.T, snap *Snapshot) {
 		nodes   []*Node
 		holders = map[Role][]*Node{}
 	)
-	require.True(t, byName(snap.members.all()))
-	for _, n := range snap.members.all() {
+	require.True(t, byName(snap.members.all(nil)))
+	for _, n := range snap.members.all(nil) {
 		require.NotContains(t, named, n.name)
 		named[n.name] = n
 		if len(n.roles) > 0 {
@@ -500,14 +500,14 @@ func requireSound(t *testing.T, snap *Snapshot) {
 		require.True(t, slices.Equal(want, got), "want %v, got %v", want, got) // the very same nodes
 		require.Equal(t, len(got), cap(got), "appending to a shared slice must copy")
 	}
-	same(snap.members.all(), snap.members.all())
-	same(nodes, snap.nodes.all())
+	same(snap.members.all(nil), snap.members.all(nil))
+	same(nodes, snap.nodes.all(&snap.members))
 	require.Len(t, named, snap.members.len())
 	require.Len(t, nodes, snap.nodes.len())
 	require.True(t, maps.Equal(named, maps.Collect(snap.named.all())))
 	require.Equal(t, len(holders), snap.holders.len())
 	for role, held := range holders {
-		same(held, snap.Nodes(role))
+		same(held, snap.Nodes(role).Slice())
 		require.Equal(t, len(held), snap.count(role))
 	}
 	for name := range snap.doubts.all() {
@@ -533,10 +533,10 @@ func picture(snap *Snapshot) any {
 	}
 	holders := map[Role][]any{}
 	for role, held := range snap.holders.all() {
-		holders[Role(role)] = list(held.all())
+		holders[Role(role)] = list(held.all(&snap.members))
 	}
 	return []any{
-		list(snap.members.all()), list(snap.nodes.all()), holders, maps.Collect(snap.named.all()), maps.Collect(snap.ends.all()),
+		list(snap.members.all(nil)), list(snap.nodes.all(&snap.members)), holders, maps.Collect(snap.named.all()), maps.Collect(snap.ends.all()),
 		maps.Collect(snap.doubts.all()), snap.serial, snap.stale, snap.scope, snap.self, snap.over, snap.superseded,
 	}
 }
@@ -588,7 +588,7 @@ func TestNodeIsSeenAgainThoughTheBucketForgotItsTombstone(t *testing.T) {
 		f.mu.Unlock()
 
 		time.Sleep(2 * fakeTTL)
-		require.Equal(t, []string{"a"}, names(b.Nodes("x")))
+		require.Equal(t, []string{"a"}, names(b.Nodes("x").Slice()))
 	})
 }
 
@@ -770,7 +770,7 @@ func (w *world) truth() []Node {
 	for _, o := range w.owners {
 		if o.alive {
 			generation := w.records[o.node].generation
-			nodes = append(nodes, Node{name: o.node, id: o.id, generation: generation, roles: o.roles, meta: o.meta})
+			nodes = append(nodes, Node{name: o.node, hash: hashText(o.node), id: o.id, generation: generation, roles: o.roles, meta: o.meta})
 		}
 	}
 	return nodes
@@ -839,7 +839,7 @@ func (o *observer) hear(t *testing.T, w *world, r reading) {
 	requireSound(t, next)
 	o.snap, o.asked = next, gap.nodes
 
-	for _, n := range old.members.all() {
+	for _, n := range old.members.all(nil) {
 		now := next.named.get(n.name)
 		if now == nil {
 			require.NotEqual(t, next.self, n.name, "no process loses itself")
@@ -855,7 +855,7 @@ func (o *observer) hear(t *testing.T, w *world, r reading) {
 			}
 		}
 	}
-	for _, n := range next.members.all() {
+	for _, n := range next.members.all(nil) {
 		require.True(t, o.covered[n.name].before(n.id), "%s is shown in %v, and is gone as of %v", n.name, n.id, o.covered[n.name])
 	}
 }
@@ -871,7 +871,7 @@ func (o *observer) cover(node string, id life) {
 
 func (o *observer) picture() []Node {
 	var nodes []Node
-	for _, n := range o.snap.members.all() {
+	for _, n := range o.snap.members.all(nil) {
 		copied := *n
 		copied.heard = 0
 		nodes = append(nodes, copied)

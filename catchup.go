@@ -173,7 +173,7 @@ func (k *catcher) run(ctx context.Context) {
 
 func (k *catcher) do(ctx context.Context, todo asked) error {
 	if todo.crowd && !sleep(ctx, rand.N(1+min(inTurn*time.Duration(k.snap().members.len()), k.interval))) {
-		return context.Cause(ctx)
+		return ended(ctx)
 	}
 	todo.newer = todo.newer || len(todo.nodes) > fetchAtOnce
 	if todo.whole || todo.newer || todo.check {
@@ -315,7 +315,7 @@ func (k *catcher) fetch(ctx context.Context, node string, want life) error {
 			return nil
 		}
 		if !sleep(ctx, wait) {
-			return context.Cause(ctx)
+			return ended(ctx)
 		}
 	}
 	k.ask(asked{newer: true})

@@ -71,7 +71,7 @@ func (m *member) visible(ctx context.Context, id life) error {
 
 func notConfirmed(ctx context.Context, cause error) error {
 	if cause == nil {
-		return fmt.Errorf("%w: %w", ErrNotConfirmed, context.Cause(ctx))
+		return fmt.Errorf("%w: %w", ErrNotConfirmed, ended(ctx))
 	}
-	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, context.Cause(ctx), cause)
+	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, ended(ctx), cause)
 }

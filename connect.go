@@ -22,16 +22,16 @@ import (
 func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	o, err := newOptions(opts)
 	if err = errors.Join(checkURLs(url), err); err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, failed("connect", err)
 	}
 	nc, waited, err := dial(ctx, url, o)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, failed("connect", err)
 	}
 	b, err := start(ctx, nc, o, true, waited)
 	if err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, failed("connect", err)
 	}
 	return b, nil
 }
@@ -44,15 +44,15 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 		check(nc != nil, "the connection is nil"),
 		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"))
 	if err != nil {
-		return nil, fmt.Errorf("new bus: %w", err)
+		return nil, failed("new bus", err)
 	}
 	waited, err := connected(ctx, nc)
 	if err != nil {
-		return nil, fmt.Errorf("new bus: %w", err)
+		return nil, failed("new bus", err)
 	}
 	b, err := start(ctx, nc, o, false, waited)
 	if err != nil {
-		return nil, fmt.Errorf("new bus: %w", err)
+		return nil, failed("new bus", err)
 	}
 	return b, nil
 }
@@ -95,7 +95,7 @@ func (b *Bus) insist(ctx context.Context, try func() error) error {
 		}
 		b.opts.log.Info("NATS is not ready, trying again", "bucket", b.opts.bucket, "error", err)
 		if !sleep(ctx, jitter(wait)) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return fmt.Errorf("%w: %w", ended(ctx), err)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 			o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
 		}),
 	}, o.nats...)
-	if err := context.Cause(ctx); err != nil {
+	if err := ended(ctx); err != nil {
 		return nil, false, err
 	}
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
@@ -150,7 +150,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 		o.log.Info("no NATS server answers, trying again", "node", o.node, "error", err)
 		waited = true
 		if !sleep(ctx, jitter(wait)) || ctx.Err() != nil {
-			return nil, waited, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return nil, waited, fmt.Errorf("%w: %w", ended(ctx), err)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func connected(ctx context.Context, nc *nats.Conn) (waited bool, err error) {
 			// Told just before it is so: look again soon.
 			sleep(ctx, time.Millisecond)
 		case <-ctx.Done():
-			return waited, fmt.Errorf("%w: %w", context.Cause(ctx), nats.ErrDisconnected)
+			return waited, fmt.Errorf("%w: %w", ended(ctx), nats.ErrDisconnected)
 		}
 	}
 	return waited, nil

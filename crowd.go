@@ -32,7 +32,7 @@ func calmly(ctx context.Context, ask func() error) error {
 			return nil
 		}
 		if !sleep(ctx, wait) {
-			return context.Cause(ctx)
+			return ended(ctx)
 		}
 	}
 }

@@ -207,7 +207,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 			before = came
 			idle.Reset(k.patience)
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ended(ctx)
 		}
 	}
 }

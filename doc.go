@@ -40,7 +40,7 @@
 // there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes ([ReasonUnreachable]). A
 // process that closes its [Bus] is gone at once.
 //
-// A process that must know whether it is still listed itself asks [Scope.LeaseLeft], or hangs its work on [Scope.Context].
+// A process that must know whether it is still listed itself asks [Scope.LeaseLeft], or hangs its work on [Scope.LeaseContext].
 //
 // # Start
 //

@@ -34,7 +34,7 @@ func Example() {
 	if err := bus.AddRoles(ctx, "api", "primary"); err != nil {
 		log.Fatal(err)
 	}
-	for _, node := range bus.Nodes("api") {
+	for node := range bus.Nodes("api").All() {
 		fmt.Println(node.Name(), node.Roles())
 	}
 	// Output: api-1 [api primary]
@@ -64,7 +64,7 @@ func ExampleNew() {
 	}
 	defer bus.Close() // before the connection
 
-	for _, node := range bus.Nodes("api") {
+	for node := range bus.Nodes("api").All() {
 		fmt.Println(node.Name(), "at", node.Meta("addr"))
 	}
 	// Output: api-1 at 10.0.0.7:8080
@@ -200,7 +200,7 @@ func ExampleScope_Snapshot() {
 	if stale := snap.Stale(); stale > 0 {
 		log.Printf("no contact with NATS for %v", stale)
 	}
-	fmt.Println(len(snap.Nodes("api")), "of", len(snap.AllNodes()), "nodes have the role")
+	fmt.Println(snap.Nodes("api").Len(), "of", snap.AllNodes().Len(), "nodes have the role")
 	// Output: 1 of 1 nodes have the role
 }
 
@@ -229,7 +229,7 @@ func ExampleScope_AddRoles() {
 	// Output: not stored yet, but wanted: it is written when NATS is back
 }
 
-func ExampleScope_Context() {
+func ExampleScope_LeaseContext() {
 	server, err := embedded.Start()
 	if err != nil {
 		log.Fatal(err)
@@ -241,7 +241,7 @@ func ExampleScope_Context() {
 	}
 	defer bus.Close()
 
-	ctx := bus.Context()
+	ctx := bus.LeaseContext()
 	select {
 	case <-ctx.Done():
 		log.Print("stop at once: ", context.Cause(ctx))

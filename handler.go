@@ -101,7 +101,7 @@ func (b *Bus) awaitHandlers() error {
 		select {
 		case <-d.ended:
 		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("close: the handler in scope %q is still running", d.scope))
+			errs = append(errs, failed("close", fmt.Errorf("the handler in scope %q is still running", d.scope)))
 		}
 	}
 	return errors.Join(errs...)

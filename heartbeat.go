@@ -253,7 +253,7 @@ func (k *keeper) goodbye(ctx context.Context) error {
 		}
 		generation = now
 		if !sleep(ctx, wait) {
-			return context.Cause(ctx)
+			return ended(ctx)
 		}
 	}
 }

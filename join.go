@@ -44,7 +44,7 @@ func (k *keeper) join(ctx context.Context) error {
 			k.trust.fail() // others may be as badly off
 		}
 		if !sleep(ctx, jitter(wait)) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return fmt.Errorf("%w: %w", ended(ctx), err)
 		}
 	}
 }

@@ -16,11 +16,11 @@ func TestTheContextLastsAsLongAsTheHeartbeatsGetThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
 		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
-		ctx := a.Context()
+		ctx := a.LeaseContext()
 		require.Equal(t, leaseSure, a.LeaseLeft(), "right after the first heartbeat")
 		time.Sleep(100 * fakeTTL)
 		require.NoError(t, ctx.Err())
-		require.Equal(t, ctx, a.Context())
+		require.Equal(t, ctx, a.LeaseContext())
 		require.GreaterOrEqual(t, a.LeaseLeft(), leaseSure-fakeTTL/3)
 
 		a.partition(true)
@@ -32,16 +32,16 @@ func TestTheContextLastsAsLongAsTheHeartbeatsGetThrough(t *testing.T) {
 		synctest.Wait()
 		require.ErrorIs(t, context.Cause(ctx), ErrLeaseLost)
 		require.Zero(t, a.LeaseLeft())
-		require.Error(t, a.Context().Err(), "not before it is sure again")
-		require.NotEmpty(t, b.Nodes("x"), "it is still listed, and knew in time that it might not be")
+		require.Error(t, a.LeaseContext().Err(), "not before it is sure again")
+		require.NotEmpty(t, b.Nodes("x").Slice(), "it is still listed, and knew in time that it might not be")
 		time.Sleep(fakeTTL)
 		synctest.Wait()
-		require.Empty(t, b.Nodes("x"))
+		require.Empty(t, b.Nodes("x").Slice())
 
 		a.partition(false)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.NoError(t, a.Context().Err())
+		require.NoError(t, a.LeaseContext().Err())
 		require.Error(t, ctx.Err(), "what was lost stays lost")
 	})
 }
@@ -50,25 +50,25 @@ func TestTheContextTellsWhyItIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
 		a, o := f.bus(t, "a", WithScopes("s")), f.bus(t, "o", WithObserver())
-		require.ErrorIs(t, context.Cause(o.Context()), ErrReadOnly)
-		require.ErrorIs(t, context.Cause(a.In("elsewhere").Context()), ErrNotJoined)
+		require.ErrorIs(t, context.Cause(o.LeaseContext()), ErrReadOnly)
+		require.ErrorIs(t, context.Cause(a.In("elsewhere").LeaseContext()), ErrNotJoined)
 		require.Zero(t, a.In("elsewhere").LeaseLeft())
 
-		left := a.In("s").Context()
+		left := a.In("s").LeaseContext()
 		require.NoError(t, a.Leave(t.Context(), "s"))
 		require.ErrorIs(t, context.Cause(left), ErrNotJoined)
 
-		older := a.Context()
+		older := a.LeaseContext()
 		newer := f.bus(t, "a")
 		synctest.Wait()
 		require.ErrorIs(t, context.Cause(older), ErrSuperseded)
 		<-a.Done()
-		require.ErrorIs(t, context.Cause(a.Context()), ErrSuperseded)
+		require.ErrorIs(t, context.Cause(a.LeaseContext()), ErrSuperseded)
 
-		closed := newer.Context()
+		closed := newer.LeaseContext()
 		require.NoError(t, newer.Close())
 		require.ErrorIs(t, context.Cause(closed), ErrClosed)
-		require.ErrorIs(t, context.Cause(newer.Context()), ErrClosed)
+		require.ErrorIs(t, context.Cause(newer.LeaseContext()), ErrClosed)
 	})
 }
 
@@ -76,14 +76,14 @@ func TestABurialEndsTheContextAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
 		a := f.bus(t, "a", WithRoles("x"))
-		ctx := a.Context()
+		ctx := a.LeaseContext()
 		f.mu.Lock()
 		f.store("default", change{kind: kindExpired, node: "a", id: life{a.own(), leaseAhead}, due: time.Now()}, fakeSubjects.lease("default", "a"))
 		f.mu.Unlock()
 		synctest.Wait()
 		require.ErrorIs(t, context.Cause(ctx), ErrLeaseLost)
 		time.Sleep(time.Second)
-		require.NoError(t, a.Context().Err(), "it has written itself again")
+		require.NoError(t, a.LeaseContext().Err(), "it has written itself again")
 	})
 }
 

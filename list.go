@@ -13,15 +13,17 @@ type list struct {
 	long  *longList // if not nil, instead of nodes
 }
 
-// longList is a list as it follows from an earlier one. All may ask for it at once: whoever is first leaves what it made.
+// longList is a list as it follows from an earlier one. All may ask for it at once: whoever is first leaves what it made. It
+// keeps little of what came before it, however seldom anybody asks: of an earlier list only one that was asked for, and no
+// more steps from there than one for some of its nodes.
 type longList struct {
 	count   int
 	fits    sieve
 	steps   []step // sorted by name; some may not concern it
 	pending int    // so many steps lie between it and the last one that was made
 	made    atomic.Pointer[[]*Node]
-	prev    atomic.Pointer[longList] // what the steps lead from, else
-	among   atomic.Pointer[list]     // where its nodes are among others; both nil once made
+	prev    atomic.Pointer[longList] // what the steps lead from; nil once made
+	sifted  bool                     // no steps lead to it: it is sifted out of all members, if anybody asks
 }
 
 const (
@@ -77,21 +79,22 @@ func (l *list) len() int {
 	return len(l.nodes)
 }
 
-// all returns the nodes, with no spare capacity.
-func (l *list) all() []*Node {
+// all returns the nodes, with no spare capacity. The members are those of any snapshot that has this very list: as soon as one of
+// its nodes changes, so does the list. The list of members itself needs none.
+func (l *list) all(members *list) []*Node {
 	if l.long == nil {
 		return l.nodes
 	}
 	if made := l.long.made.Load(); made != nil {
 		return *made
 	}
-	return l.long.make()
+	return l.long.make(members)
 }
 
 // with returns the list, of nodes that fit, that follows from steps, sorted by name, of which each name has one at the most.
-// If so many have come together that nobody seems to ask for the list, it is made of the list of all nodes, should somebody
-// ask, or at once, if it is that list.
-func (l *list) with(steps []step, fits sieve, everybody *list) list {
+// The members are those that the steps lead to, nil if the list is that of members itself. If so many steps have come together
+// that nobody seems to ask for the list, they are forgotten; a list of members is made then.
+func (l *list) with(steps []step, fits sieve, members *list) list {
 	count := l.len()
 	for _, s := range steps {
 		if fits.passes(s.was) {
@@ -101,75 +104,80 @@ func (l *list) with(steps []step, fits sieve, everybody *list) list {
 			count++
 		}
 	}
-	if count <= shortList {
-		return list{nodes: merged(l.all(), steps, fits, count)}
-	}
-	next := &longList{count: count, fits: fits, steps: steps, pending: len(steps)}
 	prev := l.long
-	if prev == nil {
+	switch {
+	case count <= shortList && prev != nil && prev.gone():
+		return list{nodes: sift(members.all(nil), fits, count)}
+	case count <= shortList:
+		return list{nodes: merged(l.all(members), steps, fits, count)}
+	case prev == nil:
 		nodes := l.nodes
 		prev = &longList{count: len(nodes)}
 		prev.made.Store(&nodes)
-	} else if prev.made.Load() == nil {
+	}
+	next := &longList{count: count, fits: fits, steps: steps, pending: len(steps)}
+	if prev.made.Load() == nil {
 		next.pending += prev.pending
 	}
-	switch {
-	case next.pending <= count/maxSteps:
-		next.prev.Store(prev)
-	case everybody == nil:
-		next.prev.Store(prev)
-		next.make()
+	if members != nil && (prev.gone() || next.pending > count/maxSteps) {
+		return list{long: &longList{count: count, fits: fits, sifted: true}}
+	}
+	next.prev.Store(prev)
+	if next.pending > count/maxSteps {
+		next.make(nil)
 		next.steps = nil
-	default:
-		among := *everybody // not everybody itself, which is part of a snapshot
-		next.steps, next.pending = nil, 0
-		next.among.Store(&among)
 	}
 	return list{long: next}
 }
 
+// gone says whether no steps can lead from the list: nobody has asked for it, and what was before it is forgotten.
+func (l *longList) gone() bool { return l.sifted && l.made.Load() == nil }
+
 // make makes the slice.
-func (l *longList) make() []*Node {
+func (l *longList) make(members *list) []*Node {
+	nodes := l.nodes(members)
+	l.made.Store(&nodes)
+	l.prev.Store(nil) // after that: whoever finds none finds the slice
+	return nodes
+}
+
+func (l *longList) nodes(members *list) []*Node {
+	if l.sifted {
+		return sift(members.all(nil), l.fits, l.count)
+	}
 	var chain [][]step // the newest first
 	at := l
-	base, ok := at.base()
-	for !ok {
+	made := at.made.Load()
+	for made == nil {
 		if prev := at.prev.Load(); prev != nil { // else it was made just now
 			chain = append(chain, at.steps)
 			at = prev
 		}
-		base, ok = at.base()
+		made = at.made.Load()
 	}
 	steps := slices.Concat(chain...)
 	if len(chain) > 1 {
 		slices.SortStableFunc(steps, func(a, b step) int { return strings.Compare(a.name(), b.name()) })
 		steps = slices.CompactFunc(steps, func(a, b step) bool { return a.name() == b.name() })
 	}
-	if len(steps) > 0 {
-		base = merged(base, steps, l.fits, l.count)
+	if len(steps) == 0 {
+		return *made
 	}
-	l.made.Store(&base)
-	l.prev.Store(nil) // after that: whoever finds none finds the slice
-	l.among.Store(nil)
-	return base
+	return merged(*made, steps, l.fits, l.count)
 }
 
-// base returns the slice, if no steps lead to it.
-func (l *longList) base() (nodes []*Node, ok bool) {
-	if made := l.made.Load(); made != nil {
-		return *made, true
+// sift returns the nodes, so many, that fit.
+func sift(nodes []*Node, fits sieve, count int) []*Node {
+	if count == 0 {
+		return nil
 	}
-	others := l.among.Load()
-	if others == nil {
-		return nil, false
-	}
-	nodes = make([]*Node, 0, l.count)
-	for _, n := range others.all() {
-		if l.fits.passes(n) {
-			nodes = append(nodes, n)
+	out := make([]*Node, 0, count)
+	for _, n := range nodes {
+		if fits.passes(n) {
+			out = append(out, n)
 		}
 	}
-	return nodes, true
+	return out
 }
 
 // merged returns a list of so many nodes: another one, as steps make it.

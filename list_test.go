@@ -42,14 +42,14 @@ func TestListIsASortedSlice(t *testing.T) {
 			next.list = now.list.with(stepsOf(slices.Collect(maps.Keys(names)), &before, &after), sieve{everybody: true}, nil)
 			require.Equal(t, len(next.want), next.list.len())
 			if rng.IntN(4) == 0 {
-				next.list.all()
+				next.list.all(nil)
 			}
 			now = next
 			versions = append(versions, now)
 		}
 		rng.Shuffle(len(versions), func(i, j int) { versions[i], versions[j] = versions[j], versions[i] })
 		for _, v := range versions {
-			got := v.list.all()
+			got := v.list.all(nil)
 			require.True(t, slices.IsSortedFunc(got, func(a, b *Node) int { return byName(a, b.name) }))
 			require.Len(t, got, len(v.want))
 			require.Equal(t, len(got), cap(got), "appending must copy")
@@ -59,7 +59,7 @@ func TestListIsASortedSlice(t *testing.T) {
 				}
 			}
 			if len(got) > 0 {
-				again := v.list.all()
+				again := v.list.all(nil)
 				require.Same(t, &got[0], &again[0], "made once")
 			}
 		}
@@ -83,14 +83,14 @@ func TestALongListIsMadeByWhoeverAsks(t *testing.T) {
 	for range 8 {
 		asking.Go(func() {
 			for i, l := range lists {
-				if got := l.all(); len(got) != 2*shortList-i || got[0] != nodes[i].is {
+				if got := l.all(nil); len(got) != 2*shortList-i || got[0] != nodes[i].is {
 					t.Errorf("list %d has %d nodes from %v on", i, len(got), got[0])
 				}
 			}
 		})
 		asking.Go(func() {
 			for i, l := range slices.Backward(lists) {
-				if got := l.all(); len(got) != 2*shortList-i {
+				if got := l.all(nil); len(got) != 2*shortList-i {
 					t.Errorf("list %d has %d nodes", i, len(got))
 				}
 			}
@@ -120,7 +120,7 @@ func TestALongListForgetsWhatWasChanged(t *testing.T) {
 			t.Fatalf("%d steps are kept", kept)
 		}
 	}
-	for i, n := range l.all() {
+	for i, n := range l.all(nil) {
 		require.Same(t, steps[i].is, n)
 	}
 }

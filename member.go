@@ -139,7 +139,7 @@ func (m *member) takePlace(ctx context.Context) error {
 	})
 	err := m.confirmed(ctx, 1)
 	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx) // a join that fails leaves nothing wanted
+		return ended(ctx) // a join that fails leaves nothing wanted
 	}
 	return err
 }

@@ -15,10 +15,10 @@ func TestJoinShowsEverybody(t *testing.T) {
 		f := newFakeBucket()
 		a := f.bus(t, "a", WithRoles("x", "y"))
 		b := f.bus(t, "b", WithRoles("x"))
-		require.Equal(t, []string{"a", "b"}, names(b.Nodes("x")), "when Connect returns, the snapshot is whole")
+		require.Equal(t, []string{"a", "b"}, names(b.Nodes("x").Slice()), "when Connect returns, the snapshot is whole")
 		synctest.Wait()
-		require.Equal(t, []string{"a", "b"}, names(a.Nodes("x")))
-		require.Equal(t, []Role{"x", "y"}, b.Roles("a"))
+		require.Equal(t, []string{"a", "b"}, names(a.Nodes("x").Slice()))
+		require.Equal(t, []Role{"x", "y"}, b.Roles("a").Slice())
 		require.Equal(t, 2, f.writes, "one write for each")
 	})
 }
@@ -31,7 +31,7 @@ func TestChangesAreSeenAndNothingIsWrittenForNoChange(t *testing.T) {
 		require.Equal(t, []string{"NodeJoined a"}, seen.take())
 
 		require.NoError(t, a.AddRoles(t.Context(), "x", "y", "x"))
-		require.Equal(t, []Role{"x", "y"}, a.MyRoles(), "visible to the caller when the call returns")
+		require.Equal(t, []Role{"x", "y"}, a.MyRoles().Slice(), "visible to the caller when the call returns")
 		require.Equal(t, []string{"RoleAdded a x", "RoleAdded a y"}, seen.take())
 
 		writes, generation := f.writes, a.Generation()
@@ -46,7 +46,7 @@ func TestChangesAreSeenAndNothingIsWrittenForNoChange(t *testing.T) {
 		require.Equal(t, []string{"RoleRemoved a x", "RoleAdded a z"}, seen.take())
 		require.NoError(t, a.RemoveRoles(t.Context(), "y", "z"))
 		require.Equal(t, []string{"RoleRemoved a y", "RoleRemoved a z"}, seen.take())
-		require.Empty(t, b.AllNodes(), "a node without roles is not listed")
+		require.Empty(t, b.AllNodes().Slice(), "a node without roles is not listed")
 	})
 }
 
@@ -77,7 +77,7 @@ func TestAnObserverNoticesALeaderlessTimeInTime(t *testing.T) {
 			time.Sleep(3 * fakeTTL)
 			require.Empty(t, seen.take())
 			for _, b := range fleet {
-				require.Len(t, b.Nodes("x"), 2)
+				require.Len(t, b.Nodes("x").Slice(), 2)
 			}
 		})
 	}
@@ -126,7 +126,7 @@ func TestLeaveIsOneMessage(t *testing.T) {
 		require.Equal(t, []string{"RoleRemoved a x left", "NodeLeft a left"}, seen.take())
 		require.Equal(t, seq+1, f.seq)
 		require.NotContains(t, f.leases, [2]string{"default", "a"})
-		require.Equal(t, []string{"a"}, names(a.Nodes("x")), "a closed bus goes on answering")
+		require.Equal(t, []string{"a"}, names(a.Nodes("x").Slice()), "a closed bus goes on answering")
 		require.NoError(t, a.Close(), "twice")
 	})
 }
@@ -147,7 +147,7 @@ func TestOutageLosesNobody(t *testing.T) {
 				gone := []string{"RoleRemoved dead x expired", "NodeLeft dead expired"}
 				require.Equal(t, gone, seen.take(), "only who is really gone is reported")
 				require.Equal(t, gone, observed.take())
-				require.Equal(t, []string{"a", "b"}, names(c.Nodes("x")))
+				require.Equal(t, []string{"a", "b"}, names(c.Nodes("x").Slice()))
 				require.Zero(t, b.Snapshot().Stale())
 				require.Zero(t, c.Snapshot().Stale())
 			})
@@ -171,10 +171,10 @@ func TestASwitchThatFiresLateIsDoubted(t *testing.T) {
 		time.Sleep(2 * fakeTTL)
 		f.start()
 		synctest.Wait()
-		require.Equal(t, []string{"a", "dead"}, names(o.Nodes("x")))
+		require.Equal(t, []string{"a", "dead"}, names(o.Nodes("x").Slice()))
 		time.Sleep(2 * fakeTTL)
 		require.Equal(t, []string{"RoleRemoved dead x expired", "NodeLeft dead expired"}, seen.take())
-		require.Equal(t, []string{"a"}, names(a.Nodes("x")))
+		require.Equal(t, []string{"a"}, names(a.Nodes("x").Slice()))
 	})
 }
 
@@ -201,7 +201,7 @@ func TestSnapshotTellsItsStaleness(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		require.GreaterOrEqual(t, a.Snapshot().Stale(), time.Minute)
-		require.Equal(t, []string{"a"}, names(a.Nodes("x")), "reads never fail")
+		require.Equal(t, []string{"a"}, names(a.Nodes("x").Slice()), "reads never fail")
 		a.partition(false)
 		time.Sleep(fakeTTL)
 		require.Zero(t, a.Snapshot().Stale())
@@ -217,7 +217,7 @@ func TestFrozenNodeComesBack(t *testing.T) {
 		a.link.setCut(true)
 		time.Sleep(2 * fakeTTL)
 		require.Equal(t, []string{"RoleRemoved a x expired", "NodeLeft a expired"}, seen.take())
-		require.Equal(t, []Role{"x"}, a.MyRoles())
+		require.Equal(t, []Role{"x"}, a.MyRoles().Slice())
 		a.link.setCut(false)
 		time.Sleep(fakeTTL / 3)
 		require.Equal(t, []string{"NodeJoined a", "RoleAdded a x"}, seen.take())
@@ -270,7 +270,7 @@ func TestABucketThatGoesBackGivesAGenerationTwice(t *testing.T) {
 				require.Equal(t, kindState, f.records[[2]string{"default", "a"}].c.kind)
 				f.mu.Unlock()
 				seen.take()
-				require.Equal(t, []string{"a"}, names(b.Nodes("x")))
+				require.Equal(t, []string{"a"}, names(b.Nodes("x").Slice()))
 				require.NoError(t, a.Err())
 			})
 		})
@@ -331,14 +331,14 @@ func TestAForgedTombstoneCannotUseUpTheVersions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
 		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
-		was := b.Nodes("x")[0].id
+		was := b.Nodes("x").At(0).id
 		f.mu.Lock()
 		f.store("default", change{kind: kindLeft, node: "a", id: life{was.incarnation, maxNumber}}, "")
 		f.mu.Unlock()
 		time.Sleep(fakeTTL / 3)
 		synctest.Wait()
-		require.Equal(t, []string{"a"}, names(b.Nodes("x")))
-		require.Greater(t, b.Nodes("x")[0].Incarnation(), was.incarnation)
+		require.Equal(t, []string{"a"}, names(b.Nodes("x").Slice()))
+		require.Greater(t, b.Nodes("x").At(0).Incarnation(), was.incarnation)
 		require.NoError(t, a.AddRoles(t.Context(), "y"))
 		require.NoError(t, a.Err())
 	})
@@ -357,7 +357,7 @@ func TestARewriteThatFailsIsTriedAgain(t *testing.T) {
 		time.Sleep(2 * fakeTTL)
 		synctest.Wait()
 		require.Zero(t, a.link.refusePuts)
-		require.Equal(t, []string{"a"}, names(b.Nodes("x")))
+		require.Equal(t, []string{"a"}, names(b.Nodes("x").Slice()))
 	})
 }
 
@@ -392,7 +392,7 @@ func TestUnconfirmedChangeIsStillWanted(t *testing.T) {
 		require.ErrorIs(t, err, ErrNotConfirmed)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, errFakeDown, "the cause stays matchable")
-		require.Equal(t, []Role{"old"}, a.MyRoles())
+		require.Equal(t, []Role{"old"}, a.MyRoles().Slice())
 
 		writes := f.writes
 		for _, role := range []Role{"y", "z"} {
@@ -402,7 +402,7 @@ func TestUnconfirmedChangeIsStillWanted(t *testing.T) {
 		synctest.Wait()
 		f.start()
 		time.Sleep(2 * lastRetry)
-		require.Equal(t, []Role{"x", "y", "z"}, a.MyRoles())
+		require.Equal(t, []Role{"x", "y", "z"}, a.MyRoles().Slice())
 		require.Equal(t, writes+1, f.writes, "several waiting changes leave in one write")
 	})
 }
@@ -419,7 +419,7 @@ func TestManyChangesBetweenTwoHeartbeats(t *testing.T) {
 		a.crash()
 		time.Sleep(fakeTTL + time.Millisecond)
 		synctest.Wait()
-		require.Empty(t, b.AllNodes(), "the switch reaches as far as the versions")
+		require.Empty(t, b.AllNodes().Slice(), "the switch reaches as far as the versions")
 	})
 }
 
@@ -429,7 +429,7 @@ func TestScopesAreJoinedAndLeft(t *testing.T) {
 		a, b := f.bus(t, "a"), f.bus(t, "b", WithScopes("s"))
 		s := a.In("s")
 		require.Same(t, s, a.In("s"))
-		require.Empty(t, s.AllNodes())
+		require.Empty(t, s.AllNodes().Slice())
 		require.NoError(t, s.RemoveRoles(t.Context(), "x"), "nothing to remove, nothing joined")
 		require.Equal(t, []string{"default"}, a.Scopes())
 
@@ -441,19 +441,19 @@ func TestScopesAreJoinedAndLeft(t *testing.T) {
 		require.Contains(t, seen.take(), "RoleAdded a y", "a watcher that waited for the join")
 		_, err := a.Join(t.Context(), "s")
 		require.ErrorIs(t, err, ErrAlreadyJoined)
-		require.Equal(t, []string{"a"}, names(b.In("s").Nodes("x")))
-		require.Empty(t, b.Nodes("x"), "nothing crosses scopes")
+		require.Equal(t, []string{"a"}, names(b.In("s").Nodes("x").Slice()))
+		require.Empty(t, b.Nodes("x").Slice(), "nothing crosses scopes")
 
 		require.NoError(t, a.Leave(t.Context(), "s"))
-		require.Empty(t, s.AllNodes())
+		require.Empty(t, s.AllNodes().Slice())
 		synctest.Wait()
-		require.Empty(t, b.In("s").AllNodes())
+		require.Empty(t, b.In("s").AllNodes().Slice())
 		require.ErrorIs(t, a.Leave(t.Context(), "s"), ErrNotJoined)
 		require.ErrorIs(t, a.Leave(t.Context(), "never"), ErrNotJoined)
 
 		_, err = a.Join(t.Context(), "s")
 		require.NoError(t, err, "again")
-		require.Empty(t, s.MyRoles())
+		require.Empty(t, s.MyRoles().Slice())
 		require.Empty(t, seen.take(), "that watch ended when the scope was left")
 		seen = watchLog(t.Context(), s)
 		require.Equal(t, []string{"NodeJoined a", "NodeJoined b"}, seen.take())
@@ -530,7 +530,7 @@ func TestSlowAndPanickingHandlersStopNothing(t *testing.T) {
 			require.NoError(t, a.AddRoles(t.Context(), role))
 		}
 		synctest.Wait()
-		require.Equal(t, []Role{"x", "y", "z"}, b.Roles("a"), "the snapshot goes on")
+		require.Equal(t, []Role{"x", "y", "z"}, b.Roles("a").Slice(), "the snapshot goes on")
 		require.EqualValues(t, 1, calls.Load())
 		err := b.Close()
 		require.ErrorContains(t, err, `handler in scope "default" is still running`)

@@ -32,7 +32,7 @@ func leaderDies(w *fleet) {
 func (w *fleet) expectSeen(p *process, within time.Duration) {
 	for _, q := range w.running(true) {
 		w.expect(expectation{invariant: missedIsFound, of: q, unmet: func() string {
-			if got := q.Roles(p.NodeName()); !slices.Equal(got, p.wanted()) {
+			if got := q.Roles(p.Name()).Slice(); !slices.Equal(got, p.wanted()) {
 				return fmt.Sprintf("%s shows %s as %v, which wants %v", q.label(), p.label(), got, p.wanted())
 			}
 			return ""

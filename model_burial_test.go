@@ -35,7 +35,7 @@ func buriedAgain(w *fleet) {
 	p, q := all[0], all[1]
 	w.fault("%s is buried late", p.label())
 	began := time.Now()
-	w.fireLate(p.NodeName())
+	w.fireLate(p.Name())
 	w.setLoss(q, true)
 	q.disturb("does not hear what is announced from now on")
 	w.sleep(time.Until(began.Add(w.grace - 200*time.Millisecond)))
@@ -43,7 +43,7 @@ func buriedAgain(w *fleet) {
 	p.disturb("is cut off for a moment")
 	p.link.setCut(true)
 	w.fault("it is buried late again")
-	w.fireLate(p.NodeName())
+	w.fireLate(p.Name())
 	w.sleep(w.between(500*time.Millisecond, time.Second))
 	p.link.setCut(false)
 	p.disturb("is back")
@@ -66,7 +66,7 @@ func wrongBurials(w *fleet) {
 		w.mu.Lock()
 		p.gullible = time.Time{}
 		w.mu.Unlock()
-		w.fireNow(p.NodeName())
+		w.fireNow(p.Name())
 		w.sleep(w.between(10*time.Millisecond, 2*time.Second))
 	}
 	w.sleep(beatAtMost)
@@ -78,7 +78,7 @@ func forgedSchedules(w *fleet) {
 	w.calm()
 	for range 1 + w.rng.IntN(3) {
 		victim := anyOf(w.rng, all...)
-		c := change{node: victim.NodeName(), id: life{victim.own() + w.rng.Uint64N(2), 1 + w.rng.Uint64N(2000)}, due: time.Now()}
+		c := change{node: victim.Name(), id: life{victim.own() + w.rng.Uint64N(2), 1 + w.rng.Uint64N(2000)}, due: time.Now()}
 		c.kind = anyOf(w.rng, kindState, kindLeft, kindExpired)
 		w.fault("somebody's schedule writes %s over the record of %s", c.kind, victim.label())
 		w.fakeBucket.mu.Lock()

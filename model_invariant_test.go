@@ -145,8 +145,8 @@ func (p *process) watch() {
 func (p *process) check(snap *Snapshot) {
 	own := map[string]uint64{}
 	for _, q := range p.fleet.running(false) {
-		if born := q.own(); born > own[q.NodeName()] {
-			own[q.NodeName()] = born
+		if born := q.own(); born > own[q.Name()] {
+			own[q.Name()] = born
 		}
 	}
 	w := p.fleet
@@ -154,28 +154,28 @@ func (p *process) check(snap *Snapshot) {
 	defer w.mu.Unlock()
 	old := p.seen
 	p.seen = snap
-	for _, n := range snap.members.all() {
+	for _, n := range snap.members.all(nil) {
 		if n.id.before(p.newest[n.name]) || old.named.get(n.name) == nil && n.id == p.newest[n.name] {
-			w.violateLocked(neverBack, "%s shows %s in %s, and has seen %s", p.NodeName(), n.name, w.show(n.id), w.show(p.newest[n.name]))
+			w.violateLocked(neverBack, "%s shows %s in %s, and has seen %s", p.Name(), n.name, w.show(n.id), w.show(p.newest[n.name]))
 		}
 		p.newest[n.name] = n.id
 		if roles, ok := w.wrote[n.name][n.id]; !ok || !slices.Equal(roles, n.roles) {
-			w.violateLocked(ownersWord, "%s shows %s as %v in %s, where its owner said %v", p.NodeName(), n.name, n.roles, w.show(n.id), roles)
+			w.violateLocked(ownersWord, "%s shows %s as %v in %s, where its owner said %v", p.Name(), n.name, n.roles, w.show(n.id), roles)
 		}
 	}
 	if old.stay != snap.stay || !p.alive {
 		return
 	}
-	for _, n := range old.members.all() {
+	for _, n := range old.members.all(nil) {
 		if snap.named.get(n.name) != nil {
 			continue
 		}
 		if e := snap.ends.get(n.name); p.newest[n.name].before(e.id) {
 			p.newest[n.name] = e.id
 		}
-		w.trace = append(w.trace, fmt.Sprintf("%9.3f  %s reports %s %s lost", time.Since(w.began).Seconds(), p.NodeName(), n.name, w.show(n.id)))
-		if n.name == p.NodeName() && snap.self != "" {
-			w.violateLocked(selfStays, "%s dropped itself", p.NodeName())
+		w.trace = append(w.trace, fmt.Sprintf("%9.3f  %s reports %s %s lost", time.Since(w.began).Seconds(), p.Name(), n.name, w.show(n.id)))
+		if n.name == p.Name() && snap.self != "" {
+			w.violateLocked(selfStays, "%s dropped itself", p.Name())
 		} else if own[n.name] == n.id.incarnation {
 			w.judgeLoss(p, n)
 		}
@@ -186,8 +186,8 @@ func (p *process) check(snap *Snapshot) {
 func (w *fleet) judgeLoss(p *process, n *Node) {
 	now := time.Now()
 	for _, q := range w.processes {
-		if q.alive && q.NodeName() == n.name && q.excused.Before(now) && p.gullible.Before(now) {
-			w.violateLocked(noFalseLoss, "%s reports %s lost in %s, which runs and reaches the bucket", p.NodeName(), n.name, w.show(n.id))
+		if q.alive && q.Name() == n.name && q.excused.Before(now) && p.gullible.Before(now) {
+			w.violateLocked(noFalseLoss, "%s reports %s lost in %s, which runs and reaches the bucket", p.Name(), n.name, w.show(n.id))
 		}
 	}
 }
@@ -242,7 +242,7 @@ func (w *fleet) lookAtRecords(now time.Time) {
 		if m == nil || m.keeper == nil {
 			continue
 		}
-		c, own := records[p.NodeName()], m.own.Load()
+		c, own := records[p.Name()], m.own.Load()
 		_, _, pending := m.keeper.want.current()
 		held := c.kind == kindState && c.id.incarnation == own && !pending
 		superseded := c.id.incarnation > own
@@ -256,9 +256,9 @@ func (w *fleet) lookAtRecords(now time.Time) {
 		switch {
 		case now.Sub(p.missing) <= beatAtMost:
 		case superseded:
-			w.violateLocked(oneLife, "%s(%d) goes on beside a newer life", p.NodeName(), p.born())
+			w.violateLocked(oneLife, "%s(%d) goes on beside a newer life", p.Name(), p.born())
 		default:
-			w.violateLocked(nothingLost, "%s(%d) reaches the bucket, which does not hold its record", p.NodeName(), p.born())
+			w.violateLocked(nothingLost, "%s(%d) reaches the bucket, which does not hold its record", p.Name(), p.born())
 		}
 	}
 }
@@ -283,20 +283,20 @@ func (w *fleet) settle() {
 		w.violate(converges, "the bucket has %d records, of %d members", len(records), len(members))
 	}
 	for _, p := range members {
-		if r := records[p.NodeName()]; r.c.id.incarnation != p.own() || !slices.Equal(r.c.roles, p.wanted()) {
+		if r := records[p.Name()]; r.c.id.incarnation != p.own() || !slices.Equal(r.c.roles, p.wanted()) {
 			w.violate(converges, "%s wants %v, the bucket has %v in %s", p.label(), p.wanted(), r.c.roles, w.show(r.c.id))
 		}
 	}
 	for _, p := range w.running(true) {
 		snap := p.Snapshot()
-		for _, n := range snap.members.all() {
+		for _, n := range snap.members.all(nil) {
 			if r := records[n.name]; r.c.id != n.id || r.generation != n.generation || !slices.Equal(r.c.roles, n.roles) {
 				w.violate(converges, "%s shows %s in %s, the bucket has %s", p.label(), n.name, w.show(n.id), w.show(r.c.id))
 			}
 		}
 		if snap.members.len() != len(records) || snap.doubts.len() > 0 || !snap.stale.IsZero() {
 			w.violate(converges, "%s shows %v (stale: %v), in doubt %v; the bucket has %v",
-				p.label(), names(snap.members.all()), !snap.stale.IsZero(), maps.Collect(snap.doubts.all()), records)
+				p.label(), names(snap.members.all(nil)), !snap.stale.IsZero(), maps.Collect(snap.doubts.all()), records)
 		}
 	}
 	w.mustHold()

@@ -8,7 +8,7 @@ import (
 func restarts(w *fleet) {
 	w.staff(2)
 	old := w.somebody()
-	young := w.prepare(old.NodeName(), WithRoles("young"))
+	young := w.prepare(old.Name(), WithRoles("young"))
 	switch w.variant(3) {
 	case 0: // at the very same instant
 		w.tell("%s is killed and started again", old.label())
@@ -52,7 +52,7 @@ func lateHeartbeat(w *fleet) {
 	all := w.staff(2)
 	w.calm()
 	old := anyOf(w.rng, all...)
-	young := w.prepare(old.NodeName(), WithRoles("young"))
+	young := w.prepare(old.Name(), WithRoles("young"))
 	young.link.before = func() {
 		poke(old.member.Load().keeper.nudge)
 		time.Sleep(time.Millisecond)
@@ -76,8 +76,8 @@ func diesBetween(w *fleet) {
 		p.run()
 	} else {
 		p := anyOf(w.rng, all...)
-		w.tear("the record of %s is purged", p.NodeName())
-		w.purge(p.NodeName())
+		w.tear("the record of %s is purged", p.Name())
+		w.purge(p.Name())
 		w.mu.Lock()
 		p.link.opsLeft = 1 + w.variant(4)
 		w.mu.Unlock()
@@ -107,10 +107,10 @@ func clockAhead(w *fleet) {
 	w.calm()
 	b := all[1]
 	b.leave()
-	w.tear("the bucket forgets that %s was there", b.NodeName())
-	w.purge(b.NodeName())
+	w.tear("the bucket forgets that %s was there", b.Name())
+	w.purge(b.Name())
 	w.sleep(w.between(0, modelTTL))
-	w.start(b.NodeName(), WithRoles("x"))
+	w.start(b.Name(), WithRoles("x"))
 	w.sleep(time.Second)
 }
 
@@ -119,10 +119,10 @@ func crossed(w *fleet) {
 	all := w.staff(2)
 	old := anyOf(w.rng, all...)
 	old.crash()
-	old = w.start(old.NodeName(), WithRoles("old"))
+	old = w.start(old.Name(), WithRoles("old"))
 	w.setLoss(old, true) // it learns of the younger by its next heartbeat only
 	w.sleep(w.between(2*time.Millisecond, 20*time.Millisecond))
-	young := w.start(old.NodeName(), WithRoles("young"))
+	young := w.start(old.Name(), WithRoles("young"))
 	join := func(p *process, scope string) {
 		time.Sleep(w.between(2*time.Millisecond, 20*time.Millisecond))
 		_, err := p.Join(w.t.Context(), scope)

@@ -74,12 +74,12 @@ func refusedWrites(w *fleet) {
 	w.fault("writes are refused")
 	refuse(true)
 	// b gets through again before the switch of a fires, or long after; a after it fired.
-	if until := w.switchOf(a.NodeName()); w.variant(2) == 0 {
+	if until := w.switchOf(a.Name()); w.variant(2) == 0 {
 		w.sleep(until - w.between(500*time.Millisecond, 3*time.Second))
 		w.fault("writes are taken again, not those of %s", a.label())
 		a.link.setCut(true)
 		refuse(false)
-		w.sleep(w.switchOf(a.NodeName()) + w.between(time.Millisecond, 2*time.Second))
+		w.sleep(w.switchOf(a.Name()) + w.between(time.Millisecond, 2*time.Second))
 		a.link.setCut(false)
 	} else {
 		w.sleep(until + w.between(0, modelTTL))
@@ -255,7 +255,7 @@ func mutedReconnects(w *fleet) {
 	q.disturb("reconnects")
 	q.flap(true)
 	w.expect(expectation{invariant: missedIsFound, of: q, unmet: func() string {
-		if len(q.Roles("a")) != 1 || q.Roles("a")[0] != "missed" {
+		if q.Roles("a").Len() != 1 || q.Roles("a").At(0) != "missed" {
 			return fmt.Sprintf("%s shows a as %v", q.label(), q.Roles("a"))
 		}
 		return ""
@@ -282,7 +282,7 @@ func TestAnObserverThatJoinsBelievesNoTombstonesThatWereHeldUp(t *testing.T) {
 		f.start()
 		time.Sleep(3 * fakeTTL)
 		require.Empty(t, seen.take())
-		require.Len(t, o.Nodes("x"), 3)
+		require.Len(t, o.Nodes("x").Slice(), 3)
 	})
 }
 
@@ -318,7 +318,7 @@ func TestJoiningAtOnceIsNoOutage(t *testing.T) {
 		link.look()
 		require.NoError(t, b.open(t.Context(), false))
 		defer func() { _ = b.Close() }()
-		require.Len(t, b.Nodes("x"), 3)
+		require.Len(t, b.Nodes("x").Slice(), 3)
 		require.Equal(t, forEver, b.member.Load().trust.calm(time.Now()))
 	})
 }

@@ -165,7 +165,7 @@ func mixed(w *fleet) {
 				p := w.somebody()
 				p.crash()
 				if w.rng.IntN(2) == 0 {
-					w.start(p.NodeName(), WithRoles("x"))
+					w.start(p.Name(), WithRoles("x"))
 				}
 			}
 		case 4:

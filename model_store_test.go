@@ -23,8 +23,8 @@ func wiped(w *fleet) {
 	}
 	switch w.variant(2) {
 	case 0: // one record only, and nothing says so
-		w.tear("the record of %s is purged", dead.NodeName())
-		w.purge(dead.NodeName())
+		w.tear("the record of %s is purged", dead.Name())
+		w.purge(dead.Name())
 	default:
 		reset := w.rng.IntN(2) == 0
 		w.tear("the bucket is wiped; made anew: %v", reset)
@@ -40,7 +40,7 @@ func wiped(w *fleet) {
 	if kill {
 		id := life{dead.own(), 1 << 62}
 		for _, q := range w.running(true) {
-			w.expect(expectation{invariant: boundedLoss, of: q, unmet: func() string { return q.stillShows(dead.NodeName(), id) }},
+			w.expect(expectation{invariant: boundedLoss, of: q, unmet: func() string { return q.stillShows(dead.Name(), id) }},
 				wholeEvery*w.sync+modelGrace+modelTTL)
 		}
 		w.sleep(wholeEvery*w.sync + modelGrace + modelTTL)
@@ -130,12 +130,12 @@ func forgetsAnnounced(w *fleet) {
 	}
 	copied := w.backup()
 	w.fault("%s is buried early", a.label())
-	w.fireNow(a.NodeName())
+	w.fireNow(a.Name())
 	w.restore(copied)
 	w.sleep(beatAtMost + time.Second)
 	for _, q := range w.running(true) {
 		w.expect(expectation{invariant: nothingLost, of: q, unmet: func() string {
-			if q.Snapshot().named.get(a.NodeName()) == nil {
+			if q.Snapshot().named.get(a.Name()) == nil {
 				return fmt.Sprintf("%s does not see %s", q.label(), a.label())
 			}
 			return ""
@@ -172,7 +172,7 @@ func generationTwice(w *fleet) {
 	w.fakeBucket.mu.Lock()
 	w.mute = true
 	for key := range copied.leases {
-		if key[1] != a.NodeName() {
+		if key[1] != a.Name() {
 			delete(copied.leases, key) // else theirs may come first
 		}
 	}
@@ -204,9 +204,9 @@ func wipedTwice(w *fleet) {
 	p := anyOf(w.rng, all...)
 	p.link.before = func() {
 		w.tear("and once more")
-		w.purge(p.NodeName())
+		w.purge(p.Name())
 	}
-	w.tear("the record of %s is purged", p.NodeName())
-	w.purge(p.NodeName())
+	w.tear("the record of %s is purged", p.Name())
+	w.purge(p.Name())
 	w.sleep(beatAtMost)
 }

@@ -134,7 +134,7 @@ func TestAnElectionThatNobodyWithALongTTLNotices(t *testing.T) {
 		quick.crash()
 		time.Sleep(2*time.Second + 500*time.Millisecond)
 		for _, b := range readers {
-			require.Equal(t, []string{"slow"}, names(b.Nodes("x")), "a lease of 2 s, and half a second")
+			require.Equal(t, []string{"slow"}, names(b.Nodes("x").Slice()), "a lease of 2 s, and half a second")
 		}
 	})
 }
@@ -212,14 +212,14 @@ func TestTwoTTLsInOneScope(t *testing.T) {
 				fault(f, fleet)
 				time.Sleep(5 * time.Minute)
 				for i, log := range logs {
-					require.Empty(t, log.take(), fleet[i].NodeName())
+					require.Empty(t, log.take(), fleet[i].Name())
 				}
 				for _, dead := range []*fakeBus{fleet[0], fleet[3]} {
 					dead.crash()
 					time.Sleep(dead.opts.ttl + 500*time.Millisecond)
 					synctest.Wait()
 					for _, b := range fleet {
-						require.False(t, b.ctx.Err() == nil && lists(b, dead.NodeName()), "%s lists %s", b.NodeName(), dead.NodeName())
+						require.False(t, b.ctx.Err() == nil && lists(b, dead.Name()), "%s lists %s", b.Name(), dead.Name())
 					}
 				}
 			})
@@ -241,8 +241,8 @@ func TestWhoDiesWhenTheBucketIsWipedIsMissedSoon(t *testing.T) {
 		time.Sleep(graceOf(3*time.Second) + 1500*time.Millisecond) // a heartbeat is refused, and the doubt runs out
 		synctest.Wait()
 		for _, q := range []*fakeBus{b, slow, o} {
-			require.False(t, lists(q, "dead"), q.NodeName())
-			require.True(t, lists(q, "b") && lists(q, "slow"), q.NodeName())
+			require.False(t, lists(q, "dead"), q.Name())
+			require.True(t, lists(q, "b") && lists(q, "slow"), q.Name())
 		}
 	})
 }
@@ -285,7 +285,7 @@ func TestABucketMadeAnewIsLookedAt(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for _, q := range []*fakeBus{a, b, c} {
-			require.Equal(t, []string{"a", "c"}, names(q.Nodes("x")), q.NodeName())
+			require.Equal(t, []string{"a", "c"}, names(q.Nodes("x").Slice()), q.Name())
 		}
 	})
 }

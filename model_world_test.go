@@ -116,9 +116,9 @@ func (p *process) run() error {
 
 func (p *process) label() string {
 	if m := p.member.Load(); m != nil && m.keeper != nil {
-		return fmt.Sprintf("%s(%d)", p.NodeName(), p.born())
+		return fmt.Sprintf("%s(%d)", p.Name(), p.born())
 	}
-	return p.NodeName()
+	return p.Name()
 }
 
 // born is the process's incarnation, in milliseconds of the bubble, which are easier to read.
@@ -145,7 +145,7 @@ func (p *process) crash() {
 	id := life{p.own(), 1 << 62}
 	p.link.kill()
 	_ = p.Close()
-	p.fleet.expectGone(p.NodeName(), id)
+	p.fleet.expectGone(p.Name(), id)
 }
 
 // leave ends a process with a goodbye.

@@ -9,7 +9,8 @@ type Node struct {
 	id         life
 	generation uint64
 	ttl        time.Duration // the owner's
-	roles      []Role        // sorted, shared
+	roles      []Role        // sorted, never changed
+	hash       uint64        // of its name, for Nodes.Owner
 	meta       map[string]string
 	heard      uint64    // the serial of the snapshot that brought this state
 	hidden     time.Time // of a suspect: since when it is not listed
@@ -37,8 +38,8 @@ func (n *Node) Meta(key string) string { return n.meta[key] }
 // Has says whether the node has a role in the scope.
 func (n *Node) Has(role Role) bool { return holds(n.roles, role) }
 
-// Roles returns the node's roles in the scope, sorted. The slice is shared: it must not be changed.
-func (n *Node) Roles() []Role { return n.roles }
+// Roles returns the node's roles in the scope, sorted.
+func (n *Node) Roles() Roles { return Roles{n.roles} }
 
 // String returns the node's name.
 func (n *Node) String() string { return n.name }

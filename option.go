@@ -184,12 +184,17 @@ func newOptions(opts []Option) (*options, error) {
 	for _, scope := range o.scopes {
 		errs = append(errs, checkName("scope", scope))
 	}
-	for key, value := range o.meta {
+	return o, errors.Join(append(errs, checkMeta(o.meta))...)
+}
+
+func checkMeta(meta map[string]string) error {
+	var errs []error
+	for key, value := range meta {
 		errs = append(errs,
 			check(key != "", "metadata: a key is empty"),
 			check(utf8.ValidString(key) && utf8.ValidString(value), "metadata %q: not UTF-8", clip(key)))
 	}
-	return o, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // uniqueScopes returns the default scope and then the others, each once.

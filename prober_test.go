@@ -46,15 +46,15 @@ func TestADeadNeighbourIsHiddenEverywhereInUnderASecond(t *testing.T) {
 			synctest.Wait()
 			for _, b := range append(without(fleet, dead), o) {
 				if b.Err() == nil {
-					require.False(t, listedBy(b, dead.NodeName()), "%s after a second", b.NodeName())
+					require.False(t, listedBy(b, dead.Name()), "%s after a second", b.Name())
 				}
 			}
 			require.Equal(t, []string{
-				"RoleRemoved " + dead.NodeName() + " x unreachable", "NodeLeft " + dead.NodeName() + " unreachable",
+				"RoleRemoved " + dead.Name() + " x unreachable", "NodeLeft " + dead.Name() + " unreachable",
 			}, logs.take())
 			time.Sleep(2 * fakeTTL)
 			require.Empty(t, logs.take(), "its tombstone changes nothing any more")
-			require.Empty(t, o.Snapshot().Suspects())
+			require.Empty(t, o.Snapshot().Suspects().Slice())
 		}
 	})
 }
@@ -71,15 +71,15 @@ func TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack(t *testing.T) {
 		time.Sleep(4*time.Second - 1)
 		synctest.Wait()
 		for _, b := range without(fleet, frozen) {
-			require.False(t, listedBy(b, "n03"), b.NodeName())
-			require.Equal(t, []string{"n03"}, names(b.Snapshot().Suspects()))
+			require.False(t, listedBy(b, "n03"), b.Name())
+			require.Equal(t, []string{"n03"}, names(b.Snapshot().Suspects().Slice()))
 		}
 		frozen.thaw()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		for _, b := range without(fleet, frozen) {
-			require.True(t, listedBy(b, "n03"), "%s: it answers", b.NodeName())
-			require.Empty(t, b.Snapshot().Suspects())
+			require.True(t, listedBy(b, "n03"), "%s: it answers", b.Name())
+			require.Empty(t, b.Snapshot().Suspects().Slice())
 		}
 		require.Equal(t, []string{
 			"RoleRemoved n03 x unreachable", "NodeLeft n03 unreachable", "NodeJoined n03", "RoleAdded n03 x",
@@ -125,13 +125,13 @@ func TestSilenceTellsNothingWhereTheWayIsSlow(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for _, b := range fleet {
-			require.True(t, listedBy(b, "n03"), b.NodeName())
+			require.True(t, listedBy(b, "n03"), b.Name())
 		}
 		n.delay(0)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		for _, b := range without(fleet, frozen) {
-			require.False(t, listedBy(b, "n03"), "%s: now it does", b.NodeName())
+			require.False(t, listedBy(b, "n03"), "%s: now it does", b.Name())
 		}
 	})
 }
@@ -146,7 +146,7 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 		n.died(hint{node: "n01", server: "S1", closed: true})
 		synctest.Wait()
 		for _, b := range without(fleet, dead) {
-			require.False(t, listedBy(b, "n01"), b.NodeName())
+			require.False(t, listedBy(b, "n01"), b.Name())
 		}
 		// Who is connected anew by then is not touched, nor who does not answer.
 		fleet[2].set(func(p *fakePeers) { p.at = "S2" })
@@ -156,7 +156,7 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		for _, b := range without(fleet, dead) {
-			require.True(t, listedBy(b, "n02"), b.NodeName())
+			require.True(t, listedBy(b, "n02"), b.Name())
 		}
 		// In a cluster one may be known through another server a moment later.
 		n.mu.Lock()
@@ -172,8 +172,8 @@ func TestAServerTellsOfADeathAndMillisecondsLaterItIsHidden(t *testing.T) {
 		time.Sleep(movedGrace)
 		synctest.Wait()
 		for _, b := range []*peeredBus{fleet[0], fleet[3]} {
-			require.True(t, listedBy(b, "n02"), b.NodeName())
-			require.False(t, listedBy(b, "n04"), b.NodeName())
+			require.True(t, listedBy(b, "n02"), b.Name())
+			require.False(t, listedBy(b, "n04"), b.Name())
 		}
 	})
 }
@@ -194,7 +194,7 @@ func TestAServerThatDiesMakesNobodySuspectItsClients(t *testing.T) {
 		synctest.Wait()
 		for i, b := range fleet {
 			if i%3 != 1 {
-				require.Len(t, b.Nodes("x"), 12, b.NodeName())
+				require.Len(t, b.Nodes("x").Slice(), 12, b.Name())
 			}
 		}
 		for i, b := range fleet {
@@ -205,8 +205,8 @@ func TestAServerThatDiesMakesNobodySuspectItsClients(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for _, b := range fleet {
-			require.Len(t, b.Nodes("x"), 12, b.NodeName())
-			require.Empty(t, b.Snapshot().Suspects())
+			require.Len(t, b.Nodes("x").Slice(), 12, b.Name())
+			require.Empty(t, b.Snapshot().Suspects().Slice())
 		}
 		// One that dies at its new server is found.
 		fleet[4].crash()
@@ -226,11 +226,11 @@ func TestWhoIsCutOffSuspectsNobody(t *testing.T) {
 		alone.move("")
 		time.Sleep(fakeTTL)
 		synctest.Wait()
-		require.Equal(t, []string{"n02"}, names(fleet[0].Snapshot().Suspects()), "its lease is renewed, but it is not there")
+		require.Equal(t, []string{"n02"}, names(fleet[0].Snapshot().Suspects().Slice()), "its lease is renewed, but it is not there")
 		time.Sleep(2 * fakeTTL)
 		synctest.Wait()
-		require.Len(t, alone.Nodes("x"), 6)
-		require.Empty(t, alone.Snapshot().Suspects())
+		require.Len(t, alone.Nodes("x").Slice(), 6)
+		require.Empty(t, alone.Snapshot().Suspects().Slice())
 		require.True(t, listedBy(fleet[0], "n02"), "nor would it be there by now, if it were gone")
 
 		// Nor does it for a grace period after it is back, whatever it hears.
@@ -251,18 +251,18 @@ func TestAMassOfHintsEmptiesNoSnapshot(t *testing.T) {
 		settle()
 		for _, b := range fleet[1:] {
 			b.set(func(p *fakePeers) { p.at = "" })
-			n.died(hint{node: b.NodeName(), server: "S1", closed: true})
+			n.died(hint{node: b.Name(), server: "S1", closed: true})
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Len(t, fleet[0].Snapshot().Suspects(), 10, "half of the others, and no more")
-		require.Len(t, fleet[0].Nodes("x"), 11)
+		require.Len(t, fleet[0].Snapshot().Suspects().Slice(), 10, "half of the others, and no more")
+		require.Len(t, fleet[0].Nodes("x").Slice(), 11)
 		for _, b := range fleet[1:] {
 			b.set(func(p *fakePeers) { p.at = "S1" })
 		}
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		require.Len(t, fleet[0].Nodes("x"), 21)
+		require.Len(t, fleet[0].Nodes("x").Slice(), 21)
 	})
 }
 
@@ -275,11 +275,11 @@ func TestManyDeathsOneAfterAnother(t *testing.T) {
 			b := f.peered(t, n, "S1", fmt.Sprint("short-lived-", i), WithTTL(time.Hour))
 			settle()
 			b.crash()
-			n.died(hint{node: b.NodeName(), server: "S1", closed: true})
+			n.died(hint{node: b.Name(), server: "S1", closed: true})
 			synctest.Wait()
-			require.Len(t, fleet[0].Nodes("x"), 3)
+			require.Len(t, fleet[0].Nodes("x").Slice(), 3)
 		}
-		require.Len(t, fleet[0].Snapshot().Suspects(), 20)
+		require.Len(t, fleet[0].Snapshot().Suspects().Slice(), 20)
 	})
 }
 
@@ -340,7 +340,7 @@ func TestBehindPassiveMembersADeathIsSeenAsSoon(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 			for _, b := range active {
-				require.False(t, listedBy(b, node), "%s lists %s", b.NodeName(), node)
+				require.False(t, listedBy(b, node), "%s lists %s", b.Name(), node)
 			}
 		}
 	})
@@ -365,9 +365,9 @@ func TestOneWhoAsksAmongManyPassive(t *testing.T) {
 			passive[at].crash()
 			time.Sleep((count/stepsPerRound+3)*interval + time.Second)
 			synctest.Wait()
-			require.False(t, listedBy(active, passive[at].NodeName()), passive[at].NodeName())
+			require.False(t, listedBy(active, passive[at].Name()), passive[at].Name())
 		}
-		require.Len(t, active.Nodes("x"), 1+count-3)
+		require.Len(t, active.Nodes("x").Slice(), 1+count-3)
 	})
 }
 
@@ -381,7 +381,7 @@ func TestASuspicionEndsWhereTheBucketStillHoldsTheRecord(t *testing.T) {
 		everywhere := func(listed bool, when string) {
 			synctest.Wait()
 			for _, b := range fleet {
-				require.Equal(t, listed, listedBy(b, "deaf"), "%s, %s", b.NodeName(), when)
+				require.Equal(t, listed, listedBy(b, "deaf"), "%s, %s", b.Name(), when)
 			}
 		}
 		lost := hint{node: "deaf", server: "S1", closed: true}
@@ -445,7 +445,7 @@ func TestWhoNeverAnsweredIsNotSuspected(t *testing.T) {
 		fleet[2].crash()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []string{"n00", "n01", "n01b"}, names(fleet[0].Nodes("x")), "the ring goes on behind it")
+		require.Equal(t, []string{"n00", "n01", "n01b"}, names(fleet[0].Nodes("x").Slice()), "the ring goes on behind it")
 		require.NoError(t, mute.Err())
 	})
 }
@@ -543,8 +543,8 @@ func TestANewLifeThatNeverAnsweredIsNotSuspected(t *testing.T) {
 		f.bus(t, "n01", WithRoles("new"))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []string{"n01"}, names(fleet[0].Nodes("new")))
-		require.Empty(t, fleet[0].Snapshot().Suspects())
+		require.Equal(t, []string{"n01"}, names(fleet[0].Nodes("new").Slice()))
+		require.Empty(t, fleet[0].Snapshot().Suspects().Slice())
 	})
 }
 

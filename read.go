@@ -52,7 +52,7 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, err)
 		}
 		if !sleep(ctx, wait) {
-			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, context.Cause(ctx))
+			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, ended(ctx))
 		}
 		wait, waited = min(2*wait, lastRetry), true
 	}

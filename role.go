@@ -34,21 +34,21 @@ func RoleOf(v any) (Role, error) {
 	}
 	raw, err := marshalJSON(v)
 	if err != nil {
-		return "", fmt.Errorf("role of %T: %w", v, err)
+		return "", failed(fmt.Sprintf("role of %T", v), err)
 	}
 	// Once more through plain values: equal objects get equal text, whatever type they came from.
 	var value any
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	if err := dec.Decode(&value); err != nil {
-		return "", fmt.Errorf("role of %T: %w", v, err)
+		return "", failed(fmt.Sprintf("role of %T", v), err)
 	}
 	plain, err := marshalJSON(withoutMinusZero(value))
 	if err != nil {
-		return "", fmt.Errorf("role of %T: %w", v, err)
+		return "", failed(fmt.Sprintf("role of %T", v), err)
 	}
 	if replaced(raw, plain) {
-		return "", fmt.Errorf("role of %T: %w: it holds text that is not UTF-8", v, ErrBadName)
+		return "", failed(fmt.Sprintf("role of %T", v), fmt.Errorf("%w: it holds text that is not UTF-8", ErrBadName))
 	}
 	if text, ok := value.(string); ok {
 		return textRole(text)
@@ -84,7 +84,7 @@ func textRole(text string) (Role, error) {
 	}
 	raw, err := marshalJSON(text)
 	if err != nil {
-		return "", fmt.Errorf("role of %q: %w", clip(text), err)
+		return "", failed(fmt.Sprintf("role of %q", clip(text)), err)
 	}
 	return Role(raw).checked()
 }

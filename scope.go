@@ -13,7 +13,7 @@ import (
 //
 // The reading methods answer from the newest [Snapshot]: they never lock, wait or fail, whatever NATS does, nor do
 // they allocate, but for a long list that is asked for the first time after a change.
-// What they return is shared and must not be changed. In a scope that is not joined they find nothing.
+// In a scope that is not joined they find nothing.
 type Scope struct {
 	bus  *Bus
 	name string
@@ -38,16 +38,16 @@ func (s *Scope) Name() string { return s.name }
 func (s *Scope) Snapshot() *Snapshot { return s.snap.Load() }
 
 // Nodes returns the nodes that have a role, sorted by name; none if nobody has it.
-func (s *Scope) Nodes(role Role) []*Node { return s.snap.Load().Nodes(role) }
+func (s *Scope) Nodes(role Role) Nodes { return s.snap.Load().Nodes(role) }
 
 // AllNodes returns every node with at least one role, sorted by name.
-func (s *Scope) AllNodes() []*Node { return s.snap.Load().AllNodes() }
+func (s *Scope) AllNodes() Nodes { return s.snap.Load().AllNodes() }
 
 // Roles returns the roles of a node, sorted; none if the node is not known.
-func (s *Scope) Roles(node string) []Role { return s.snap.Load().Roles(node) }
+func (s *Scope) Roles(node string) Roles { return s.snap.Load().Roles(node) }
 
 // MyRoles returns this node's own roles, sorted, as everybody else sees them; none for an observer.
-func (s *Scope) MyRoles() []Role { return s.snap.Load().MyRoles() }
+func (s *Scope) MyRoles() Roles { return s.snap.Load().MyRoles() }
 
 // Generation returns the KV revision of this node's own record, 0 if it has none. It moves when this node's roles move.
 func (s *Scope) Generation() uint64 { return s.snap.Load().Generation() }
@@ -66,7 +66,7 @@ func (s *Scope) LeaseLeft() time.Duration {
 	return 0
 }
 
-// Context returns a context for work that only a listed node may do. It is cancelled as soon as this node is not certain
+// LeaseContext returns a context for work that only a listed node may do. It is cancelled as soon as this node is not certain
 // any more to be listed in the scope, and context.Cause then tells why: an error that matches [ErrLeaseLost] if the lease
 // was not renewed in time or the record was buried, [ErrNotJoined] if the scope is not joined or was left, [ErrReadOnly]
 // for an observer, and what [Bus.Err] says if the Bus stops, such as [ErrSuperseded]. Once the node is certain again, a
@@ -74,7 +74,7 @@ func (s *Scope) LeaseLeft() time.Duration {
 //
 // A process that was frozen learns of it only when it runs again, and its other goroutines may run first: before
 // something that cannot be taken back, ask [Scope.LeaseLeft].
-func (s *Scope) Context() context.Context {
+func (s *Scope) LeaseContext() context.Context {
 	switch m := s.member.Load(); {
 	case s.bus.ctx.Err() != nil:
 		return over(context.Cause(s.bus.ctx))
@@ -142,7 +142,7 @@ func (s *Scope) writable(ctx context.Context) error {
 	case s.bus.opts.observer:
 		return ErrReadOnly
 	}
-	return context.Cause(ctx)
+	return ended(ctx)
 }
 
 // join returns the stay in the scope, beginning one with these roles if there is none.
@@ -197,7 +197,7 @@ func (s *Scope) hold(ctx context.Context) (release func(), err error) {
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ended(ctx)
 	case <-s.bus.ctx.Done():
 		return nil, s.bus.endedOr(ctx)
 	}
@@ -216,8 +216,5 @@ func (s *Scope) publish(next *Snapshot) {
 }
 
 func (s *Scope) opErr(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s in scope %q: %w", op, clip(s.name), err)
+	return failed(fmt.Sprintf("%s in scope %q", op, clip(s.name)), err)
 }

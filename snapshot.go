@@ -8,8 +8,7 @@ import (
 
 // Snapshot is an immutable view of one scope: which node has which role at one instant. Every answer of one Snapshot
 // fits every other. Its methods may be called from any goroutine; they never lock, wait or fail, and they do not allocate,
-// with one exception: a list of more than 128 nodes is put together by whoever asks for it first after it changed. The slices
-// that they return are shared, sorted by name and must not be changed; appending to one makes a copy.
+// with one exception: a list of more than 128 nodes is put together by whoever asks for it first after it changed.
 type Snapshot struct {
 	scope   string
 	self    string       // this process's node, "" for an observer
@@ -56,15 +55,15 @@ func newSnapshot(scope, self string) *Snapshot {
 }
 
 // Nodes returns the nodes that have a role.
-func (snap *Snapshot) Nodes(role Role) []*Node {
+func (snap *Snapshot) Nodes(role Role) Nodes {
 	if e := snap.holders.find(string(role)); e != nil {
-		return e.value.all()
+		return Nodes{e.value.all(&snap.members)}
 	}
-	return nil
+	return Nodes{}
 }
 
 // AllNodes returns every node with at least one role.
-func (snap *Snapshot) AllNodes() []*Node { return snap.nodes.all() }
+func (snap *Snapshot) AllNodes() Nodes { return Nodes{snap.nodes.all(&snap.members)} }
 
 // count returns how many nodes have a role.
 func (snap *Snapshot) count(role Role) int {
@@ -75,15 +74,15 @@ func (snap *Snapshot) count(role Role) int {
 }
 
 // Roles returns the roles of a node, sorted; none if the node is not known.
-func (snap *Snapshot) Roles(node string) []Role {
+func (snap *Snapshot) Roles(node string) Roles {
 	if n := snap.named.get(node); n != nil {
-		return n.roles
+		return n.Roles()
 	}
-	return nil
+	return Roles{}
 }
 
 // MyRoles returns the roles of this process's own node, sorted; none for an observer.
-func (snap *Snapshot) MyRoles() []Role { return snap.Roles(snap.self) }
+func (snap *Snapshot) MyRoles() Roles { return snap.Roles(snap.self) }
 
 // Generation returns the KV revision of this process's own record; 0 if it has none.
 func (snap *Snapshot) Generation() uint64 {
@@ -104,7 +103,7 @@ func (snap *Snapshot) Stale() time.Duration {
 
 // Suspects returns the nodes that this process leaves out of every other answer, because it cannot reach them although
 // their lease still runs: see [WithProbeInterval]. Sorted by name.
-func (snap *Snapshot) Suspects() []*Node { return snap.suspects }
+func (snap *Snapshot) Suspects() Nodes { return Nodes{snap.suspects} }
 
 // live returns the node of this name, listed or suspected; nil if there is none.
 func (snap *Snapshot) live(name string) *Node {
@@ -116,7 +115,7 @@ func (snap *Snapshot) live(name string) *Node {
 
 // successor returns the node that follows on a name in the ring of those listed; nil if there is nobody else.
 func (snap *Snapshot) successor(name string) *Node {
-	if n := following(snap.members.all(), name); n != nil && n.name != name {
+	if n := following(snap.members.all(nil), name); n != nil && n.name != name {
 		return n
 	}
 	return nil

@@ -57,7 +57,7 @@ func TestDoubtsRunOutWhileOthersTalk(t *testing.T) {
 			require.NoError(t, a.SetRoles(t.Context(), Role(fmt.Sprint(i))))
 			time.Sleep(time.Second)
 		}
-		require.Empty(t, b.Nodes("x"))
+		require.Empty(t, b.Nodes("x").Slice())
 	})
 }
 
@@ -74,7 +74,7 @@ func TestSyncsComeWhileRecordsAreFetched(t *testing.T) {
 			b.member.Load().catcher.ask(asked{nodes: map[string]life{"b": {}}})
 		}
 		synctest.Wait()
-		require.Equal(t, []Role{"x"}, b.Roles("a"))
+		require.Equal(t, []Role{"x"}, b.Roles("a").Slice())
 	})
 }
 
@@ -145,7 +145,7 @@ func TestAFlapDuringAJoinIsHeardOf(t *testing.T) {
 		s, err := a.Join(t.Context(), "s")
 		require.NoError(t, err)
 		time.Sleep(time.Second)
-		require.Equal(t, []string{"b"}, names(s.Nodes("lost")))
+		require.Equal(t, []string{"b"}, names(s.Nodes("lost").Slice()))
 	})
 }
 
@@ -181,6 +181,6 @@ func TestAChangeAfterAnUnknownOneStartsFromWhatWasStored(t *testing.T) {
 		require.NoError(t, k.look(t.Context()))
 		require.NoError(t, k.update(t.Context()))
 		synctest.Wait()
-		require.Equal(t, []Role{"three"}, b.Roles("a"))
+		require.Equal(t, []Role{"three"}, b.Roles("a").Slice())
 	})
 }

@@ -114,7 +114,7 @@ func TestLateTombstonesOfOneNodeShieldNoOther(t *testing.T) {
 			f.mu.Unlock()
 			synctest.Wait()
 		}
-		require.Empty(t, names(b.Nodes("x")), "a is gone for 20 TTLs")
+		require.Empty(t, names(b.Nodes("x").Slice()), "a is gone for 20 TTLs")
 	})
 }
 

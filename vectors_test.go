@@ -208,7 +208,7 @@ func TestVectorsWatch(t *testing.T) {
 				}
 				// What was taken away by somebody else is what a whole reading lacks.
 				n.changes, n.whole, n.began = nil, true, scopes[scope].serial
-				for _, other := range scopes[scope].members.all() {
+				for _, other := range scopes[scope].members.all(nil) {
 					if other.name != node {
 						n.changes = append(n.changes, change{kind: kindState, node: other.name, id: other.id, generation: other.generation, ttl: other.ttl, roles: other.roles})
 					}

@@ -210,7 +210,7 @@ type viewed struct {
 
 func viewOf(snap *Snapshot) view {
 	v := view{}
-	for _, n := range snap.members.all() {
+	for _, n := range snap.members.all(nil) {
 		v[n.name] = &viewed{n.id.incarnation, append([]Role{}, n.roles...)}
 	}
 	return v

@@ -108,7 +108,7 @@ func TestQuickstartUsesAServerAndLeavesItAsItWas(t *testing.T) {
 	inOrder(t, p.stdout.String(), "connected to "+url, "everything is closed")
 
 	require.Equal(t, before, streams(t, url))
-	require.Len(t, mine.Nodes("web"), 1)
+	require.Len(t, mine.Nodes("web").Slice(), 1)
 	require.Equal(t, generation, mine.Generation())
 }
 
@@ -205,7 +205,7 @@ func TestEventsWithAServer(t *testing.T) {
 		p.waitFor(t, way+` +RoleAdded +default/desk-2 +"b"\n`)
 	}
 	guest := join(t, url, rolebus.WithNode("guest"))
-	require.Equal(t, []rolebus.Role{"a", "b"}, guest.Roles("desk-2"))
+	require.Equal(t, []rolebus.Role{"a", "b"}, guest.Roles("desk-2").Slice())
 	for _, way := range []string{"handler", "watch"} {
 		p.waitFor(t, way+` +NodeJoined +default/guest\n`)
 	}

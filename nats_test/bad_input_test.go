@@ -59,7 +59,7 @@ func TestConnectWaitsForAServer(t *testing.T) {
 	srv.Start()
 	r := <-done
 	require.NoError(t, r.err)
-	require.Len(t, r.b.Nodes("x"), 1)
+	require.Len(t, r.b.Nodes("x").Slice(), 1)
 	require.NoError(t, r.b.Close())
 
 	ended, cancel := context.WithCancel(t.Context())
@@ -143,7 +143,7 @@ func TestBucketWithOtherSettingsIsMended(t *testing.T) {
 	require.NoError(t, err)
 	a := bus(srv, "a", rolebus.WithRoles("x"))
 	o := bus(srv, "o", rolebus.WithObserver())
-	require.Equal(t, []string{"a"}, names(o.Nodes("x")))
+	require.Equal(t, []string{"a"}, names(o.Nodes("x").Slice()))
 	require.NoError(t, a.AddRoles(t.Context(), "y"))
 	rolebustest.WaitRoles(t, o, "a", "x", "y")
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
@@ -223,7 +223,7 @@ func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
 	admin := nats.UserInfo("admin", "secret")
 	a := bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithNATS(admin))
 	o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithNATS(nats.UserInfo("app", "secret")))
-	require.Equal(t, []string{"a"}, names(o.Nodes("x")))
+	require.Equal(t, []string{"a"}, names(o.Nodes("x").Slice()))
 	require.NoError(t, a.AddRoles(t.Context(), "y"))
 	rolebustest.WaitRoles(t, o, "a", "x", "y")
 	_, err := o.Join(t.Context(), "other")
@@ -252,7 +252,7 @@ func TestVeryManyRecordsWithoutPermissionForAConsumer(t *testing.T) {
 			}
 			<-js.PublishAsyncComplete()
 			o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithRequestTimeout(time.Second), rolebus.WithNATS(nats.UserInfo("app", "secret")))
-			require.Len(t, o.Nodes("x"), count)
+			require.Len(t, o.Nodes("x").Slice(), count)
 		})
 	}
 }
@@ -268,14 +268,14 @@ func TestTooLarge(t *testing.T) {
 	err := a.AddRoles(t.Context(), many...)
 	require.ErrorIs(t, err, rolebus.ErrTooLarge)
 	require.ErrorContains(t, err, "65536")
-	require.Empty(t, a.MyRoles())
+	require.Empty(t, a.MyRoles().Slice())
 	require.Equal(t, generation, a.Generation())
 	_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithRoles(many...))
 	require.ErrorIs(t, err, rolebus.ErrTooLarge)
 
 	// Too large for an announcement's headers, not for a record: it is fetched.
 	require.NoError(t, a.AddRoles(t.Context(), many[:600]...))
-	eventually(t, "600 roles", func() bool { return len(b.Roles("a")) == 600 })
+	eventually(t, "600 roles", func() bool { return b.Roles("a").Len() == 600 })
 	require.NoError(t, a.RemoveRoles(t.Context(), many[1:600]...))
 	rolebustest.WaitRoles(t, b, "a", many[0])
 }
@@ -386,9 +386,9 @@ func TestBadMessagesChangeNoSnapshot(t *testing.T) {
 	// A last, good message tells when all those before it have been heard.
 	require.NoError(t, nc.Flush())
 	mark := bus(srv, "mark", rolebus.WithRoles("mark"))
-	eventually(t, "the mark", func() bool { return len(o.Nodes("mark")) == 1 })
-	require.Equal(t, before.Roles("a"), o.Roles("a"))
-	require.Empty(t, o.Nodes("forged"))
+	eventually(t, "the mark", func() bool { return o.Nodes("mark").Len() == 1 })
+	require.Equal(t, before.Roles("a").Slice(), o.Roles("a").Slice())
+	require.Empty(t, o.Nodes("forged").Slice())
 	require.Equal(t, []string{"NodeJoined", "RoleAdded x", "RoleAdded y"}, seen.lines("a"))
 	require.Equal(t, 1, log.count("subject=rolebus.changes.default.a "), "logged once per sender: %v", log.lines)
 
@@ -420,9 +420,9 @@ func TestBadMessagesChangeNoSnapshot(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(entry.Value()), `"roles":["mark"]`)
 	late := bus(srv, "late", rolebus.WithObserver())
-	require.Empty(t, late.Nodes("forged"))
-	require.Equal(t, []string{"a", "mark"}, names(late.AllNodes()))
-	require.Empty(t, o.Nodes("forged"))
+	require.Empty(t, late.Nodes("forged").Slice())
+	require.Equal(t, []string{"a", "mark"}, names(late.AllNodes().Slice()))
+	require.Empty(t, o.Nodes("forged").Slice())
 	require.Zero(t, seen.count(rolebus.NodeLeft))
 	require.NoError(t, mark.Err())
 	require.NoError(t, a.Err())

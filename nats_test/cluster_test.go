@@ -24,7 +24,7 @@ func TestClusterOfThreeLosesTheLeaderOfTheStream(t *testing.T) {
 	require.Equal(t, 3, stream.CachedInfo().Config.Replicas, "as many as the cluster allows")
 	var seen []*events
 	for _, b := range fleet {
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 4 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 4 })
 		seen = append(seen, watch(t, b.Scope))
 	}
 	leader := c.LeaderOf("KV_rolebus")
@@ -44,8 +44,8 @@ func TestClusterOfThreeLosesTheLeaderOfTheStream(t *testing.T) {
 	again := time.Now()
 	eventually(t, "the grace to be over", func() bool { return time.Since(again) > 2*ttl })
 	for i, b := range fleet {
-		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.NodeName(), seen[i].list())
-		require.Len(t, b.Nodes("x"), 4)
+		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.Name(), seen[i].list())
+		require.Len(t, b.Nodes("x").Slice(), 4)
 		require.NoError(t, b.Err())
 	}
 
@@ -60,14 +60,14 @@ func TestClusterOfThreeLosesTheLeaderOfTheStream(t *testing.T) {
 func TestClusterOfThreeRestartsOneServerAfterAnother(t *testing.T) {
 	c := rolebustest.NewCluster(t)
 	a, b := bus(c, "a", rolebus.WithRoles("x")), bus(c, "b")
-	eventually(t, "a", func() bool { return len(b.Nodes("x")) == 1 })
+	eventually(t, "a", func() bool { return b.Nodes("x").Len() == 1 })
 	seen := watch(t, b.Scope)
 	for i, s := range c.Servers() {
 		s.Restart()
 		c.WaitReady()
 		role := rolebus.Role(fmt.Sprint("round-", i))
 		require.NoError(t, a.AddRoles(t.Context(), role))
-		eventually(t, "the change", func() bool { return len(b.Nodes(role)) == 1 })
+		eventually(t, "the change", func() bool { return b.Nodes(role).Len() == 1 })
 	}
 	require.Zero(t, seen.count(rolebus.NodeLeft), "%v", seen.list())
 	require.Zero(t, seen.count(rolebus.RoleRemoved))
@@ -84,7 +84,7 @@ func TestScopesAreReadThroughEachServer(t *testing.T) {
 		down.Stop()
 		eventually(t, "the other scope through "+s.Name(), func() bool {
 			other, err := o.Join(t.Context(), "other")
-			return err == nil && len(other.Nodes("y")) == 1
+			return err == nil && other.Nodes("y").Len() == 1
 		})
 		down.Start()
 		c.WaitReady()

@@ -178,10 +178,10 @@ func TestASilentServerIsLeft(t *testing.T) {
 				rolebus.WithTTL(5*time.Second), rolebus.WithProbeInterval(probes), rolebus.WithNATS(nats.DontRandomize()))
 			require.NoError(t, err)
 			defer func() { require.NoError(t, b.Close()) }()
-			eventually(t, "b", func() bool { return len(o.Nodes("x")) == 1 })
+			eventually(t, "b", func() bool { return o.Nodes("x").Len() == 1 })
 			link.Stall()
 			require.NoError(t, b.AddRoles(t.Context(), "y"), "by another way")
-			eventually(t, "b's new role", func() bool { return len(o.Nodes("y")) == 1 })
+			eventually(t, "b's new role", func() bool { return o.Nodes("y").Len() == 1 })
 			require.NotContains(t, seen.lines("b"), "NodeLeft expired")
 		})
 	}

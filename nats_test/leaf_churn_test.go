@@ -162,7 +162,7 @@ func (c *churn) check() {
 			all := w.events.list()
 			for _, ev := range all[p.at[w]:] {
 				c.events++
-				is := fmt.Sprintf("%s %s saw of %s, incarnation %d: %v %v %v", p.side.name, w.bus.NodeName(), ev.Node.Name(),
+				is := fmt.Sprintf("%s %s saw of %s, incarnation %d: %v %v %v", p.side.name, w.bus.Name(), ev.Node.Name(),
 					ev.Node.Incarnation(), ev.Kind, ev.Role, ev.Reason)
 				if !p.came[ev.Node.Incarnation()] {
 					c.t.Errorf("one of the other side: %s\n%s", is, w.log)
@@ -182,10 +182,10 @@ func (c *churn) check() {
 		})
 		p.dying = slices.DeleteFunc(p.dying, func(d death) bool {
 			for _, b := range p.side.buses {
-				for _, n := range b.AllNodes() {
+				for n := range b.AllNodes().All() {
 					if n.Name() == d.node && n.Incarnation() == d.incarnation {
 						if took := time.Since(d.at); took > ttl+time.Second+slack {
-							c.t.Errorf("%s %s lists %s %v after it ended", p.side.name, b.NodeName(), d.node, took)
+							c.t.Errorf("%s %s lists %s %v after it ended", p.side.name, b.Name(), d.node, took)
 						}
 						return false
 					}

@@ -136,7 +136,7 @@ func TestLeafGoesOnWhenTheHubsBucketIsMadeAnew(t *testing.T) {
 				here.holds()
 				require.NoError(t, here.bus("a").AddRoles(t.Context(), "after"))
 				eventually(t, "the change to be seen", func() bool {
-					return !slices.ContainsFunc(here.buses, func(b *rolebus.Bus) bool { return len(b.Nodes("after")) != 1 })
+					return !slices.ContainsFunc(here.buses, func(b *rolebus.Bus) bool { return b.Nodes("after").Len() != 1 })
 				})
 				here.settle()
 				there.settle()
@@ -188,7 +188,7 @@ func TestLeafOrHubIsWhereABusIsConnected(t *testing.T) {
 			l.buses = append(l.buses, mover)
 			l.settle()
 			require.NoError(t, mover.AddRoles(t.Context(), "moved"))
-			eventually(t, "its change", func() bool { return len(l.bus("l").Nodes("moved")) == 1 })
+			eventually(t, "its change", func() bool { return l.bus("l").Nodes("moved").Len() == 1 })
 			hub.Start()
 			awaitLink(t, hub, leaf)
 			h.settle()
@@ -204,7 +204,7 @@ func TestLeafOrHubIsWhereABusIsConnected(t *testing.T) {
 			l.settle()
 			l.holds()
 			h.holds()
-			require.Equal(t, []string{"mover"}, names(h.bus("h").Nodes("moved")))
+			require.Equal(t, []string{"mover"}, names(h.bus("h").Nodes("moved").Slice()))
 			require.Empty(t, h.falseLosses("mover"))
 			require.Empty(t, l.falseLosses("mover"))
 			require.NoError(t, mover.Err())
@@ -303,7 +303,7 @@ func (w *watched) look() {
 	if cause := context.Cause(w.lease); errors.Is(cause, rolebus.ErrLeaseLost) && strings.Contains(cause.Error(), "no heartbeat got through") {
 		w.unanswered = true
 	}
-	w.lease = w.bus.Context()
+	w.lease = w.bus.LeaseContext()
 }
 
 // caughtUp says whether the events lead to what the bus lists: who watches sees it later.
@@ -321,10 +321,10 @@ func (w *watched) caughtUp() bool {
 			delete(roles, node)
 		}
 	}
-	listed := w.bus.AllNodes()
+	listed := w.bus.AllNodes().Slice()
 	return len(listed) == len(roles) && !slices.ContainsFunc(listed, func(n *rolebus.Node) bool {
 		slices.Sort(roles[n.Name()])
-		return !slices.Equal(roles[n.Name()], n.Roles())
+		return !slices.Equal(roles[n.Name()], n.Roles().Slice())
 	})
 }
 
@@ -345,26 +345,26 @@ func (s *side) open(node string, way interface {
 	log := &logged{}
 	b := bus(way, node, append(opts, rolebus.WithRoles("x"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))...)
 	s.buses = append(s.buses, b)
-	s.watched = append(s.watched, &watched{bus: b, events: watch(s.t, b.Scope), log: log, lease: b.Context()})
+	s.watched = append(s.watched, &watched{bus: b, events: watch(s.t, b.Scope), log: log, lease: b.LeaseContext()})
 }
 
 func (s *side) bus(node string) *rolebus.Bus {
-	return s.buses[slices.IndexFunc(s.buses, func(b *rolebus.Bus) bool { return b.NodeName() == node })]
+	return s.buses[slices.IndexFunc(s.buses, func(b *rolebus.Bus) bool { return b.Name() == node })]
 }
 
 // without forgets a bus that was closed or cut off.
 func (s *side) without(node string) {
-	s.buses = slices.DeleteFunc(s.buses, func(b *rolebus.Bus) bool { return b.NodeName() == node })
+	s.buses = slices.DeleteFunc(s.buses, func(b *rolebus.Bus) bool { return b.Name() == node })
 }
 
 // settled says whether each bus of the side lists just the buses of the side, its watcher too, and none is in trouble.
 func (s *side) settled() bool {
 	for _, b := range s.buses {
-		if b.Snapshot().Stale() != 0 || len(b.AllNodes()) != len(s.buses) {
+		if b.Snapshot().Stale() != 0 || b.AllNodes().Len() != len(s.buses) {
 			return false
 		}
 		for _, other := range s.buses {
-			if !slices.Equal(b.Roles(other.NodeName()), other.MyRoles()) {
+			if !slices.Equal(b.Roles(other.Name()).Slice(), other.MyRoles().Slice()) {
 				return false
 			}
 		}
@@ -378,10 +378,10 @@ func (s *side) settle() {
 	for !s.settled() {
 		if time.Since(start) > time.Minute {
 			for _, b := range s.buses {
-				s.t.Logf("%s %s: stale %v, %v, suspects %v", s.name, b.NodeName(), b.Snapshot().Stale(), names(b.AllNodes()), names(b.Snapshot().Suspects()))
+				s.t.Logf("%s %s: stale %v, %v, suspects %v", s.name, b.Name(), b.Snapshot().Stale(), names(b.AllNodes().Slice()), names(b.Snapshot().Suspects().Slice()))
 			}
 			for _, w := range s.watched {
-				s.t.Logf("%s %s:\n%s", s.name, w.bus.NodeName(), w.log)
+				s.t.Logf("%s %s:\n%s", s.name, w.bus.Name(), w.log)
 			}
 			s.t.Fatalf("the buses of the %s do not agree", s.name)
 		}
@@ -393,7 +393,7 @@ func (s *side) settle() {
 func (s *side) seen() []string {
 	var counts []string
 	for _, w := range s.watched {
-		counts = append(counts, fmt.Sprint(w.bus.NodeName(), w.events.list()))
+		counts = append(counts, fmt.Sprint(w.bus.Name(), w.events.list()))
 	}
 	return counts
 }
@@ -404,9 +404,9 @@ func (s *side) falseLosses(but ...string) (lost []string) {
 	for _, w := range s.watched {
 		for _, ev := range w.events.list() {
 			if ev.Kind == rolebus.NodeLeft && !slices.Contains(but, ev.Node.Name()) && slices.ContainsFunc(s.buses, func(b *rolebus.Bus) bool {
-				return b.NodeName() == ev.Node.Name() && incarnation(b) == ev.Node.Incarnation()
+				return b.Name() == ev.Node.Name() && incarnation(b) == ev.Node.Incarnation()
 			}) && !s.unanswered(ev.Node) {
-				lost = append(lost, fmt.Sprintf("%s %s saw %s leave: %s", s.name, w.bus.NodeName(), ev.Node.Name(), ev.Reason))
+				lost = append(lost, fmt.Sprintf("%s %s saw %s leave: %s", s.name, w.bus.Name(), ev.Node.Name(), ev.Reason))
 			}
 		}
 	}
@@ -424,7 +424,7 @@ func (s *side) unanswered(n *rolebus.Node) bool {
 
 // incarnation is that of a bus's own node.
 func incarnation(b *rolebus.Bus) uint64 {
-	for _, n := range b.AllNodes() {
+	for n := range b.AllNodes().All() {
 		if b.IsLocal(n.Name()) {
 			return n.Incarnation()
 		}
@@ -440,7 +440,7 @@ func (s *side) awaitTold(t *testing.T) {
 		if !slices.Contains(s.buses, w.bus) {
 			continue
 		}
-		eventually(t, w.bus.NodeName()+" to tell of the other bucket", func() bool { return w.log.count(line) > 0 })
+		eventually(t, w.bus.Name()+" to tell of the other bucket", func() bool { return w.log.count(line) > 0 })
 		require.Equal(t, 1, w.log.count(line), w.log.String())
 		require.Equal(t, 1, w.log.count("WithBucket"))
 	}
@@ -458,7 +458,7 @@ func (s *side) fleet() string {
 // subjects are those that a side's stream must have: records and leases.
 func (s *side) subjects() (all []string) {
 	for _, b := range s.buses {
-		all = append(all, "$KV.rolebus.default."+b.NodeName(), "$KV.rolebus=lease.default."+b.NodeName())
+		all = append(all, "$KV.rolebus.default."+b.Name(), "$KV.rolebus=lease.default."+b.Name())
 	}
 	return all
 }

@@ -163,11 +163,11 @@ func agrees(snap *rolebus.Snapshot, bucket map[string][]rolebus.Role) bool {
 		if len(roles) > 0 {
 			withRoles++
 		}
-		if !slices.Equal(snap.Roles(node), roles) {
+		if !slices.Equal(snap.Roles(node).Slice(), roles) {
 			return false
 		}
 	}
-	return len(snap.AllNodes()) == withRoles
+	return snap.AllNodes().Len() == withRoles
 }
 
 func lastSeq(t *testing.T, js jetstream.JetStream) uint64 {

@@ -135,7 +135,7 @@ func TestANodeProcessIsKilledFrozenAndReplaced(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	o := bus(srv, "o", rolebus.WithObserver())
 	seen := watch(t, o.Scope)
-	has := func(n int) func() bool { return func() bool { return len(o.Nodes("process")) == n } }
+	has := func(n int) func() bool { return func() bool { return o.Nodes("process").Len() == n } }
 	p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p"})
 	eventually(t, "the process", has(1))
 
@@ -148,13 +148,13 @@ func TestANodeProcessIsKilledFrozenAndReplaced(t *testing.T) {
 	eventually(t, "the killed process to go", has(0))
 	p = startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p"})
 	eventually(t, "its successor", has(1))
-	life := o.Nodes("process")[0].Incarnation()
+	life := o.Nodes("process").At(0).Incarnation()
 
 	startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p"})
 	require.Contains(t, p.line(t), "a newer process took this node's name")
 	eventually(t, "the newer life", func() bool {
 		nodes := o.Nodes("process")
-		return len(nodes) == 1 && nodes[0].Incarnation() > life
+		return nodes.Len() == 1 && nodes.At(0).Incarnation() > life
 	})
 	eventually(t, "the events", func() bool { return seen.count(rolebus.NodeJoined) == 4 })
 	require.Equal(t, 3, seen.count(rolebus.NodeLeft), "frozen, killed, replaced: %v", seen.list())
@@ -215,7 +215,7 @@ func TestClusterOfThreeSurvivesTheKillOfTheLeader(t *testing.T) {
 	}
 	var seen []*events
 	for _, b := range fleet {
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 3 })
 		seen = append(seen, watch(t, b.Scope))
 	}
 	for round := range 2 {
@@ -229,7 +229,7 @@ func TestClusterOfThreeSurvivesTheKillOfTheLeader(t *testing.T) {
 		require.NoError(t, fleet[round].AddRoles(t.Context(), role))
 		t.Logf("a change was accepted %v after the leader was killed; the TTL is %v", time.Since(from), ttl)
 		for _, b := range fleet {
-			eventually(t, "the change everywhere", func() bool { return len(b.Nodes(role)) == 1 })
+			eventually(t, "the change everywhere", func() bool { return b.Nodes(role).Len() == 1 })
 			eventually(t, "contact", func() bool { return b.Snapshot().Stale() == 0 })
 		}
 		for _, cfg := range configs {
@@ -240,8 +240,8 @@ func TestClusterOfThreeSurvivesTheKillOfTheLeader(t *testing.T) {
 		again := time.Now()
 		eventually(t, "the grace to be over", func() bool { return time.Since(again) > 2*ttl })
 		for i, b := range fleet {
-			require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.NodeName(), seen[i].list())
-			require.Len(t, b.Nodes("x"), 3)
+			require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.Name(), seen[i].list())
+			require.Len(t, b.Nodes("x").Slice(), 3)
 			require.NoError(t, b.Err())
 		}
 	}

@@ -47,12 +47,12 @@ func TestPromise1Convergence(t *testing.T) {
 					op = b.RemoveRoles
 				}
 				if err := op(context.Background(), role); err != nil {
-					t.Errorf("%s: %v", b.NodeName(), err)
+					t.Errorf("%s: %v", b.Name(), err)
 				}
 			}
 			if i%5 == 0 {
 				if err := b.Close(); err != nil {
-					t.Errorf("%s: %v", b.NodeName(), err)
+					t.Errorf("%s: %v", b.Name(), err)
 				}
 			}
 		})
@@ -61,14 +61,14 @@ func TestPromise1Convergence(t *testing.T) {
 	for i, b := range buses {
 		switch {
 		case i%10 == 0:
-			all = append(all, bus(srv, b.NodeName(), rolebus.WithRoles("again"), rolebus.WithTTL(10*time.Second)))
+			all = append(all, bus(srv, b.Name(), rolebus.WithRoles("again"), rolebus.WithTTL(10*time.Second)))
 		case i%5 != 0:
 			all = append(all, b)
 		}
 	}
 	js := jetStream(t, srv.Conn())
 	for _, b := range all {
-		eventually(t, b.NodeName()+" to show what the bucket says", func() bool {
+		eventually(t, b.Name()+" to show what the bucket says", func() bool {
 			return agrees(b.Snapshot(), stored(t, js, "rolebus", "default"))
 		})
 	}
@@ -102,9 +102,9 @@ func TestPromise2NoGoingBack(t *testing.T) {
 					return
 				case <-often.C:
 				}
-				v := version(reader.Roles("a"))
+				v := version(reader.Roles("a").Slice())
 				if v < last {
-					t.Errorf("%s saw version %d after %d", reader.NodeName(), v, last)
+					t.Errorf("%s saw version %d after %d", reader.Name(), v, last)
 					return
 				}
 				last = v
@@ -116,8 +116,8 @@ func TestPromise2NoGoingBack(t *testing.T) {
 	move := func(to int) {
 		require.NoError(t, a.SetRoles(t.Context(), rolebus.Role(fmt.Sprint("v", to))))
 		for _, reader := range []*rolebus.Bus{a, b, o} {
-			eventually(t, fmt.Sprint(reader.NodeName(), " to see version ", to), func() bool {
-				return version(reader.Roles("a")) == to
+			eventually(t, fmt.Sprint(reader.Name(), " to see version ", to), func() bool {
+				return version(reader.Roles("a").Slice()) == to
 			})
 		}
 	}
@@ -155,7 +155,7 @@ func TestPromise3NoFalseLossThroughARestartLongerThanTheTTL(t *testing.T) {
 	var seen []*events
 	for _, b := range fleet {
 		seen = append(seen, watch(t, b.Scope))
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 3 })
 	}
 	js := jetStream(t, srv.Conn())
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
@@ -165,7 +165,7 @@ func TestPromise3NoFalseLossThroughARestartLongerThanTheTTL(t *testing.T) {
 	srv.Stop()
 	eventually(t, "every lease to be long over", func() bool { return time.Since(lease.Time) > 3*ttl })
 	for _, b := range fleet {
-		require.Len(t, b.Nodes("x"), 3)
+		require.Len(t, b.Nodes("x").Slice(), 3)
 		require.Greater(t, b.Snapshot().Stale(), ttl)
 	}
 	srv.Start()
@@ -177,9 +177,9 @@ func TestPromise3NoFalseLossThroughARestartLongerThanTheTTL(t *testing.T) {
 	again := time.Now()
 	eventually(t, "the grace to be over", func() bool { return time.Since(again) > 2*ttl })
 	for i, b := range fleet {
-		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.NodeName(), seen[i].list())
+		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.Name(), seen[i].list())
 		require.Zero(t, seen[i].count(rolebus.RoleRemoved))
-		require.Len(t, b.Nodes("x"), 3)
+		require.Len(t, b.Nodes("x").Slice(), 3)
 		require.NoError(t, b.Err())
 	}
 }
@@ -217,7 +217,7 @@ func TestPromise4BoundedLoss(t *testing.T) {
 			beat, fires := lastBeat(t, js, "a")
 			require.WithinRange(t, fires, beat.Add(-ttl), beat.Add(ttl+time.Second/2), "the switch is set to one TTL from the heartbeat")
 			for i, b := range others {
-				eventually(t, b.NodeName()+" to see it gone", func() bool { return len(b.AllNodes()) == 0 })
+				eventually(t, b.Name()+" to see it gone", func() bool { return b.AllNodes().Len() == 0 })
 				eventually(t, "the events", func() bool { return len(seen[i].lines("a")) == 6 })
 				require.Equal(t, []string{"RoleRemoved x expired", "RoleRemoved y expired", "NodeLeft expired"}, seen[i].lines("a")[3:])
 			}
@@ -285,15 +285,15 @@ func TestPromise7Isolation(t *testing.T) {
 	rolebustest.WaitRoles(t, b.In("blue"), "a", "known")
 	eventually(t, "the event", func() bool { return len(blue.lines("a")) == 2 })
 	require.Equal(t, []string{"NodeJoined", "RoleAdded known"}, blue.lines("a"))
-	require.Empty(t, b.In("red").AllNodes())
-	require.Empty(t, b.AllNodes())
-	require.Empty(t, a.Roles("b"))
+	require.Empty(t, b.In("red").AllNodes().Slice())
+	require.Empty(t, b.AllNodes().Slice())
+	require.Empty(t, a.Roles("b").Slice())
 	require.Equal(t, []string{"NodeJoined"}, elsewhere.lines("a"), "another bucket is another fleet")
-	require.Empty(t, a.Nodes("x"))
+	require.Empty(t, a.Nodes("x").Slice())
 	require.NoError(t, other.Err(), "and the same name there is another node")
 	require.NoError(t, a.Err())
 	require.NoError(t, other.Close())
-	require.Equal(t, []string{"a"}, names(b.In("blue").Nodes("known")))
+	require.Equal(t, []string{"a"}, names(b.In("blue").Nodes("known").Slice()))
 }
 
 func TestPromise8NothingLost(t *testing.T) {
@@ -352,7 +352,7 @@ func TestPromise8NothingLost(t *testing.T) {
 			require.NoError(t, a.AddRoles(t.Context(), "after"))
 			for _, s := range []*rolebus.Bus{a, b, o} {
 				rolebustest.WaitRoles(t, s, "a", "accepted", "after", "x")
-				require.Equal(t, "1", s.Nodes("after")[0].Meta("zone"))
+				require.Equal(t, "1", s.Nodes("after").At(0).Meta("zone"))
 			}
 			require.Zero(t, seen.count(rolebus.NodeLeft)+observed.count(rolebus.NodeLeft), "%v %v", seen.list(), observed.list())
 			require.Zero(t, seen.count(rolebus.RoleRemoved)+observed.count(rolebus.RoleRemoved))
@@ -363,13 +363,13 @@ func TestPromise8NothingLost(t *testing.T) {
 func TestPromise10ReadsNeverFail(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	a, b := bus(srv, "a", rolebus.WithRoles("x")), bus(srv, "b")
-	eventually(t, "a", func() bool { return len(b.Nodes("x")) == 1 })
+	eventually(t, "a", func() bool { return b.Nodes("x").Len() == 1 })
 	check := func(when string) {
 		t.Helper()
 		for _, s := range []*rolebus.Bus{a, b} {
-			require.Equal(t, []string{"a"}, names(s.Nodes("x")), when)
-			require.Equal(t, []rolebus.Role{"x"}, s.Roles("a"), when)
-			require.Equal(t, []string{"a"}, names(s.AllNodes()), when)
+			require.Equal(t, []string{"a"}, names(s.Nodes("x").Slice()), when)
+			require.Equal(t, []rolebus.Role{"x"}, s.Roles("a").Slice(), when)
+			require.Equal(t, []string{"a"}, names(s.AllNodes().Slice()), when)
 		}
 	}
 	js := jetStream(t, srv.Conn())

@@ -39,7 +39,7 @@ func TestNoChangeWritesNothing(t *testing.T) {
 
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
 	require.NoError(t, err)
-	record, err := stream.GetLastMsgForSubject(t.Context(), "$KV.rolebus.default."+a.NodeName())
+	record, err := stream.GetLastMsgForSubject(t.Context(), "$KV.rolebus.default."+a.Name())
 	require.NoError(t, err)
 	generation := a.Generation()
 	require.Equal(t, record.Sequence, generation, "the revision is the generation")
@@ -81,14 +81,14 @@ func TestRolesAreAnyJSONValueToldApartExactly(t *testing.T) {
 	for _, v := range values {
 		role, err := rolebus.RoleOf(v)
 		require.NoError(t, err)
-		require.Empty(t, a.Nodes(role), "%#v is like one before it", v)
+		require.Empty(t, a.Nodes(role).Slice(), "%#v is like one before it", v)
 		require.NoError(t, a.AddRoles(t.Context(), role))
-		eventually(t, "the role", func() bool { return len(b.Nodes(role)) == 1 })
+		eventually(t, "the role", func() bool { return b.Nodes(role).Len() == 1 })
 	}
-	require.Len(t, a.MyRoles(), len(values))
-	require.Equal(t, a.MyRoles(), b.Roles("a"))
+	require.Len(t, a.MyRoles().Slice(), len(values))
+	require.Equal(t, a.MyRoles().Slice(), b.Roles("a").Slice())
 	late := bus(srv, "late", rolebus.WithObserver())
-	require.Equal(t, a.MyRoles(), late.Roles("a"), "read from the bucket as well as heard")
+	require.Equal(t, a.MyRoles().Slice(), late.Roles("a").Slice(), "read from the bucket as well as heard")
 }
 
 func TestQueries(t *testing.T) {
@@ -97,25 +97,25 @@ func TestQueries(t *testing.T) {
 	b := bus(srv, "b", rolebus.WithRoles("x"))
 	c := bus(srv, "c")
 	for _, s := range []*rolebus.Bus{a, b, c} {
-		eventually(t, "both roles", func() bool { return len(s.Nodes("x")) == 2 })
-		require.Equal(t, []string{"a", "b"}, names(s.Nodes("x")), "nodes by role")
-		require.Equal(t, []string{"a"}, names(s.Nodes("y")))
-		require.Empty(t, s.Nodes("none"))
-		require.Equal(t, []rolebus.Role{"x", "y"}, s.Roles("a"), "roles by node")
-		require.Empty(t, s.Roles("c"))
-		require.Empty(t, s.Roles("nobody"))
-		require.Equal(t, []string{"a", "b"}, names(s.AllNodes()), "a node without a role is not listed")
-		n := s.Nodes("y")[0]
+		eventually(t, "both roles", func() bool { return s.Nodes("x").Len() == 2 })
+		require.Equal(t, []string{"a", "b"}, names(s.Nodes("x").Slice()), "nodes by role")
+		require.Equal(t, []string{"a"}, names(s.Nodes("y").Slice()))
+		require.Empty(t, s.Nodes("none").Slice())
+		require.Equal(t, []rolebus.Role{"x", "y"}, s.Roles("a").Slice(), "roles by node")
+		require.Empty(t, s.Roles("c").Slice())
+		require.Empty(t, s.Roles("nobody").Slice())
+		require.Equal(t, []string{"a", "b"}, names(s.AllNodes().Slice()), "a node without a role is not listed")
+		n := s.Nodes("y").At(0)
 		require.Equal(t, "1", n.Meta("zone"))
 		require.Empty(t, n.Meta("none"))
 		require.True(t, n.Has("y"))
 		require.False(t, n.Has("z"))
 	}
-	require.Equal(t, []rolebus.Role{"x"}, b.MyRoles(), "my roles")
-	require.Empty(t, c.MyRoles())
+	require.Equal(t, []rolebus.Role{"x"}, b.MyRoles().Slice(), "my roles")
+	require.Empty(t, c.MyRoles().Slice())
 	require.True(t, a.IsLocal("a"))
 	require.False(t, a.IsLocal("b"))
-	require.Equal(t, "a", a.NodeName())
+	require.Equal(t, "a", a.Name())
 	require.Equal(t, "default", a.Name())
 }
 
@@ -124,7 +124,7 @@ func TestScopesAtRunTime(t *testing.T) {
 	a := bus(srv, "a", rolebus.WithScopes("s"), rolebus.WithDefaultScope("home"), rolebus.WithRoles("x"))
 	b := bus(srv, "b", rolebus.WithDefaultScope("home"))
 	require.Equal(t, []string{"home", "s"}, a.Scopes())
-	require.Equal(t, []string{"a"}, names(b.In("home").Nodes("x")), "start-up roles are in the default scope")
+	require.Equal(t, []string{"a"}, names(b.In("home").Nodes("x").Slice()), "start-up roles are in the default scope")
 
 	s, err := b.Join(t.Context(), "s")
 	require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestScopesAtRunTime(t *testing.T) {
 	rolebustest.WaitRoles(t, a.In("s"), "b", "p", "q")
 	seen := watch(t, a.In("s"))
 	require.NoError(t, b.Leave(t.Context(), "s"))
-	require.Empty(t, s.AllNodes())
+	require.Empty(t, s.AllNodes().Slice())
 	rolebustest.WaitRoles(t, a.In("s"), "b")
 	eventually(t, "the events", func() bool { return len(seen.lines("b")) == 6 })
 	require.Equal(t, []string{"NodeJoined", "RoleAdded p", "RoleAdded q", "RoleRemoved p left", "RoleRemoved q left", "NodeLeft left"},
@@ -196,9 +196,9 @@ func TestAHandlerMayHaveAnySubset(t *testing.T) {
 	for _, h := range []rolebus.Handler{{}, {OnNodeLeft: func(ev rolebus.Event) { heard <- ev }}} {
 		b := bus(srv, "b", rolebus.WithHandler(h))
 		a := bus(srv, "a", rolebus.WithRoles("x"))
-		eventually(t, "a", func() bool { return len(b.Nodes("x")) == 1 })
+		eventually(t, "a", func() bool { return b.Nodes("x").Len() == 1 })
 		require.NoError(t, a.Close())
-		eventually(t, "a to go", func() bool { return len(b.Nodes("x")) == 0 })
+		eventually(t, "a to go", func() bool { return b.Nodes("x").Len() == 0 })
 		if h.OnNodeLeft != nil {
 			ev := <-heard
 			require.Equal(t, rolebus.ReasonLeft, ev.Reason)
@@ -214,14 +214,14 @@ func TestObserverReadsAndNobodySeesIt(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a", rolebus.WithRoles("x"))
 	o := bus(srv, "o", rolebus.WithObserver())
-	require.Equal(t, []string{"a"}, names(o.Nodes("x")))
+	require.Equal(t, []string{"a"}, names(o.Nodes("x").Slice()))
 	require.ErrorIs(t, o.AddRoles(t.Context(), "x"), rolebus.ErrReadOnly)
 	require.ErrorIs(t, o.RemoveRoles(t.Context(), "x"), rolebus.ErrReadOnly)
 	require.ErrorIs(t, o.SetRoles(t.Context(), "x"), rolebus.ErrReadOnly)
 	_, err := o.Join(t.Context(), "s")
 	require.NoError(t, err)
 	require.NoError(t, a.In("s").AddRoles(t.Context(), "y"))
-	eventually(t, "y", func() bool { return len(o.In("s").Nodes("y")) == 1 })
+	eventually(t, "y", func() bool { return o.In("s").Nodes("y").Len() == 1 })
 	require.Len(t, stored(t, jetStream(t, srv.Conn()), "rolebus", "s"), 1)
 	require.Zero(t, o.Generation())
 	require.NoError(t, o.Close())

@@ -36,7 +36,7 @@ func TestAProcessThatDiesOrHangsIsUnreachableAndComesBack(t *testing.T) {
 			lost := link.Bus(suspicious("c")...)
 			var seen []*events
 			for _, b := range fleet {
-				eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+				eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 3 })
 				seen = append(seen, watch(t, b.Scope))
 			}
 			awaitProbes(t, srv, "c", 2) // who never answered may be a program that cannot
@@ -47,14 +47,14 @@ func TestAProcessThatDiesOrHangsIsUnreachableAndComesBack(t *testing.T) {
 				link.Stall()
 			}
 			for _, b := range fleet {
-				eventually(t, "the lost one to go", func() bool { return len(b.Nodes("x")) == 2 })
-				require.Equal(t, []string{"c"}, names(b.Snapshot().Suspects()))
-				require.Equal(t, []string{"a", "b"}, names(b.AllNodes()))
+				eventually(t, "the lost one to go", func() bool { return b.Nodes("x").Len() == 2 })
+				require.Equal(t, []string{"c"}, names(b.Snapshot().Suspects().Slice()))
+				require.Equal(t, []string{"a", "b"}, names(b.AllNodes().Slice()))
 			}
 			link.Mend()
 			for i, b := range fleet {
-				eventually(t, "it to come back", func() bool { return len(b.Nodes("x")) == 3 })
-				require.Empty(t, b.Snapshot().Suspects())
+				eventually(t, "it to come back", func() bool { return b.Nodes("x").Len() == 3 })
+				require.Empty(t, b.Snapshot().Suspects().Slice())
 				eventually(t, "the events", func() bool { return len(seen[i].lines("c")) == 6 })
 				require.Equal(t, []string{
 					"NodeJoined", "RoleAdded x", "RoleRemoved x unreachable", "NodeLeft unreachable", "NodeJoined", "RoleAdded x",
@@ -71,16 +71,16 @@ func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
 	o := srv.Bus(suspicious("a")...)
 	seen := watch(t, o.Scope)
 	p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: longTTL})
-	eventually(t, "the process", func() bool { return len(o.Nodes("process")) == 1 })
+	eventually(t, "the process", func() bool { return o.Nodes("process").Len() == 1 })
 	// Not before it answered once: who never did may be a program that cannot.
 	awaitProbes(t, srv, "p", 2)
 	p.signal(t, syscall.SIGKILL)
-	eventually(t, "it to go", func() bool { return len(o.Nodes("process")) == 0 })
+	eventually(t, "it to go", func() bool { return o.Nodes("process").Len() == 0 })
 	require.Equal(t, "NodeLeft unreachable", last(seen.lines("p")))
 
 	startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: longTTL})
-	eventually(t, "its successor", func() bool { return len(o.Nodes("process")) == 1 })
-	require.Empty(t, o.Snapshot().Suspects())
+	eventually(t, "its successor", func() bool { return o.Nodes("process").Len() == 1 })
+	require.Empty(t, o.Snapshot().Suspects().Slice())
 }
 
 // The servers of rolebustest tell an account which of its connections were closed: then nobody has to find out.
@@ -100,19 +100,19 @@ func TestTheServersTellOfADeath(t *testing.T) {
 			seen := watch(t, o.Scope)
 			p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: longTTL})
 			for _, b := range append(fleet, o) {
-				eventually(t, "the process", func() bool { return len(b.Nodes("process")) == 1 })
+				eventually(t, "the process", func() bool { return b.Nodes("process").Len() == 1 })
 			}
 			p.signal(t, syscall.SIGKILL)
 			for _, b := range append(fleet, o) {
-				eventually(t, "it to go", func() bool { return len(b.Nodes("process")) == 0 })
-				require.Equal(t, []string{"p"}, names(b.Snapshot().Suspects()))
+				eventually(t, "it to go", func() bool { return b.Nodes("process").Len() == 0 })
+				require.Equal(t, []string{"p"}, names(b.Snapshot().Suspects().Slice()))
 			}
 			eventually(t, "the event", func() bool { return last(seen.lines("p")) == "NodeLeft unreachable" })
 
 			// Who says goodbye is not suspected, though its connection is closed, too.
 			require.NoError(t, fleet[0].Close())
 			eventually(t, "the goodbye", func() bool { return last(seen.lines("n0")) == "NodeLeft left" })
-			require.Len(t, o.Nodes("x"), 5)
+			require.Len(t, o.Nodes("x").Slice(), 5)
 		})
 	}
 }
@@ -124,15 +124,15 @@ func TestWithoutProbesNobodyIsSuspected(t *testing.T) {
 	link := srv.Link()
 	link.Bus(suspicious("c")...)
 	for _, b := range []*rolebus.Bus{off, on} {
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 3 })
 	}
 	awaitProbes(t, srv, "c", 2)
 	link.Cut()
-	eventually(t, "one of them to miss it", func() bool { return len(on.Nodes("x")) == 2 })
-	require.Equal(t, []string{"a", "b"}, names(on.Nodes("x")), "who does not probe still answers")
+	eventually(t, "one of them to miss it", func() bool { return on.Nodes("x").Len() == 2 })
+	require.Equal(t, []string{"a", "b"}, names(on.Nodes("x").Slice()), "who does not probe still answers")
 	require.NoError(t, off.AddRoles(t.Context(), "y"))
-	eventually(t, "a change made later", func() bool { return len(on.Nodes("y")) == 1 })
-	require.Equal(t, []string{"a", "b", "c"}, names(off.Nodes("x")))
+	eventually(t, "a change made later", func() bool { return on.Nodes("y").Len() == 1 })
+	require.Equal(t, []string{"a", "b", "c"}, names(off.Nodes("x").Slice()))
 }
 
 // A hint is never believed, only checked.
@@ -144,12 +144,12 @@ func TestFalseHintsAreCheckedAndNothingElse(t *testing.T) {
 		fleet = append(fleet, srv.Bus(suspicious(name)...))
 	}
 	for _, b := range fleet {
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 3 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 3 })
 		seen = append(seen, watch(t, b.Scope))
 	}
 	nc := srv.Conn()
 	hints := []string{
-		fmt.Sprintf(`{"format":1,"incarnation":%d,"server":%q}`, fleet[0].Nodes("x")[2].Incarnation(), nc.ConnectedServerId()),
+		fmt.Sprintf(`{"format":1,"incarnation":%d,"server":%q}`, fleet[0].Nodes("x").At(2).Incarnation(), nc.ConnectedServerId()),
 		fmt.Sprintf(`{"format":1,"server":%q}`, nc.ConnectedServerId()),
 		`{"format":1,"incarnation":1,"server":"NOBODY"}`, `{"format":1,"server":"a.b.>"}`, `{"format":2,"server":"A"}`, `garbage`, ``,
 	}
@@ -165,7 +165,7 @@ func TestFalseHintsAreCheckedAndNothingElse(t *testing.T) {
 	require.NoError(t, nc.Flush())
 	awaitProbes(t, srv, "c", 3)
 	for i, b := range fleet {
-		require.Len(t, b.Nodes("x"), 3)
+		require.Len(t, b.Nodes("x").Slice(), 3)
 		require.Empty(t, seen[i].gone("a", "b", "c"))
 	}
 }
@@ -178,7 +178,7 @@ func TestARestartedServerMakesNobodySuspectAnybody(t *testing.T) {
 		fleet = append(fleet, srv.Bus(suspicious(fmt.Sprint("n", i))...))
 	}
 	for _, b := range fleet {
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 6 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 6 })
 		seen = append(seen, watch(t, b.Scope))
 	}
 	for range 3 {
@@ -189,8 +189,8 @@ func TestARestartedServerMakesNobodySuspectAnybody(t *testing.T) {
 	}
 	require.NoError(t, fleet[0].AddRoles(t.Context(), "after"))
 	for i, b := range fleet {
-		eventually(t, "the change", func() bool { return len(b.Nodes("after")) == 1 })
-		require.Len(t, b.Nodes("x"), 6)
+		eventually(t, "the change", func() bool { return b.Nodes("after").Len() == 1 })
+		require.Len(t, b.Nodes("x").Slice(), 6)
 		require.Empty(t, seen[i].gone("n0", "n1", "n2", "n3", "n4", "n5"))
 	}
 }
@@ -206,7 +206,7 @@ func TestARollingRestartMakesNobodySuspectAnybody(t *testing.T) {
 		fleet = append(fleet, cluster.Servers()[i%3].Bus(suspicious(all[i])...))
 	}
 	for _, b := range fleet {
-		eventually(t, "the fleet", func() bool { return len(b.Nodes("x")) == 9 })
+		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 9 })
 		seen = append(seen, watch(t, b.Scope))
 	}
 	for round, srv := range cluster.Servers() {
@@ -224,8 +224,8 @@ func TestARollingRestartMakesNobodySuspectAnybody(t *testing.T) {
 	}
 	require.NoError(t, fleet[0].AddRoles(t.Context(), "after"))
 	for i, b := range fleet {
-		eventually(t, "the change", func() bool { return len(b.Nodes("after")) == 1 })
-		require.Len(t, b.Nodes("x"), 9)
+		eventually(t, "the change", func() bool { return b.Nodes("after").Len() == 1 })
+		require.Len(t, b.Nodes("x").Slice(), 9)
 		require.Empty(t, seen[i].gone(all...))
 	}
 }

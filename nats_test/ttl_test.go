@@ -63,7 +63,7 @@ func TestPromise3TwoTTLsInOneScope(t *testing.T) {
 			var seen []*events
 			whole := func() {
 				for _, b := range fleet {
-					eventually(t, b.NodeName()+" to see all", func() bool { return len(b.Nodes("x")) == 4 && b.Snapshot().Stale() == 0 })
+					eventually(t, b.Name()+" to see all", func() bool { return b.Nodes("x").Len() == 4 && b.Snapshot().Stale() == 0 })
 				}
 			}
 			whole()
@@ -78,7 +78,7 @@ func TestPromise3TwoTTLsInOneScope(t *testing.T) {
 			eventually(t, "doubts to run out, if there are any that are counted wrongly", func() bool { return time.Since(began) > 3*time.Second })
 			whole()
 			for i, b := range fleet {
-				require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.NodeName(), seen[i].gone())
+				require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.Name(), seen[i].gone())
 				require.NoError(t, b.Err())
 			}
 		})
@@ -112,7 +112,7 @@ func TestAVeryDifferentTTLIsToldOnce(t *testing.T) {
 	for i := range 3 {
 		bus(srv, fmt.Sprint("far-", i), rolebus.WithTTL(time.Minute), rolebus.WithRoles("x"))
 	}
-	eventually(t, "all", func() bool { return len(a.Nodes("x")) == 4 })
+	eventually(t, "all", func() bool { return a.Nodes("x").Len() == 4 })
 	require.Equal(t, 1, log.count("a node has a very different TTL"), log.lines)
 	require.Equal(t, 1, log.count("ttl=1m0s own=2s"), log.lines)
 }
@@ -187,17 +187,17 @@ func TestASuspicionEndsWhenTheLeaseWouldHave(t *testing.T) {
 	rolebustest.WaitRoles(t, a, "deaf", "x")
 	first.Close() // of which the server tells, and nobody listens for the node
 	rolebustest.WaitRoles(t, a, "deaf")
-	require.Equal(t, []string{"deaf"}, names(a.Snapshot().Suspects()))
+	require.Equal(t, []string{"deaf"}, names(a.Snapshot().Suspects().Slice()))
 	require.Equal(t, "NodeLeft unreachable", last(seen.lines("deaf")))
 	rolebustest.WaitRoles(t, a, "deaf", "x")
-	require.Empty(t, a.Snapshot().Suspects())
+	require.Empty(t, a.Snapshot().Suspects().Slice())
 	left := seen.count(rolebus.NodeLeft)
 	again := srv.Conn(nats.Name("rolebus deaf"))
 	again.Close() // once more: by now that says nothing of it
 	mark := time.Now()
 	eventually(t, "whoever heard of that to have asked", func() bool { return time.Since(mark) > time.Second })
 	require.Equal(t, left, seen.count(rolebus.NodeLeft))
-	require.Equal(t, []rolebus.Role{"x"}, a.Roles("deaf"))
+	require.Equal(t, []rolebus.Role{"x"}, a.Roles("deaf").Slice())
 }
 
 // Behind members that answer and ask nobody, a death is seen as soon as elsewhere.
@@ -213,7 +213,7 @@ func TestPassiveMembersHideNoDeath(t *testing.T) {
 	awaitProbes(t, srv, "e", 2)
 	link.Stall() // of which no server tells
 	rolebustest.WaitRoles(t, a, "e")
-	require.Equal(t, []string{"e"}, names(a.Snapshot().Suspects()))
+	require.Equal(t, []string{"e"}, names(a.Snapshot().Suspects().Slice()))
 }
 
 // Who heartbeats seldom does not notice that there was no leader for a while: it asks the next one before it believes that one.
@@ -222,7 +222,7 @@ func TestPromise3TwoTTLsAndALeaderThatIsKilled(t *testing.T) {
 	fleet := fleetOf(c, time.Second, time.Minute)
 	var seen []*events
 	for _, b := range fleet {
-		eventually(t, b.NodeName()+" to see all", func() bool { return len(b.Nodes("x")) == 4 })
+		eventually(t, b.Name()+" to see all", func() bool { return b.Nodes("x").Len() == 4 })
 		seen = append(seen, watch(t, b.Scope))
 	}
 	js := jetStream(t, c.Conn())
@@ -233,8 +233,8 @@ func TestPromise3TwoTTLsAndALeaderThatIsKilled(t *testing.T) {
 	settled := time.Now()
 	eventually(t, "the shorter grace to be over, twice", func() bool { return time.Since(settled) > 3*time.Second })
 	for i, b := range fleet {
-		eventually(t, b.NodeName()+" to see all", func() bool { return len(b.Nodes("x")) == 4 })
-		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.NodeName(), seen[i].list())
+		eventually(t, b.Name()+" to see all", func() bool { return b.Nodes("x").Len() == 4 })
+		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.Name(), seen[i].list())
 		require.NoError(t, b.Err())
 	}
 }

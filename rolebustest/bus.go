@@ -38,7 +38,7 @@ func openBus(tb testing.TB, url string, names *names, opts []rolebus.Option) *ro
 	}
 	tb.Cleanup(func() {
 		if err := b.Close(); err != nil { // no fault where the test has cut the bus off
-			tb.Logf("rolebustest: closing the bus of node %s: %v", b.NodeName(), err)
+			tb.Logf("rolebustest: closing the bus of node %s: %v", b.Name(), err)
 		}
 	})
 	return b

@@ -28,7 +28,7 @@ func TestFirstBusGetsThreeReplicas(t *testing.T) {
 	for _, s := range c.Servers() {
 		require.Contains(t, strings.Split(c.URL(), ","), s.URL())
 		b := s.Bus()
-		rolebustest.WaitRoles(t, b, a.NodeName(), "api")
+		rolebustest.WaitRoles(t, b, a.Name(), "api")
 	}
 }
 
@@ -46,7 +46,7 @@ func TestLeaderIsKilled(t *testing.T) {
 func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Server)) {
 	t.Helper()
 	a, b := c.Bus(rolebus.WithRoles("api")), c.Bus()
-	rolebustest.WaitRoles(t, b, a.NodeName(), "api")
+	rolebustest.WaitRoles(t, b, a.Name(), "api")
 	leader := c.LeaderOf(bucketStream)
 
 	logged(t, "works without the leader", func() {
@@ -54,7 +54,7 @@ func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Serve
 		require.False(t, leader.Running())
 		addRoles(t, a, "db")
 	})
-	rolebustest.WaitRoles(t, b, a.NodeName(), "api", "db")
+	rolebustest.WaitRoles(t, b, a.Name(), "api", "db")
 	require.NotSame(t, leader, c.LeaderOf(bucketStream))
 
 	logged(t, "ready with it", func() {
@@ -64,7 +64,7 @@ func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Serve
 	// Ready means that another one may go.
 	c.LeaderOf(bucketStream).Stop()
 	addRoles(t, b, "web")
-	rolebustest.WaitRoles(t, a, b.NodeName(), "web")
+	rolebustest.WaitRoles(t, a, b.Name(), "web")
 }
 
 func TestLeaderIsIsolated(t *testing.T) {
@@ -74,21 +74,21 @@ func TestLeaderIsIsolated(t *testing.T) {
 	servers := c.Servers()
 	other := servers[(slices.Index(servers, leader)+1)%len(servers)]
 	inside, outside := leader.Bus(), other.Bus()
-	rolebustest.WaitRoles(t, inside, outside.NodeName())
+	rolebustest.WaitRoles(t, inside, outside.Name())
 
 	leader.Isolate()
 	require.True(t, leader.Running())
 	logged(t, "new leader", func() { require.NotSame(t, leader, c.LeaderOf(bucketStream)) })
 	addRoles(t, outside, "db")
-	require.Empty(t, inside.Roles(outside.NodeName()), "the news crossed the split")
+	require.Empty(t, inside.Roles(outside.Name()).Slice(), "the news crossed the split")
 	logged(t, "two are ready", c.WaitReady)
 
 	logged(t, "ready again", func() {
 		leader.Rejoin()
 		c.WaitReady()
 	})
-	rolebustest.WaitRoles(t, inside, outside.NodeName(), "db")
-	rolebustest.WaitRoles(t, inside, first.NodeName(), "api")
+	rolebustest.WaitRoles(t, inside, outside.Name(), "db")
+	rolebustest.WaitRoles(t, inside, first.Name(), "api")
 }
 
 func addRoles(t *testing.T, b *rolebus.Bus, roles ...rolebus.Role) {

@@ -18,7 +18,7 @@ func Example() {
 	web := srv.Bus(rolebus.WithNode("web-1"))
 
 	rolebustest.WaitRoles(t, web, "api-1", "api")
-	fmt.Println(web.Nodes("api")[0].Name())
+	fmt.Println(web.Nodes("api").At(0).Name())
 	// Output: api-1
 }
 
@@ -35,11 +35,11 @@ func ExampleLink() {
 
 	link.Cut()
 	rolebustest.WaitRoles(t, web, "api-1")
-	fmt.Println("without a link:", len(web.Nodes("api")))
+	fmt.Println("without a link:", web.Nodes("api").Len())
 
 	link.Mend()
 	rolebustest.WaitRoles(t, web, "api-1", "api")
-	fmt.Println("with a link:", len(web.Nodes("api")))
+	fmt.Println("with a link:", web.Nodes("api").Len())
 	// Output:
 	// without a link: 0
 	// with a link: 1

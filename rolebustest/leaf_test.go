@@ -17,10 +17,10 @@ func TestLeafHasABucketOfItsOwn(t *testing.T) {
 	require.Equal(t, []string{"hub", "leaf"}, started)
 	require.Equal(t, []string{"hub", "leaf"}, []string{hub.Name(), leaf.Name()})
 	a, b := hub.Bus(rolebus.WithRoles("api")), leaf.Bus(rolebus.WithRoles("api"))
-	require.NotEqual(t, a.NodeName(), b.NodeName())
+	require.NotEqual(t, a.Name(), b.Name())
 	require.NotEqual(t, streamInfo(t, hub.Conn()).Config.Metadata, streamInfo(t, leaf.Conn()).Config.Metadata)
-	require.Len(t, a.Nodes("api"), 1)
-	require.Len(t, b.Nodes("api"), 1)
+	require.Len(t, a.Nodes("api").Slice(), 1)
+	require.Len(t, b.Nodes("api").Slice(), 1)
 }
 
 func TestLeafIsLinkedAgainAfterARestart(t *testing.T) {

@@ -22,14 +22,14 @@ func TestRestartKeepsBucketAndBus(t *testing.T) {
 	s := rolebustest.NewServer(t)
 	addr, nc := s.URL(), s.Conn()
 	a, b := s.Bus(rolebus.WithRoles("api")), s.Bus()
-	rolebustest.WaitRoles(t, b, a.NodeName(), "api")
+	rolebustest.WaitRoles(t, b, a.Name(), "api")
 	made := streamInfo(t, nc).Created
 
 	s.Restart()
 
 	require.Equal(t, addr, s.URL())
 	require.NoError(t, a.AddRoles(t.Context(), "db"))
-	rolebustest.WaitRoles(t, b, a.NodeName(), "db", "api") // in any order
+	rolebustest.WaitRoles(t, b, a.Name(), "db", "api") // in any order
 	rolebustest.Eventually(t, "the plain connection to be back", nc.IsConnected)
 	require.Equal(t, made, streamInfo(t, nc).Created, "the bucket was made anew")
 }
@@ -84,7 +84,7 @@ func TestOptionsOfServer(t *testing.T) {
 	user := nats.UserInfo("app", "secret")
 	s.Conn(user)
 	b := s.Bus(rolebus.WithNATS(user), rolebus.WithNode("me"))
-	require.Equal(t, "me", b.NodeName())
+	require.Equal(t, "me", b.Name())
 	s.Restart()
 	require.Equal(t, 2, starts)
 }

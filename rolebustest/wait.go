@@ -29,14 +29,12 @@ func Within(tb testing.TB, d time.Duration, what string, cond func() bool) {
 
 // WaitRoles waits until a node has just these roles in the scope, as a bus sees it; without roles, until it has none or
 // is gone. It waits and fails as [Eventually] does. A *rolebus.Bus stands for its default scope.
-func WaitRoles(tb testing.TB, scope interface {
-	Roles(node string) []rolebus.Role
-}, node string, roles ...rolebus.Role) {
+func WaitRoles(tb testing.TB, scope rolebus.Reader, node string, roles ...rolebus.Role) {
 	tb.Helper()
 	roles = slices.Sorted(slices.Values(roles))
 	var seen []rolebus.Role
 	within(tb, patience, func() bool {
-		seen = scope.Roles(node)
+		seen = scope.Roles(node).Slice()
 		return slices.Equal(seen, roles)
 	}, func() string {
 		return fmt.Sprintf("node %s to have the roles %q; it has %q", node, roles, seen)

@@ -7,13 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/rolebustest"
 )
-
-type rolesOf map[string][]rolebus.Role
-
-func (r rolesOf) Roles(node string) []rolebus.Role { return r[node] }
 
 func TestWaitsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -27,7 +22,7 @@ func TestWaitsEnd(t *testing.T) {
 		require.Equal(t, "rolebustest: waited 1m0s for: a miracle",
 			failure(func(t *standIn) { rolebustest.Within(t, time.Minute, "a miracle", never) }))
 
-		scope := rolesOf{"a": {"api", "db"}}
+		scope := rolebustest.Snapshot("s", rolebustest.Node("a", nil, "api", "db"))
 		require.Empty(t, failure(func(t *standIn) {
 			rolebustest.WaitRoles(t, scope, "a", "db", "api")
 			rolebustest.WaitRoles(t, scope, "b")

@@ -99,7 +99,7 @@ func (b *buses) connect(ctx context.Context, o connectOrder) (connected, error) 
 			}
 			returned[i], b.seats[i] = time.Now(), s
 			if errs[i] = s.bus.WaitFor(ctx, common, o.Listed); errs[i] != nil {
-				errs[i] = fmt.Errorf("%s lists %d of %d nodes: %w", name, len(s.bus.Nodes(common)), o.Listed, errs[i])
+				errs[i] = fmt.Errorf("%s lists %d of %d nodes: %w", name, s.bus.Nodes(common).Len(), o.Listed, errs[i])
 			}
 			inSync[i] = time.Now()
 		})
@@ -167,7 +167,7 @@ func (b *buses) join(ctx context.Context, o joinOrder) (joined, error) {
 	}
 	took := time.Since(from)
 	after, err := cpuTime()
-	return joined{took, after - before, len(s.scope.AllNodes())}, err
+	return joined{took, after - before, s.scope.AllNodes().Len()}, err
 }
 
 // close closes all buses at once.

@@ -43,7 +43,7 @@ func (b *buses) listen(ctx context.Context, _ none) (none, error) {
 	}
 	for _, s := range b.seats {
 		if err := s.nc.FlushWithContext(ctx); err != nil {
-			return none{}, fmt.Errorf("%s listens: %w", s.bus.NodeName(), err)
+			return none{}, fmt.Errorf("%s listens: %w", s.bus.Name(), err)
 		}
 	}
 	return none{}, nil
@@ -72,7 +72,7 @@ func (b *buses) awaitFloor(ctx context.Context, o changeOrder) (sightings, error
 	var out sightings
 	for _, s := range b.seats {
 		if err := until(ctx, func() bool { return s.bare.heard.Load().nth >= uint64(o.Nth) }); err != nil {
-			return out, fmt.Errorf("%s has not heard message %d: %w", s.bus.NodeName(), o.Nth, err)
+			return out, fmt.Errorf("%s has not heard message %d: %w", s.bus.Name(), o.Nth, err)
 		}
 		out.Seen = append(out.Seen, s.bare.heard.Load().at)
 	}

@@ -68,8 +68,8 @@ func (b *buses) await(ctx context.Context, o awaitOrder) (sightings, error) {
 	var out sightings
 	for _, s := range b.seats {
 		if err := until(ctx, func() bool { return s.newest.Load().generation >= o.Generation }); err != nil {
-			return out, fmt.Errorf("%s has seen generation %d, not %d; it lists %d nodes, stale for %v: %w", s.bus.NodeName(),
-				s.newest.Load().generation, o.Generation, len(s.scope.AllNodes()), s.scope.Snapshot().Stale(), err)
+			return out, fmt.Errorf("%s has seen generation %d, not %d; it lists %d nodes, stale for %v: %w", s.bus.Name(),
+				s.newest.Load().generation, o.Generation, s.scope.AllNodes().Len(), s.scope.Snapshot().Stale(), err)
 		}
 		out.Seen = append(out.Seen, s.newest.Load().at)
 	}
@@ -96,7 +96,7 @@ func (b *buses) awaitNone(ctx context.Context, _ none) (closed, error) {
 		return closed{}, errors.New("it does not watch")
 	}
 	if err := until(ctx, func() bool { return s.none.Load() > 0 }); err != nil {
-		return closed{}, fmt.Errorf("%d nodes are listed: %w", len(s.scope.AllNodes()), err)
+		return closed{}, fmt.Errorf("%d nodes are listed: %w", s.scope.AllNodes().Len(), err)
 	}
 	return closed{Returned: time.Unix(0, s.none.Load())}, nil
 }

@@ -55,8 +55,8 @@ func (b *buses) watch(ctx context.Context, o watchOrder) (none, error) {
 		s.wg.Go(func() { s.follow(wctx, o.Node) })
 	}
 	for _, s := range b.seats {
-		if err := until(ctx, func() bool { return int(s.joined.Load()) >= len(s.scope.AllNodes()) }); err != nil {
-			return none{}, fmt.Errorf("%s watches: %w", s.bus.NodeName(), err)
+		if err := until(ctx, func() bool { return int(s.joined.Load()) >= s.scope.AllNodes().Len() }); err != nil {
+			return none{}, fmt.Errorf("%s watches: %w", s.bus.Name(), err)
 		}
 	}
 	return none{}, nil
@@ -77,7 +77,7 @@ func (s *seat) follow(ctx context.Context, node string) {
 			s.joined.Add(1)
 			continue
 		case rolebus.NodeLeft:
-			if len(snap.AllNodes()) == 0 && s.none.Load() == 0 {
+			if snap.AllNodes().Len() == 0 && s.none.Load() == 0 {
 				s.none.Store(at.UnixNano())
 			}
 			continue

@@ -38,7 +38,7 @@ func playBystander(ctx context.Context, p *process.Process) error {
 			return err
 		}
 		defer bus.Close()
-		if got := len(bus.AllNodes()); got != p.Config.Count {
+		if got := bus.AllNodes().Len(); got != p.Config.Count {
 			return fmt.Errorf("%d nodes are listed, want %d", got, p.Config.Count)
 		}
 	}

@@ -122,7 +122,7 @@ func (n rolebusNewcomer) read(ctx context.Context, _ func([]byte) error) (int, e
 	if err != nil {
 		return 0, err
 	}
-	return len(scope.Nodes("role")), nil
+	return scope.Nodes("role").Len(), nil
 }
 
 func (n rolebusNewcomer) forget(ctx context.Context) error { return n.bus.Leave(ctx, writtenScope) }

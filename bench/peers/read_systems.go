@@ -64,7 +64,7 @@ func askRolebus(scope *rolebus.Scope) asker {
 	return func(keys []string, n int) int {
 		found, at := 0, 0
 		for range n {
-			found += len(scope.Nodes(rolebus.Role(keys[at])))
+			found += scope.Nodes(rolebus.Role(keys[at])).Len()
 			if at++; at == len(keys) {
 				at = 0
 			}

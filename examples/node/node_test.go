@@ -65,7 +65,7 @@ func TestMember(t *testing.T) {
 	js.say(t, `{"meta":{"größe":"<&>"}}`)
 	rolebustest.Eventually(t, "other metadata", func() bool { return meta(web, "größe 1", "größe") == "<&>" })
 	require.Empty(t, meta(web, "größe 1", "zone"))
-	require.Equal(t, []rolebus.Role{"c"}, web.Roles("größe 1"))
+	require.Equal(t, []rolebus.Role{"c"}, web.Roles("größe 1").Slice())
 
 	require.NoError(t, web.SetRoles(t.Context(), "go", "more"))
 	js.waitNodes(t, map[string][]string{"größe 1": {"c"}, "web": {"go", "more"}})
@@ -335,7 +335,7 @@ func listed(b *rolebus.Bus, name string) bool { return find(b, name) != nil }
 func meta(b *rolebus.Bus, name, key string) string { return find(b, name).Meta(key) }
 
 func find(b *rolebus.Bus, name string) *rolebus.Node {
-	for _, n := range b.AllNodes() {
+	for n := range b.AllNodes().All() {
 		if n.Name() == name {
 			return n
 		}

@@ -99,7 +99,7 @@ func (s *story) shows(spec nodeSpec) bool {
 		n := find(scope, spec.Name)
 		switch roles := spec.Roles[scope.Name()]; {
 		case n == nil && len(roles) == 0:
-		case n == nil || n.Meta("pid") != pid || !slices.Equal(n.Roles(), roles):
+		case n == nil || n.Meta("pid") != pid || !slices.Equal(n.Roles().Slice(), roles):
 			return false
 		}
 	}
@@ -131,7 +131,7 @@ func (s *story) reasons(specs ...nodeSpec) string {
 }
 
 func find(scope *rolebus.Scope, node string) *rolebus.Node {
-	for _, n := range scope.AllNodes() {
+	for n := range scope.AllNodes().All() {
 		if n.Name() == node {
 			return n
 		}
@@ -146,7 +146,7 @@ func (s *story) rows() []row {
 		r := row{name}
 		for i, scope := range s.scopes {
 			if n := find(scope, name); n != nil {
-				r[1], r[2+i] = n.Meta("pid"), list(n.Roles())
+				r[1], r[2+i] = n.Meta("pid"), list(n.Roles().Slice())
 			}
 		}
 		rows = append(rows, r)

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 
 	"github.com/rolebus/rolebus"
@@ -23,20 +21,6 @@ var shardRoles = func() []rolebus.Role {
 	}
 	return roles
 }()
-
-// owner is the host with the highest score for a shard. All who see the same hosts agree on it; and as no host's score
-// depends on another's, a shard moves only if its owner goes, or a host comes that has a higher one.
-func owner(shard rolebus.Role, hosts []*rolebus.Node) string {
-	var name string
-	var best []byte
-	for _, h := range hosts {
-		score := sha256.Sum256([]byte(h.Name() + " " + string(shard)))
-		if bytes.Compare(score[:], best) > 0 {
-			name, best = h.Name(), score[:]
-		}
-	}
-	return name
-}
 
 // host is a process that owns shards.
 type host struct {
@@ -69,7 +53,7 @@ func (h *host) own(ctx context.Context) error {
 		}
 		roles, hosts := []rolebus.Role{hostRole}, h.bus.Nodes(hostRole)
 		for _, shard := range shardRoles {
-			if owner(shard, hosts) == h.bus.NodeName() {
+			if owner := hosts.Owner(string(shard)); owner != nil && h.bus.IsLocal(owner.Name()) {
 				roles = append(roles, shard)
 			}
 		}

@@ -109,9 +109,9 @@ func settled(ctx context.Context, scope *rolebus.Scope, hosts int) error {
 		all := snap.Nodes(hostRole)
 		wrong := slices.ContainsFunc(shardRoles, func(role rolebus.Role) bool {
 			holders := snap.Nodes(role)
-			return len(holders) != 1 || len(all) == 0 || holders[0].Name() != owner(role, all)
+			return holders.Len() != 1 || holders.At(0) != all.Owner(string(role))
 		})
-		if len(all) == hosts && !wrong {
+		if all.Len() == hosts && !wrong {
 			return nil
 		}
 	}
@@ -128,7 +128,7 @@ func (t *table) print(title string, snap *rolebus.Snapshot) {
 	}
 	fmt.Println()
 	now, moved := map[string]bool{}, 0
-	for _, n := range snap.Nodes(hostRole) {
+	for n := range snap.Nodes(hostRole).All() {
 		fmt.Printf("  %-9s", n)
 		for _, role := range shardRoles {
 			key, mark := n.Name()+" "+string(role), "."

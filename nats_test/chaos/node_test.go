@@ -235,8 +235,8 @@ func (n *nodeProcess) dump() *dump {
 		snap := n.bus.In(scope).Snapshot()
 		d.Stale = d.Stale || snap.Stale() > 0
 		seen := map[string]view{}
-		for _, node := range snap.AllNodes() {
-			seen[node.Name()] = view{Life: node.Incarnation(), Roles: names(node.Roles())}
+		for node := range snap.AllNodes().All() {
+			seen[node.Name()] = view{Life: node.Incarnation(), Roles: names(node.Roles().Slice())}
 		}
 		d.Scopes[scope] = seen
 	}
@@ -259,7 +259,7 @@ func (n *nodeProcess) watch(scope string) {
 				n.say(record{Kind: misses, Scope: scope, Node: name, Life: ev.Node.Incarnation(), Reason: ev.Reason.String()})
 			case ev.Reason == 0 && last[name] != ev.Node: // not a role of one that goes; and each state once
 				last[name] = ev.Node
-				n.say(record{Kind: sees, Scope: scope, Node: name, Life: ev.Node.Incarnation(), Roles: names(ev.Node.Roles())})
+				n.say(record{Kind: sees, Scope: scope, Node: name, Life: ev.Node.Incarnation(), Roles: names(ev.Node.Roles().Slice())})
 			}
 		}
 		select {
@@ -283,19 +283,19 @@ func (n *nodeProcess) read(scope string) {
 }
 
 func unsound(snap *rolebus.Snapshot, scope string) string {
-	all := snap.AllNodes()
+	all := snap.AllNodes().Slice()
 	byName := func(a, b *rolebus.Node) int { return strings.Compare(a.Name(), b.Name()) }
 	if !slices.IsSortedFunc(all, byName) {
 		return "is not sorted"
 	}
 	holders := map[rolebus.Role]int{}
 	for _, node := range all {
-		if !slices.Equal(node.Roles(), snap.Roles(node.Name())) {
+		if !slices.Equal(node.Roles().Slice(), snap.Roles(node.Name()).Slice()) {
 			return "has two opinions of " + node.Name()
 		}
-		for _, role := range node.Roles() {
+		for role := range node.Roles().All() {
 			holders[role]++
-			if !slices.Contains(snap.Nodes(role), node) {
+			if snap.Nodes(role).Find(node.Name()) != node {
 				return fmt.Sprintf("does not find %s by its role %s", node.Name(), role)
 			}
 			if !strings.HasPrefix(string(role), scope+"/") {
@@ -304,8 +304,8 @@ func unsound(snap *rolebus.Snapshot, scope string) string {
 		}
 	}
 	for role, count := range holders {
-		if len(snap.Nodes(role)) != count {
-			return fmt.Sprintf("finds %d nodes with role %s, of %d", len(snap.Nodes(role)), role, count)
+		if snap.Nodes(role).Len() != count {
+			return fmt.Sprintf("finds %d nodes with role %s, of %d", snap.Nodes(role).Len(), role, count)
 		}
 	}
 	return ""

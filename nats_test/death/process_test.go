@@ -209,7 +209,7 @@ func obey(b *rolebus.Bus, command string) (closed bool, err error) {
 }
 
 func ownLife(b *rolebus.Bus) uint64 {
-	for _, n := range b.AllNodes() {
+	for n := range b.AllNodes().All() {
 		if b.IsLocal(n.Name()) {
 			return n.Incarnation()
 		}

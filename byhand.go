@@ -1,0 +1,65 @@
+package rolebus
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// Reader is what a [Snapshot], a [Scope] and a [Bus] have in common: a function that takes one is tested with a snapshot made by
+// hand, see [NewSnapshot], or with a fake of one's own.
+type Reader interface {
+	Nodes(role Role) Nodes
+	AllNodes() Nodes
+	Roles(node string) Roles
+}
+
+var (
+	_ Reader = (*Snapshot)(nil)
+	_ Reader = (*Scope)(nil)
+	_ Reader = (*Bus)(nil)
+)
+
+// NodeState is what [NewNode] makes a node of.
+type NodeState struct {
+	Name        string
+	Incarnation uint64 // 0 stands for 1
+	Generation  uint64 // 0 stands for 1
+	Meta        map[string]string
+	Roles       []Role
+}
+
+// NewNode makes a node by hand, for tests and for snapshots that come from elsewhere than a Bus. The error matches [ErrBadName] if a
+// name or a role could not be one on a Bus.
+func NewNode(state NodeState) (*Node, error) {
+	err := errors.Join(checkName("node", state.Name), checkRoles(state.Roles), checkMeta(state.Meta),
+		check(state.Incarnation <= maxNumber, "incarnation %d: at most %d", state.Incarnation, uint64(maxNumber)))
+	if err != nil {
+		return nil, failed("node by hand", err)
+	}
+	return &Node{
+		name: state.Name, hash: hashText(state.Name), id: life{max(state.Incarnation, 1), 1}, generation: max(state.Generation, 1),
+		ttl: 15 * time.Second, roles: roleSet(state.Roles), meta: maps.Clone(state.Meta),
+	}, nil
+}
+
+// NewSnapshot makes a snapshot of nodes by hand, as of a scope that is joined, by a process that has no node itself. The error matches
+// [ErrBadName] if the scope's name could not be one on a Bus; a nil node, and two of one name, are errors.
+func NewSnapshot(scope string, nodes ...*Node) (*Snapshot, error) {
+	empty := newSnapshot(scope, "")
+	d := newDraft(empty, news{})
+	err := checkName("scope", scope)
+	for i, n := range nodes {
+		if n == nil {
+			err = errors.Join(err, fmt.Errorf("node %d is nil", i+1))
+			continue
+		}
+		err = errors.Join(err, check(d.named.find(n.name) == nil, "two nodes are named %q", clip(n.name)))
+		d.list(n)
+	}
+	if err != nil {
+		return nil, failed("snapshot by hand", err)
+	}
+	return d.finish(), nil
+}
