@@ -3,9 +3,11 @@ package rolebus
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -123,4 +125,56 @@ func TestALongListForgetsWhatWasChanged(t *testing.T) {
 	for i, n := range l.all(nil) {
 		require.Same(t, steps[i].is, n)
 	}
+}
+
+// However seldom a list is asked for, it keeps nodes of long ago only if somebody asked for it then. The pattern that was worst:
+// everybody is asked for all the time, and of each role the list changes once, after the one of the role before.
+func TestUnrequestedListsKeepNoOldOnesAlive(t *testing.T) {
+	const nodes, roles, turns = 8_000, 40, 40
+	state := func(i, version int, more ...Role) change {
+		name := fmt.Sprintf("node-%05d", i)
+		own := append([]Role{Role(fmt.Sprintf("role-%02d", i%roles))}, more...)
+		return change{kind: kindState, node: name, id: life{1, uint64(version)}, generation: uint64(version), ttl: time.Minute, roles: roleSet(own)}
+	}
+	var all []change
+	for i := range nodes {
+		all = append(all, state(i, 1))
+	}
+	fresh := func() *Snapshot {
+		snap, _ := newSnapshot("s", "").apply(news{changes: all, now: cacheEpoch})
+		return snap
+	}
+	one, size := heapOf(fresh)
+	require.Equal(t, nodes, one.AllNodes().Len())
+
+	snap, grown := heapOf(func() *Snapshot {
+		snap, version := fresh(), 1
+		for range turns {
+			for role := range roles {
+				version++
+				var changes []change
+				for i := role; i < nodes; i += roles { // all of one role
+					changes = append(changes, state(i, version))
+				}
+				snap, _ = snap.apply(news{changes: changes, now: cacheEpoch})
+				snap.AllNodes() // so that the list of everybody is made, as it is now
+			}
+		}
+		return snap
+	})
+	require.Less(t, grown, 2*size, "a snapshot made at once takes %d bytes", size)
+	for role := range roles {
+		require.Equal(t, nodes/roles, snap.Nodes(Role(fmt.Sprintf("role-%02d", role))).Len())
+	}
+}
+
+// heapOf returns what a function makes, and what that takes.
+func heapOf[T any](make func() T) (made T, size uint64) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	made = make()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return made, after.HeapAlloc - min(before.HeapAlloc, after.HeapAlloc)
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import { afterRefusal, apply, joinAs, messageOf, nameOf, reach, readRecord, roleOf, shown, stateOf, tokenOf } from "./wire.js";
+import { afterRefusal, apply, joinAs, messageOf, nameOf, ownerOf, reach, readRecord, roleOf, shown, stateOf, tokenOf } from "./wire.js";
 
 const bytes = ({ body, body64 }) => (body64 === undefined ? Buffer.from(body) : Buffer.from(body64, "base64"));
 const plain = (value) => JSON.parse(JSON.stringify(value)); // what is undefined is not there
@@ -35,6 +35,7 @@ const checks = {
     else if (sorted !== undefined) assert.deepEqual(stateOf({ ttl: 1000, roles }).roles, sorted);
     else assert.equal(roleOf(value), role);
   },
+  owner: ({ nodes, key, owner }) => assert.equal(ownerOf(nodes, key) ?? null, owner),
   records({ key, headers, is, ...vector }) {
     same(readRecord(key, headers["KV-Operation"]?.[0] ?? "PUT", bytes(vector)), is ?? null);
   },
