@@ -114,7 +114,7 @@ func BenchmarkRecord(b *testing.B) {
 		for b.Loop() {
 			h := readHeaders(parse())
 			m := message{headers: h, garbled: !h.complete(len(raw)), subject: subject, body: body, generation: 7, stored: cacheEpoch}
-			if _, ok := k.decodeStored(m); !ok {
+			if _, _, ok := k.decodeStored(m); !ok {
 				b.Fatal("not decoded")
 			}
 		}

@@ -74,6 +74,12 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 			m.trust.shake(time.Now())
 		}
 	}
+	if b.opts.allScopes {
+		if err := b.explore(ctx); err != nil {
+			_ = b.Close()
+			return err
+		}
+	}
 	return nil
 }
 
@@ -95,7 +101,10 @@ func (b *Bus) self() string {
 // In returns the handle on a scope, always the same for the same name, without joining it: its reads find nothing
 // until it is joined, by [Bus.Join] or by adding a role. A name that cannot be a scope's gets a handle, too; its writes
 // return [ErrBadName].
-func (b *Bus) In(scope string) *Scope {
+func (b *Bus) In(scope string) *Scope { return b.handle(scope, true) }
+
+// handle returns the handle on a scope. One that a user has asked for is kept for ever.
+func (b *Bus) handle(scope string, asked bool) *Scope {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.scopes[scope]
@@ -103,7 +112,27 @@ func (b *Bus) In(scope string) *Scope {
 		s = newScope(b, scope)
 		b.scopes[scope] = s
 	}
+	s.asked = s.asked || asked
 	return s
+}
+
+// isJoined says whether a scope is joined, without making a handle of a name that was only heard.
+func (b *Bus) isJoined(scope string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.scopes[scope]
+	return s != nil && s.member.Load() != nil
+}
+
+// goWhileOpen runs a goroutine that Close waits for; it must end with b.ctx. It fails if the Bus stops.
+func (b *Bus) goWhileOpen(f func()) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if cause := context.Cause(b.ctx); cause != nil { // run takes the lock after that, before it waits
+		return cause
+	}
+	b.wg.Go(f)
+	return nil
 }
 
 // Join joins a scope and returns when its snapshot holds who is there, this node among them, without roles. The error
@@ -134,7 +163,10 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 // find nothing. The error matches [ErrNotJoined], [ErrClosed], or, if the message did not get through,
 // [ErrNotConfirmed]: the scope is left all the same, and others see the node go when its lease ends.
 func (b *Bus) Leave(ctx context.Context, scope string) error {
-	s := b.In(scope)
+	return b.In(scope).leave(ctx)
+}
+
+func (s *Scope) leave(ctx context.Context) error {
 	if err := ended(ctx); err != nil {
 		return s.opErr("leave", err)
 	}

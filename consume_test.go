@@ -32,7 +32,7 @@ func TestVeryManyRecordsAreReadByAConsumer(t *testing.T) {
 		began := k.noise.count()
 		var byConsumer []string
 		last, err := k.consume(ctx, k.subj.scopeRecords("s"), from, func(m message) {
-			if c, ok := k.decodeStored(m); ok {
+			if _, c, ok := k.decodeStored(m); ok {
 				byConsumer = append(byConsumer, c.node)
 			}
 		})

@@ -223,7 +223,7 @@ func (k *kv) requireNoRecord(t *testing.T, scope, node string) {
 	require.NoError(t, err)
 	require.NotContains(t, nodesOf(changes), node)
 	if m := k.nextAtLeader(t.Context(), k.subj.record(scope, node), 1); m != nil {
-		_, ok := k.decodeStored(*m)
+		_, _, ok := k.decodeStored(*m)
 		require.False(t, ok)
 	}
 }

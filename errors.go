@@ -20,6 +20,8 @@ var (
 	ErrSuperseded = sentinel("a newer process took this node's name")
 	// ErrLeaseLost says that this node is not certain to be listed any more: see [Scope.LeaseContext].
 	ErrLeaseLost = sentinel("lease lost")
+	// ErrNodeGone says that a node, or this life of it, is not listed any more: see [Scope.While].
+	ErrNodeGone = sentinel("node is gone")
 	// ErrNotConfirmed says that the bucket did not confirm a change in time. The change is still wanted: it is
 	// written as soon as NATS can be reached. The way to take it back is the opposite call.
 	ErrNotConfirmed = sentinel("not confirmed by the bucket")

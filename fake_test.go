@@ -88,7 +88,7 @@ func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.T
 	}
 	subject := "rolebus.changes." + token(scope) + "." + token(c.node)
 	for _, l := range f.links {
-		for _, ch := range l.feeds[scope] {
+		for _, ch := range slices.Concat(l.feeds[scope], l.feeds[""]) {
 			if !l.cut {
 				ch <- &nats.Msg{Subject: subject, Header: hdr}
 			}
@@ -259,6 +259,19 @@ func (l *fakeLink) newest(ctx context.Context, scope string, _ bool) (newest uin
 		return nil
 	})
 	return newest, err
+}
+
+func (l *fakeLink) scopes(ctx context.Context) (names []string, err error) {
+	err = l.do(ctx, func() error {
+		for key, r := range l.records {
+			if r.c.kind == kindState && !slices.Contains(names, key[0]) {
+				names = append(names, key[0])
+			}
+		}
+		slices.Sort(names)
+		return nil
+	})
+	return names, err
 }
 
 func (l *fakeLink) read(ctx context.Context, scope string, from, _ uint64) (changes []change, last uint64, err error) {

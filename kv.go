@@ -89,13 +89,13 @@ func (k *kv) record(msg *message, err error) (change, uint64, error) {
 	if msg == nil {
 		return change{}, 0, err
 	}
-	c, _ := k.decodeStored(*msg)
+	_, c, _ := k.decodeStored(*msg)
 	return c, msg.generation, nil
 }
 
 // decodeStored reads a message of the bucket; what is not a record is ignored and counted.
-func (k *kv) decodeStored(m message) (change, bool) {
-	_, c, err := decodeRecord(k.subj, m.headers, m.subject, m.body, m.generation)
+func (k *kv) decodeStored(m message) (scope string, c change, ok bool) {
+	scope, c, err := decodeRecord(k.subj, m.headers, m.subject, m.body, m.generation)
 	if m.garbled {
 		err = errGarbled
 	}
@@ -107,9 +107,9 @@ func (k *kv) decodeStored(m message) (change, bool) {
 	}
 	if err != nil {
 		k.noise.ignore(m.subject, err)
-		return change{}, false
+		return "", change{}, false
 	}
-	return c, true
+	return scope, c, true
 }
 
 func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {

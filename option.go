@@ -35,6 +35,7 @@ type options struct {
 	log          *slog.Logger
 	nats         []nats.Option
 	observer     bool
+	allScopes    bool
 	errs         []error
 }
 
@@ -148,6 +149,11 @@ func WithNATS(opts ...nats.Option) Option {
 // it knows how soon it must notice an outage. Its writing calls return [ErrReadOnly].
 func WithObserver() Option { return func(o *options) { o.observer = true } }
 
+// WithAllScopes makes an observer join every scope in which somebody is: those that are there before [Connect] returns, others
+// as they appear. A scope that it joined so, and in which nobody has been for one or two sync intervals, is left again, which ends
+// its watches. [Bus.Scopes] says which are joined. Every announcement reaches such a process twice.
+func WithAllScopes() Option { return func(o *options) { o.allScopes = true } }
+
 // newOptions collects the options and complains about all of them at once.
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
@@ -179,6 +185,7 @@ func newOptions(opts []Option) (*options, error) {
 		check(o.timeout > 0, "request timeout %v: must be positive", o.timeout),
 		check(o.probe == 0 || o.probe >= minProbe, "probe interval %v: at least %v, or 0 for no probes", o.probe, minProbe),
 		check(!o.observer || len(o.roles) == 0, "roles %v: an observer has none", o.roles),
+		check(!o.allScopes || o.observer, "all scopes: only for an observer"),
 		checkRoles(o.roles),
 	)
 	for _, scope := range o.scopes {

@@ -3,6 +3,7 @@ package rolebus
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -10,30 +11,62 @@ import (
 // Reading the records of a scope: few by pages, many by a consumer, and what a replica lacks from the leader.
 
 func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes []change, last uint64, err error) {
+	if many := k.many(from, to); many > bulk {
+		changes = slices.Grow(changes, int(min(many, largePage)))
+	}
+	last, err = k.each(ctx, scope, from, to, func(_ string, c change) { changes = append(changes, c) })
+	if err != nil {
+		return nil, 0, err
+	}
+	return changes, last, nil
+}
+
+func (k *kv) scopes(ctx context.Context) ([]string, error) {
+	newest, err := k.newest(ctx, "", true)
+	if newest == 0 {
+		return nil, err
+	}
+	found := map[string]bool{}
+	_, err = k.each(ctx, "", 1, newest, func(scope string, c change) {
+		if c.kind == kindState {
+			found[scope] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// many is how many records between two generations there may be.
+func (k *kv) many(from, to uint64) uint64 { return min(to-from, k.stored.Load()/2) }
+
+// each hands on the records of a scope, or of all, from one generation to at least another, in their order. It returns the
+// generation of the last one.
+func (k *kv) each(ctx context.Context, scope string, from, to uint64, each func(scope string, c change)) (last uint64, err error) {
 	subject, overdue, waited := k.subj.scopeRecords(scope), time.Now().Add(k.timeout), false
 	take := func(m message) {
-		if c, ok := k.decodeStored(m); ok {
-			changes = append(changes, c)
+		if scope, c, ok := k.decodeStored(m); ok {
+			each(scope, c)
 		}
 	}
-	if many := min(to-from, k.stored.Load()/2); many > bulk {
-		changes = slices.Grow(changes, int(min(many, largePage)))
+	if k.many(from, to) > bulk {
 		if last, err = k.consume(ctx, subject, from, take); err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 	}
 	for size, wait := bulk, firstRetry/2; last < to; {
 		came := 0
 		p, err := k.nextPage(ctx, subject, max(from, last+1), size, func(m message) { came++; take(m) })
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		if came == size && size == bulk && p.last < to { // there are more than was told
 			size = pageSize
 			k.stored.Store(max(k.stored.Load(), 4*bulk))
 			more, err := k.consume(ctx, subject, p.last+1, take)
 			if err != nil {
-				return nil, 0, err
+				return 0, err
 			}
 			p.last = max(p.last, more)
 		}
@@ -49,12 +82,12 @@ func (k *kv) read(ctx context.Context, scope string, from, to uint64) (changes [
 		}
 		// They are on their way to the replica that was asked, or were purged meanwhile.
 		if err := context.DeadlineExceeded; time.Now().After(overdue) {
-			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, err)
+			return 0, fmt.Errorf("read: no record of generation %d came: %w", to, err)
 		}
 		if !sleep(ctx, wait) {
-			return nil, 0, fmt.Errorf("read: no record of generation %d came: %w", to, ended(ctx))
+			return 0, fmt.Errorf("read: no record of generation %d came: %w", to, ended(ctx))
 		}
 		wait, waited = min(2*wait, lastRetry), true
 	}
-	return changes, last, nil
+	return last, nil
 }

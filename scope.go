@@ -23,6 +23,8 @@ type Scope struct {
 	member atomic.Pointer[member] // nil while not joined
 	turn   chan struct{}          // held by whoever joins or leaves
 	last   atomic.Uint64          // the incarnation of the newest stay
+	asked  bool                   // under the lock of the Bus: a user may have this handle
+	guard  guard
 }
 
 func newScope(b *Bus, name string) *Scope {

@@ -10,7 +10,7 @@ import (
 
 // store is what a scope needs of the bucket. kv is the one that talks JetStream; tests have another.
 type store interface {
-	// subscribe starts to hear the announcements of a scope.
+	// subscribe starts to hear the announcements of a scope; of every one if it has no name.
 	subscribe(ctx context.Context, scope string) (*feed, error)
 	// newest returns the generation of the record of the scope that was written last; 0 if it has none. To be sure it asks
 	// the stream's leader, too, if that answers soon: a replica that was damaged may lack what was written last.
@@ -18,6 +18,8 @@ type store interface {
 	// read returns the records of the scope whose generation is at least from, in that order, up to at least the
 	// generation to, and the generation of the last one.
 	read(ctx context.Context, scope string, from, to uint64) ([]change, uint64, error)
+	// scopes returns the names of the scopes in which the bucket holds a node, sorted.
+	scopes(ctx context.Context) ([]string, error)
 	// get returns a node's record, which is the zero change if there is none or it cannot be read, and its generation.
 	get(ctx context.Context, scope, node string) (change, uint64, error)
 	// lead returns the same as get, as the stream's leader has it. A replica that lags, or was damaged, has less.

@@ -46,12 +46,20 @@ func (s subjects) lease(scope, node string) string {
 	return "$KV." + s.bucket + "=lease." + token(scope) + "." + token(node)
 }
 
+// scopeRecords and scopeChanges are of all scopes if there is no name.
 func (s subjects) scopeRecords(scope string) string {
-	return "$KV." + s.bucket + "." + token(scope) + ".*"
+	return "$KV." + s.bucket + "." + anyToken(scope) + ".*"
 }
 
 func (s subjects) scopeChanges(scope string) string {
-	return s.bucket + ".changes." + token(scope) + ".*"
+	return s.bucket + ".changes." + anyToken(scope) + ".*"
+}
+
+func anyToken(name string) string {
+	if name == "" {
+		return "*"
+	}
+	return token(name)
 }
 
 // leaderGet is where the stream's leader is asked for a message, directGet where any replica is asked for some.
