@@ -34,6 +34,7 @@ func TestWhileEndsWithTheNode(t *testing.T) {
 				end(t, f, b)
 				<-ctx.Done()
 				require.ErrorIs(t, context.Cause(ctx), ErrNodeGone)
+				<-other.Done()
 				require.ErrorIs(t, context.Cause(other), ErrNodeGone)
 				require.ErrorIs(t, ctx.Err(), context.Canceled)
 
