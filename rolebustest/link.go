@@ -67,7 +67,7 @@ func (l *Link) Cut() { l.pipe.cut() }
 // except that here the timers of the bus run on. A link that is cut stays cut.
 //
 // What one side had sent just before may still arrive.
-func (l *Link) Stall() { l.pipe.stall() }
+func (l *Link) Stall() { l.pipe.stall(up, down) }
 
 // Mend makes the link whole: what was held flows on, and clients can connect.
 func (l *Link) Mend() {

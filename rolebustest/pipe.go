@@ -5,20 +5,21 @@ import (
 	"sync"
 )
 
-// pipe is a way to an address that can be cut, stalled and mended: one wire from each mending to the next cut.
+// pipe is a way to an address that can be cut, made worse and mended: one wire from each mending to the next cut.
 type pipe struct {
 	listen, target string
 
 	turn sync.Mutex // held while it is being cut or mended
 
-	mu   sync.Mutex
-	wire *wire         // nil while cut
-	gate chan struct{} // closed while bytes may flow
+	mu      sync.Mutex
+	wire    *wire // nil while cut
+	shape   shape
+	changed chan struct{} // closed when the shape changes
 }
 
 // newPipe returns a pipe that is cut.
 func newPipe(port int, target string) *pipe {
-	return &pipe{listen: hostPort(port), target: target, gate: make(chan struct{})}
+	return &pipe{listen: hostPort(port), target: target, changed: make(chan struct{})}
 }
 
 // cut closes all connections, refuses new ones, and returns when nothing flows any more.
@@ -34,16 +35,7 @@ func (p *pipe) cut() {
 	}
 }
 
-func (p *pipe) stall() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.gate:
-		p.gate = make(chan struct{})
-	default: // stalled already
-	}
-}
-
+// mend ends cut and stall.
 func (p *pipe) mend() error {
 	p.turn.Lock()
 	defer p.turn.Unlock()
@@ -54,30 +46,42 @@ func (p *pipe) mend() error {
 		if err != nil {
 			return err
 		}
-		p.wire = newWire(listener, p.target, p.passage)
+		p.wire = newWire(listener, p.target, p.shapeNow)
 	}
-	p.openGate()
+	p.become(func(s *shape) { s.stalled = [2]bool{} })
 	return nil
 }
 
-// release ends stall, but not cut.
-func (p *pipe) release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.openGate()
+// stall lets nothing through on these ways.
+func (p *pipe) stall(ways ...way) {
+	p.reshape(func(s *shape) {
+		for _, w := range ways {
+			s.stalled[w] = true
+		}
+	})
 }
 
-func (p *pipe) openGate() {
-	select {
-	case <-p.gate:
-	default:
-		close(p.gate)
+// release takes everything back except cut.
+func (p *pipe) release() { p.reshape(func(s *shape) { *s = shape{} }) }
+
+// reshape changes how the pipe treats what passes, and what is under way.
+func (p *pipe) reshape(change func(*shape)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.become(change)
+}
+
+// become is reshape under mu.
+func (p *pipe) become(change func(*shape)) {
+	before := p.shape
+	if change(&p.shape); p.shape != before {
+		close(p.changed)
+		p.changed = make(chan struct{})
 	}
 }
 
-// passage returns a channel that is closed while bytes may flow.
-func (p *pipe) passage() <-chan struct{} {
+func (p *pipe) shapeNow() (shape, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gate
+	return p.shape, p.changed
 }

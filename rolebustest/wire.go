@@ -6,23 +6,23 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // wire is a link from one mending to the next cut: a listener and what was connected through it.
 type wire struct {
 	listener net.Listener
 	target   string
-	passage  func() <-chan struct{} // closed while bytes may flow
+	shape    shapeFunc
 
 	ctx    context.Context // over when the wire is cut
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-const wireBuffer = 32 << 10 // held per direction while stalled
-
-func newWire(listener net.Listener, target string, passage func() <-chan struct{}) *wire {
-	w := &wire{listener: listener, target: target, passage: passage}
+func newWire(listener net.Listener, target string, shape shapeFunc) *wire {
+	w := &wire{listener: listener, target: target, shape: shape}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.wg.Go(w.accept)
 	return w
@@ -47,56 +47,41 @@ func (w *wire) accept() {
 
 // join connects a client with the server until one of them, or the wire, ends it.
 func (w *wire) join(client net.Conn) {
-	defer client.Close()
-	if !w.pass() {
-		return
+	ctx, over := context.WithCancel(w.ctx)
+	toServer, toClient := newLane(ctx, up, w.shape), newLane(ctx, down, w.shape)
+	var wg sync.WaitGroup
+	wg.Go(func() { toServer.fill(client) })
+	if server, err := w.dial(ctx); err == nil { // else to the client the server closed the connection
+		var halves atomic.Int32
+		bring := func(l, back *lane, to net.Conn) {
+			l.ended = func(err error) {
+				// Who says that this was all may still be answered.
+				if !errors.Is(err, io.EOF) || halves.Add(1) == 2 {
+					over()
+					return
+				}
+				_ = to.(*net.TCPConn).CloseWrite()
+			}
+			l.failed = back.end // that to is gone is news that goes back the same way as all else
+			wg.Go(func() { l.empty(to) })
+		}
+		bring(toServer, toClient, server)
+		bring(toClient, toServer, client)
+		wg.Go(func() { toClient.fill(server) })
+		<-ctx.Done()
+		server.Close()
+	}
+	over()
+	client.Close()
+	wg.Wait()
+}
+
+// dial connects to the server when it has heard of the client.
+func (w *wire) dial(ctx context.Context) (net.Conn, error) {
+	s, _ := w.shape()
+	if !w.shape.await(ctx, s.open(time.Now()), up, down) {
+		return nil, context.Cause(ctx)
 	}
 	var dialer net.Dialer
-	server, err := dialer.DialContext(w.ctx, "tcp", w.target)
-	if err != nil {
-		return // to the client the server closed the connection
-	}
-	defer server.Close()
-	defer context.AfterFunc(w.ctx, func() {
-		client.Close()
-		server.Close()
-	})()
-	var both sync.WaitGroup
-	both.Go(func() { w.carry(server, client) })
-	both.Go(func() { w.carry(client, server) })
-	both.Wait()
-}
-
-// carry brings what one side sends to the other, until one of them fails or from says that this was all: then to is told
-// the same, and may still answer.
-func (w *wire) carry(to, from net.Conn) {
-	buf := make([]byte, wireBuffer)
-	for {
-		n, err := from.Read(buf)
-		if !w.pass() {
-			return
-		}
-		if _, failed := to.Write(buf[:n]); failed != nil {
-			err = failed
-		}
-		if errors.Is(err, io.EOF) {
-			_ = to.(*net.TCPConn).CloseWrite()
-			return
-		}
-		if err != nil {
-			from.Close()
-			to.Close()
-			return
-		}
-	}
-}
-
-// pass waits until bytes may flow; it returns false if the wire is cut.
-func (w *wire) pass() bool {
-	select {
-	case <-w.passage():
-		return w.ctx.Err() == nil
-	case <-w.ctx.Done():
-		return false
-	}
+	return dialer.DialContext(ctx, "tcp", w.target)
 }
