@@ -11,7 +11,8 @@
 //		rolebustest.WaitRoles(t, web, "api-1")
 //	}
 //
-// The faults are: a process that dies ([Link.Cut]) or hangs ([Link.Stall]); a server that stops and starts again
+// The faults are: a process that dies ([Link.Cut]) or hangs ([Link.Stall]); a network that is dead one way
+// ([Link.StallUp], [Link.StallDown]), far ([Link.Delay]) or bad ([Link.Loss]); a server that stops and starts again
 // ([Server.Stop], [Server.Start]), in a cluster also one that is killed ([Server.Kill]) or split off from the others
 // ([Server.Isolate]).
 //

@@ -45,6 +45,57 @@ func ExampleLink() {
 	// with a link: 1
 }
 
+// A network that is far: each message is 50 ms under way.
+func ExampleLink_Delay() {
+	t := newStandIn()
+	defer t.end()
+
+	link := rolebustest.NewServer(t).Link()
+	link.Delay(50 * time.Millisecond)
+	rtt, err := link.Conn().RTT()
+	fmt.Println(rtt >= 100*time.Millisecond, err)
+	// Output: true <nil>
+}
+
+// A network that is bad: roles arrive all the same, only later.
+func ExampleLink_Loss() {
+	t := newStandIn()
+	defer t.end()
+
+	srv := rolebustest.NewServer(t)
+	link := srv.Link()
+	link.Delay(20 * time.Millisecond)
+	link.Loss(0.05)
+	web := link.Bus(rolebus.WithNode("web-1"))
+	srv.Bus(rolebus.WithNode("api-1"), rolebus.WithRoles("api"))
+	rolebustest.WaitRoles(t, web, "api-1", "api")
+	fmt.Println(web.Nodes("api")[0].Name())
+	// Output: api-1
+}
+
+// A network that is dead one way: the others lose a process that still hears them.
+func ExampleLink_StallUp() {
+	t := newStandIn()
+	defer t.end()
+
+	srv := rolebustest.NewServer(t)
+	link := srv.Link()
+	mute := link.Bus(rolebus.WithNode("api-1"), rolebus.WithRoles("api"), rolebus.WithTTL(time.Second))
+	web := srv.Bus(rolebus.WithNode("web-1"), rolebus.WithRoles("web"))
+	rolebustest.WaitRoles(t, mute, "web-1", "web")
+
+	link.StallUp()
+	rolebustest.WaitRoles(t, web, "api-1")
+	fmt.Println(len(web.Nodes("api")), len(mute.Nodes("web")))
+
+	link.Mend()
+	rolebustest.WaitRoles(t, web, "api-1", "api")
+	fmt.Println(len(web.Nodes("api")), len(mute.Nodes("web")))
+	// Output:
+	// 0 1
+	// 1 1
+}
+
 // The restart of a server is not seen in the roles.
 func ExampleServer_Restart() {
 	t := newStandIn()

@@ -20,7 +20,7 @@ type standIn struct {
 	cancel  context.CancelFunc
 	cleanup []func()
 	dirs    []string
-	fatal   string
+	failed  string
 	logged  []string
 }
 
@@ -47,8 +47,10 @@ func (t *standIn) Logf(format string, args ...any) {
 	t.logged = append(t.logged, fmt.Sprintf(format, args...))
 }
 
+func (t *standIn) Errorf(format string, args ...any) { t.failed = fmt.Sprintf(format, args...) }
+
 func (t *standIn) Fatalf(format string, args ...any) {
-	t.fatal = fmt.Sprintf(format, args...)
+	t.failed = fmt.Sprintf(format, args...)
 	runtime.Goexit()
 }
 
@@ -71,5 +73,5 @@ func failure(f func(t *standIn)) string {
 		f(t)
 	}()
 	<-done
-	return t.fatal
+	return t.failed
 }
