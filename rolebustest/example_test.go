@@ -69,7 +69,7 @@ func ExampleLink_Loss() {
 	web := link.Bus(rolebus.WithNode("web-1"))
 	srv.Bus(rolebus.WithNode("api-1"), rolebus.WithRoles("api"))
 	rolebustest.WaitRoles(t, web, "api-1", "api")
-	fmt.Println(web.Nodes("api")[0].Name())
+	fmt.Println(web.Nodes("api").At(0).Name())
 	// Output: api-1
 }
 
@@ -86,11 +86,11 @@ func ExampleLink_StallUp() {
 
 	link.StallUp()
 	rolebustest.WaitRoles(t, web, "api-1")
-	fmt.Println(len(web.Nodes("api")), len(mute.Nodes("web")))
+	fmt.Println(web.Nodes("api").Len(), mute.Nodes("web").Len())
 
 	link.Mend()
 	rolebustest.WaitRoles(t, web, "api-1", "api")
-	fmt.Println(len(web.Nodes("api")), len(mute.Nodes("web")))
+	fmt.Println(web.Nodes("api").Len(), mute.Nodes("web").Len())
 	// Output:
 	// 0 1
 	// 1 1

@@ -34,7 +34,7 @@ func TestDelayIsOneWay(t *testing.T) {
 	start = time.Now()
 	addRoles(t, b, "db")
 	require.GreaterOrEqual(t, time.Since(start), 2*d)
-	rolebustest.WaitRoles(t, s.Bus(), b.NodeName(), "api", "db")
+	rolebustest.WaitRoles(t, s.Bus(), b.Name(), "api", "db")
 
 	l.Delay(0)
 	rolebustest.Eventually(t, "a quick answer", func() bool {
@@ -85,9 +85,9 @@ func TestBusOnABadNetwork(t *testing.T) {
 	l.Loss(0.02)
 	near, far := s.Bus(rolebus.WithRoles("api")), l.Bus(rolebus.WithRoles("db"))
 	addRoles(t, near, "web")
-	rolebustest.WaitRoles(t, far, near.NodeName(), "api", "web")
+	rolebustest.WaitRoles(t, far, near.Name(), "api", "web")
 	addRoles(t, far, "cache")
-	rolebustest.WaitRoles(t, near, far.NodeName(), "cache", "db")
+	rolebustest.WaitRoles(t, near, far.Name(), "cache", "db")
 }
 
 func TestStallUp(t *testing.T) {
@@ -96,22 +96,22 @@ func TestStallUp(t *testing.T) {
 	near, far := s.Conn(), l.Conn()
 	atNear, atFar := subscribe(t, near, "up"), subscribe(t, far, "down")
 	other, mute := s.Bus(), l.Bus(rolebus.WithRoles("api"))
-	rolebustest.WaitRoles(t, other, mute.NodeName(), "api")
-	rolebustest.WaitRoles(t, mute, other.NodeName())
+	rolebustest.WaitRoles(t, other, mute.Name(), "api")
+	rolebustest.WaitRoles(t, mute, other.Name())
 
 	l.StallUp()
 	addRoles(t, other, "web")
-	rolebustest.WaitRoles(t, mute, other.NodeName(), "web") // it still hears
+	rolebustest.WaitRoles(t, mute, other.Name(), "web") // it still hears
 	publish(t, far, "up", "late")
 	publish(t, near, "down", "heard")
 	require.Equal(t, "heard", next(t, atFar))
-	logged(t, "gone", func() { rolebustest.WaitRoles(t, other, mute.NodeName()) })
+	logged(t, "gone", func() { rolebustest.WaitRoles(t, other, mute.Name()) })
 	rolebustest.Eventually(t, "the lease to be over", func() bool { return mute.LeaseLeft() == 0 })
 	requireNothing(t, atNear)
 	l.StallUp()
 
 	l.Mend()
-	logged(t, "back", func() { rolebustest.WaitRoles(t, other, mute.NodeName(), "api") })
+	logged(t, "back", func() { rolebustest.WaitRoles(t, other, mute.Name(), "api") })
 	require.Equal(t, "late", next(t, atNear))
 }
 
@@ -121,13 +121,13 @@ func TestStallDown(t *testing.T) {
 	near, far := s.Conn(), l.Conn()
 	atNear, atFar := subscribe(t, near, "up"), subscribe(t, far, "down")
 	other, deaf := s.Bus(), l.Bus(rolebus.WithRoles("api"))
-	rolebustest.WaitRoles(t, other, deaf.NodeName(), "api")
-	rolebustest.WaitRoles(t, deaf, other.NodeName())
+	rolebustest.WaitRoles(t, other, deaf.Name(), "api")
+	rolebustest.WaitRoles(t, deaf, other.Name())
 	roles := make(chan []rolebus.Role, 100)
 	go func() {
 		for range other.Watch(context.Background()) { // until the bus is closed
 			select {
-			case roles <- other.Roles(deaf.NodeName()):
+			case roles <- other.Roles(deaf.Name()):
 			default:
 			}
 		}
@@ -143,16 +143,16 @@ func TestStallDown(t *testing.T) {
 	publish(t, far, "up", "heard")
 	require.Equal(t, "heard", next(t, atNear))
 	addRoles(t, other, "web")
-	logged(t, "gone", func() { rolebustest.WaitRoles(t, other, deaf.NodeName()) })
-	require.Empty(t, deaf.Roles(other.NodeName()), "it heard")
+	logged(t, "gone", func() { rolebustest.WaitRoles(t, other, deaf.Name()) })
+	require.Empty(t, deaf.Roles(other.Name()), "it heard")
 	requireNothing(t, atFar)
 	cancel()
 	call.Wait()
 	require.ErrorIs(t, err, rolebus.ErrNotConfirmed)
 
 	l.Mend()
-	logged(t, "back", func() { rolebustest.WaitRoles(t, other, deaf.NodeName(), "api", "db") })
-	rolebustest.WaitRoles(t, deaf, other.NodeName(), "web")
+	logged(t, "back", func() { rolebustest.WaitRoles(t, other, deaf.Name(), "api", "db") })
+	rolebustest.WaitRoles(t, deaf, other.Name(), "web")
 	require.Equal(t, "late", next(t, atFar))
 }
 
@@ -219,7 +219,7 @@ func TestLinksUnderFaults(t *testing.T) {
 			}
 			for n, role := range wanted {
 				for _, b := range buses {
-					rolebustest.WaitRoles(t, b, buses[n].NodeName(), role)
+					rolebustest.WaitRoles(t, b, buses[n].Name(), role)
 				}
 			}
 		})
