@@ -179,7 +179,7 @@ func (s *Scope) leave(ctx context.Context) error {
 	if m == nil {
 		return s.opErr("leave", ErrNotJoined)
 	}
-	return s.opErr("leave", m.end(ctx, leftSnapshot))
+	return s.opErr("leave", m.end(ctx, emptySnapshot))
 }
 
 // Scopes returns the names of the scopes that are joined, sorted.

@@ -48,6 +48,7 @@ func NewNode(state NodeState) (*Node, error) {
 // [ErrBadName] if the scope's name could not be one on a Bus; a nil node, and two of one name, are errors.
 func NewSnapshot(scope string, nodes ...*Node) (*Snapshot, error) {
 	empty := newSnapshot(scope, "")
+	empty.joined = true
 	d := newDraft(empty, news{})
 	err := checkName("scope", scope)
 	for i, n := range nodes {

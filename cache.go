@@ -322,11 +322,17 @@ func (d *draft) relist(next *Snapshot) {
 	} else {
 		next.nodes = next.nodes.with(steps, sieve{}, &next.members)
 	}
+	before := next.holders.len()
+	others := false // a role that nobody had, or nobody has any more
 	for role, of := range byRole(steps) {
 		held := next.holders.edit(d.by, string(role))
+		others = others || held.len() == 0
 		if *held = held.with(of, sieve{role: role}, &next.members); held.len() == 0 {
 			next.holders.drop(d.by, string(role))
 		}
+	}
+	if others || next.holders.len() != before {
+		next.held = &roleNames{}
 	}
 }
 

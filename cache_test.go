@@ -76,6 +76,7 @@ type heard struct {
 	whole   bool
 	early   uint64 // whole: how many snapshots ago the reading began
 	deaf    bool   // expired is not believed
+	found   []verdict
 	want    []string
 	fetch   map[string]life
 	reread  bool // everything must be read
@@ -86,7 +87,7 @@ func (h heard) apply(t *testing.T, snap *Snapshot, own uint64) (*Snapshot, map[s
 	t.Helper()
 	before := picture(snap)
 	next, gap := snap.apply(news{
-		changes: h.changes, whole: h.whole, began: snap.serial - h.early, own: own,
+		changes: h.changes, verdicts: h.found, whole: h.whole, began: snap.serial - h.early, own: own,
 		now: cacheEpoch.Add(h.at), due: cacheEpoch.Add(h.at), calm: calmUnless(h.deaf),
 	})
 	require.Equal(t, before, picture(snap), "a snapshot never changes")
@@ -416,6 +417,11 @@ func TestSnapshotAnswers(t *testing.T) {
 	require.Equal(t, []Role{"x", "y"}, snap.Roles("b").Slice())
 	require.Empty(t, snap.Roles("idle").Slice())
 	require.Empty(t, snap.Roles("nobody").Slice())
+	require.Equal(t, []*Node{b, c, snap.named.get("idle")}, snap.Members().Slice(), "everybody")
+	require.Same(t, b, snap.Node("b"))
+	require.Equal(t, "idle", snap.Node("idle").Name())
+	require.Nil(t, snap.Node("nobody"))
+	require.Equal(t, []Role{"x", "y"}, snap.AllRoles().Slice())
 	require.Equal(t, []Role{"x", "y"}, snap.MyRoles().Slice())
 	require.EqualValues(t, 9, snap.Generation())
 
@@ -445,6 +451,7 @@ func TestReadsDoNotAllocate(t *testing.T) {
 	var (
 		nodes      Nodes
 		roles      Roles
+		node       *Node
 		generation uint64
 		got        *Snapshot
 	)
@@ -453,6 +460,9 @@ func TestReadsDoNotAllocate(t *testing.T) {
 		"Snapshot.AllNodes":   func() { nodes = snap.AllNodes() },
 		"Snapshot.Roles":      func() { roles = snap.Roles("b") },
 		"Snapshot.MyRoles":    func() { roles = snap.MyRoles() },
+		"Snapshot.AllRoles":   func() { roles = snap.AllRoles() },
+		"Snapshot.Members":    func() { nodes = snap.Members() },
+		"Snapshot.Node":       func() { node = snap.Node("b") },
 		"Snapshot.Generation": func() { generation = snap.Generation() },
 		"Scope.Nodes":         func() { nodes = s.Nodes("x") },
 		"Scope.AllNodes":      func() { nodes = s.AllNodes() },
@@ -465,8 +475,27 @@ func TestReadsDoNotAllocate(t *testing.T) {
 	}
 	require.Equal(t, 2, nodes.Len())
 	require.NotZero(t, roles.Len())
+	require.NotNil(t, node)
 	require.EqualValues(t, 7, generation)
 	require.Same(t, snap, got)
+}
+
+// The roles that somebody has are put together once for all the snapshots between which none appears or disappears.
+func TestAllRolesAreKeptWhileTheirNamesAre(t *testing.T) {
+	snap := snapshotOf(t, stateOf("a", 1, 1, 1, "x", "y"), stateOf("b", 1, 1, 2, "x"))
+	require.Equal(t, []Role{"x", "y"}, snap.AllRoles().Slice())
+	first := &snap.AllRoles().list[0]
+	same, _ := heard{changes: []change{stateOf("c", 1, 1, 3, "x"), stateOf("b", 1, 2, 4, "y"), stateOf("idle", 1, 1, 5)}}.apply(t, snap, 0)
+	require.Same(t, first, &same.AllRoles().list[0], "the names are the same")
+	more, _ := heard{changes: []change{deltaOf("c", 1, 1, 2, 6, []Role{"w"}, nil)}}.apply(t, same, 0)
+	require.Equal(t, []Role{"w", "x", "y"}, more.AllRoles().Slice())
+	other, _ := heard{changes: []change{deltaOf("c", 1, 2, 3, 7, []Role{"v"}, []Role{"w"})}}.apply(t, more, 0)
+	require.Equal(t, []Role{"v", "x", "y"}, other.AllRoles().Slice(), "as many, and others")
+	less, _ := heard{changes: []change{leftOf("c", 1, 3, 8)}}.apply(t, other, 0)
+	require.Equal(t, []Role{"x", "y"}, less.AllRoles().Slice(), "a and b have y, a has x")
+	none, _ := heard{changes: []change{leftOf("a", 1, 1, 9), leftOf("b", 1, 2, 10)}}.apply(t, less, 0)
+	require.Zero(t, none.AllRoles().Len())
+	require.Zero(t, newSnapshot("s", "").AllRoles().Len())
 }
 
 // requireSound checks what every snapshot must be.
@@ -506,9 +535,14 @@ func requireSound(t *testing.T, snap *Snapshot) {
 	require.Len(t, nodes, snap.nodes.len())
 	require.True(t, maps.Equal(named, maps.Collect(snap.named.all())))
 	require.Equal(t, len(holders), snap.holders.len())
+	require.True(t, slices.Equal(slices.Sorted(maps.Keys(holders)), snap.AllRoles().list), "want %v, got %v", holders, snap.AllRoles())
 	for role, held := range holders {
 		same(held, snap.Nodes(role).Slice())
 		require.Equal(t, len(held), snap.count(role))
+	}
+	require.True(t, byName(snap.suspects))
+	for _, n := range snap.suspects {
+		require.NotContains(t, named, n.name, "a suspect is not listed")
 	}
 	for name := range snap.doubts.all() {
 		require.Contains(t, named, name, "only who is listed can be in doubt")
@@ -537,7 +571,7 @@ func picture(snap *Snapshot) any {
 	}
 	return []any{
 		list(snap.members.all(nil)), list(snap.nodes.all(&snap.members)), holders, maps.Collect(snap.named.all()), maps.Collect(snap.ends.all()),
-		maps.Collect(snap.doubts.all()), snap.serial, snap.stale, snap.scope, snap.self, snap.over, snap.superseded,
+		maps.Collect(snap.doubts.all()), snap.serial, snap.stale, snap.scope, snap.self, snap.joined, snap.superseded,
 	}
 }
 

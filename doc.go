@@ -37,8 +37,8 @@
 //
 // A dead process is gone from every snapshot when its lease ends: one TTL after its last heartbeat, that is at most 15
 // seconds unless [WithTTL] says otherwise. Mostly it is gone long before: processes ask their neighbours whether they are
-// there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes ([ReasonUnreachable]). A
-// process that closes its [Bus] is gone at once.
+// there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes ([ReasonUnreachable]); when its
+// lease has ended it is gone for certain ([NodeBuried]). A process that closes its [Bus] is gone at once.
 //
 // A process that must know whether it is still listed itself asks [Scope.LeaseLeft], or hangs its work on [Scope.LeaseContext].
 //
@@ -46,7 +46,8 @@
 //
 // [Connect] joins with a connection of its own, [New] with one that the program has already; both need a NATS server
 // 2.12 or newer with JetStream. A [Bus] is also its default [Scope]: the calls for roles, nodes and events are those of
-// Scope, and [Bus.In] and [Bus.Join] reach other scopes. [Scope.Watch] and [WithHandler] tell what changes.
+// Scope, and [Bus.In] and [Bus.Join] reach other scopes. [Scope.Watch] and [WithHandler] tell what changes, [Scope.Snapshots]
+// tells that something did, and [Scope.Wait] waits for something to be so.
 //
 // Package embedded runs a NATS server inside the process, and package rolebustest is for tests.
 package rolebus

@@ -17,6 +17,8 @@ type Handler struct {
 	OnRoleRemoved func(Event)
 	OnNodeJoined  func(Event)
 	OnNodeLeft    func(Event)
+	OnNodeBuried  func(Event)
+	OnMetaChanged func(Event)
 }
 
 func (h Handler) handle(ev Event) {
@@ -30,6 +32,10 @@ func (h Handler) handle(ev Event) {
 		call = h.OnNodeJoined
 	case NodeLeft:
 		call = h.OnNodeLeft
+	case NodeBuried:
+		call = h.OnNodeBuried
+	case MetaChanged:
+		call = h.OnMetaChanged
 	}
 	if call != nil {
 		call(ev)

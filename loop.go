@@ -104,6 +104,9 @@ func (m *member) apply(n news, read bool) {
 	if since := m.trust.staleSince(now); since != next.stale && (read || !since.IsZero()) {
 		next = next.withStale(since)
 	}
+	if m.arrives(n, next) {
+		next = next.asJoined()
+	}
 	if next != snap {
 		m.scope.publish(next)
 	}

@@ -23,6 +23,7 @@ type member struct {
 	lease   *lease        // of this node
 	prober  *prober       // nil if it suspects nobody
 	own     atomic.Uint64 // this node's incarnation in the scope, 0 before it has one
+	outcome atomic.Int32  // of the join: see arrives and fails
 
 	readings chan reading
 	verdicts chan verdict
@@ -70,6 +71,29 @@ func newMember(s *Scope, roles []Role) *member {
 	}
 	return m
 }
+
+// What became of a join. Watchers begin with the snapshot that is joined, so it is decided once: a join of which that snapshot
+// was seen has succeeded, whatever goes wrong after it.
+const (
+	joinBegun int32 = iota
+	joinDone
+	joinFailed
+)
+
+// arrives says whether a snapshot is the one with which the join completes.
+func (m *member) arrives(n news, snap *Snapshot) bool {
+	if snap.joined {
+		return false
+	}
+	if m.keeper == nil {
+		return n.whole && m.outcome.CompareAndSwap(joinBegun, joinDone)
+	}
+	mine := snap.named.get(m.keeper.node)
+	return n.own > 0 && mine != nil && mine.id.incarnation >= n.own && m.outcome.CompareAndSwap(joinBegun, joinDone)
+}
+
+// fails makes the join fail, unless it has completed.
+func (m *member) fails() bool { return m.outcome.CompareAndSwap(joinBegun, joinFailed) }
 
 // start joins: it hears the announcements, loads the records, applies what was announced meanwhile, arms the lease and
 // writes the record. It returns when the snapshot holds all of that; after an error nothing is left.
@@ -126,19 +150,26 @@ func (m *member) start(ctx context.Context) (err error) {
 
 // takePlace writes this node's record, and waits until the snapshot shows it.
 func (m *member) takePlace(ctx context.Context) error {
-	if err := m.keeper.join(ctx); err != nil {
-		if errors.Is(err, ErrSuperseded) {
-			m.bus.cancel(err)
-		}
+	err := m.keeper.join(ctx)
+	if errors.Is(err, ErrSuperseded) {
+		m.bus.cancel(err)
+	}
+	if err != nil && m.fails() {
 		return err
+	}
+	if err != nil {
+		poke(m.keeper.nudge) // it was stored and is seen, though nobody said so to the keeper
 	}
 	m.keeping.Go(func() {
 		if err := m.keeper.run(m.kctx); err != nil {
 			m.bus.cancel(err)
 		}
 	})
-	err := m.confirmed(ctx, 1)
-	if err != nil && ctx.Err() != nil {
+	err = m.confirmed(ctx, 1)
+	switch {
+	case err == nil || !m.fails():
+		return nil
+	case ctx.Err() != nil:
 		return ended(ctx) // a join that fails leaves nothing wanted
 	}
 	return err
@@ -267,17 +298,10 @@ func (m *member) disconnected() {
 	}
 }
 
-// emptySnapshot is what a stay begins with.
+// emptySnapshot is what a stay begins with, and what is left of a scope that was left.
 func emptySnapshot(snap *Snapshot) *Snapshot {
 	next := newSnapshot(snap.scope, snap.self)
 	next.serial, next.stay = snap.serial+1, snap.stay+1
-	return next
-}
-
-// leftSnapshot is what is left of a scope that was left: nothing, and nothing follows.
-func leftSnapshot(snap *Snapshot) *Snapshot {
-	next := emptySnapshot(snap)
-	next.over = true
 	return next
 }
 

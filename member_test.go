@@ -285,7 +285,7 @@ func TestNewerLifeTakesOver(t *testing.T) {
 		seen := watchLog(t.Context(), b.Scope)
 		seen.take()
 		young := f.bus(t, "a", WithRoles("x"))
-		require.Equal(t, []string{"RoleRemoved a x expired", "NodeLeft a expired", "NodeJoined a", "RoleAdded a x"}, seen.take())
+		require.Equal(t, []string{"RoleRemoved a x superseded", "NodeLeft a superseded", "NodeJoined a", "RoleAdded a x"}, seen.take())
 		<-old.Done()
 		require.ErrorIs(t, old.Err(), ErrSuperseded)
 		err := old.AddRoles(t.Context(), "y")

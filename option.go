@@ -93,7 +93,8 @@ func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.ti
 // WithProbeInterval sets how often this process asks its neighbours in each scope whether they are there, so that a
 // crash shows within a second, and not only when a lease ends. A node that nobody can reach is left out of the snapshots
 // of those who tried: [NodeLeft] with [ReasonUnreachable]. It is back, with [NodeJoined], when it answers or changes, and when its
-// lease would have ended by now but the bucket still holds its record: it answers no probes then, or the way to it is broken.
+// lease would have ended by now but the bucket still holds its record: it answers no probes then, or the way to it is broken. When
+// its lease has ended, or it said goodbye, that is told by [NodeBuried].
 //
 // Each process sends three probes in two intervals and each scope; in scopes of more than 500 nodes the interval is 1 ms for
 // each node, so that a scope never costs the servers more than 1,500 probes per second. It asks up to seven more in an interval for

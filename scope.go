@@ -13,7 +13,7 @@ import (
 //
 // The reading methods answer from the newest [Snapshot]: they never lock, wait or fail, whatever NATS does, nor do
 // they allocate, but for a long list that is asked for the first time after a change.
-// In a scope that is not joined they find nothing.
+// In a scope that is not joined they find nothing; while it is being joined, what was read so far ([Snapshot.Joined]).
 type Scope struct {
 	bus  *Bus
 	name string

@@ -3,12 +3,14 @@ package rolebus
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // Snapshot is an immutable view of one scope: which node has which role at one instant. Every answer of one Snapshot
 // fits every other. Its methods may be called from any goroutine; they never lock, wait or fail, and they do not allocate,
-// with one exception: a list of more than 128 nodes is put together by whoever asks for it first after it changed.
+// with one exception: a list of more than 128 nodes, and that of all roles, is put together by whoever asks for it first after
+// it changed.
 type Snapshot struct {
 	scope   string
 	self    string       // this process's node, "" for an observer
@@ -17,6 +19,7 @@ type Snapshot struct {
 	nodes   list         // those with at least one role
 	bare    int          // how many have none; if that is 0, nodes is members
 	holders table[list]  // those with a role, by role
+	held    *roleNames   // the roles that somebody has
 
 	suspects []*Node // live by their lease, but this process cannot reach them; not listed, sorted by name
 
@@ -30,7 +33,7 @@ type Snapshot struct {
 	serial     uint64        // counts the snapshots of this scope
 	stay       uint64        // counts the joins: snapshots of two stays are not compared
 	stale      time.Time     // when contact with the bucket was lost; zero while it lasts
-	over       bool          // the scope was left: nothing follows
+	joined     bool          // the join has completed, and the scope was not left since
 	superseded chan struct{} // closed when a newer snapshot has taken this one's place
 }
 
@@ -51,8 +54,12 @@ type doubt struct {
 }
 
 func newSnapshot(scope, self string) *Snapshot {
-	return &Snapshot{scope: scope, self: self, superseded: make(chan struct{})}
+	return &Snapshot{scope: scope, self: self, held: &roleNames{}, superseded: make(chan struct{})}
 }
+
+// roleNames is a sorted list of the roles that somebody has. The snapshots between which none appears or disappears share it:
+// whoever asks first makes it for all of them.
+type roleNames struct{ made atomic.Pointer[[]Role] }
 
 // Nodes returns the nodes that have a role.
 func (snap *Snapshot) Nodes(role Role) Nodes {
@@ -64,6 +71,26 @@ func (snap *Snapshot) Nodes(role Role) Nodes {
 
 // AllNodes returns every node with at least one role.
 func (snap *Snapshot) AllNodes() Nodes { return Nodes{snap.nodes.all(&snap.members)} }
+
+// Members returns every node that is listed, also those without a role.
+func (snap *Snapshot) Members() Nodes { return Nodes{snap.members.all(nil)} }
+
+// Node returns the node of a name, also one without a role; nil if it is not listed.
+func (snap *Snapshot) Node(name string) *Node { return snap.named.get(name) }
+
+// AllRoles returns the roles that somebody has.
+func (snap *Snapshot) AllRoles() Roles {
+	if made := snap.held.made.Load(); made != nil {
+		return Roles{*made}
+	}
+	roles := make([]Role, 0, snap.holders.len())
+	for role := range snap.holders.all() {
+		roles = append(roles, Role(role))
+	}
+	slices.Sort(roles)
+	snap.held.made.Store(&roles)
+	return Roles{roles}
+}
 
 // count returns how many nodes have a role.
 func (snap *Snapshot) count(role Role) int {
@@ -92,8 +119,11 @@ func (snap *Snapshot) Generation() uint64 {
 	return 0
 }
 
-// Stale returns for how long this process has had no contact with the bucket, so that the snapshot may be behind; 0
-// while all is well.
+// Stale returns for how long this process has had no contact with the bucket, so that the snapshot may be behind; 0 while all is
+// well. It counts from the last time that the bucket took a heartbeat of this process, or answered an observer, and that is
+// some time before the loss was noticed: so it begins not at 0, but with anything up to about half a TTL. It ends when a heartbeat
+// got through again and the bucket was read since. That of the last snapshot of a closed Bus counts from the end, if it was 0
+// until then.
 func (snap *Snapshot) Stale() time.Duration {
 	if snap.stale.IsZero() {
 		return 0
@@ -104,6 +134,15 @@ func (snap *Snapshot) Stale() time.Duration {
 // Suspects returns the nodes that this process leaves out of every other answer, because it cannot reach them although
 // their lease still runs: see [WithProbeInterval]. Sorted by name.
 func (snap *Snapshot) Suspects() Nodes { return Nodes{snap.suspects} }
+
+// Joined says whether the scope is joined: for a member that its own record is seen, for an observer that the bucket was read as a
+// whole. It is false while a join is under way, of which the snapshot may show a part, and when the scope was left. The last
+// snapshot of a closed Bus stays as it was.
+func (snap *Snapshot) Joined() bool { return snap.joined }
+
+// Superseded returns a channel that is closed when a newer snapshot has taken this one's place: [Scope.Snapshot] returns that
+// one then. Of the last snapshot of a closed Bus, and of one made by hand, it is never closed.
+func (snap *Snapshot) Superseded() <-chan struct{} { return snap.superseded }
 
 // live returns the node of this name, listed or suspected; nil if there is none.
 func (snap *Snapshot) live(name string) *Node {
@@ -146,5 +185,12 @@ func find(list []*Node, name string) *Node {
 func (snap *Snapshot) withStale(since time.Time) *Snapshot {
 	next := *snap
 	next.stale, next.serial, next.superseded = since, snap.serial+1, make(chan struct{})
+	return &next
+}
+
+// asJoined returns the snapshot, as that with which a join has completed.
+func (snap *Snapshot) asJoined() *Snapshot {
+	next := *snap
+	next.joined, next.serial, next.superseded = true, snap.serial+1, make(chan struct{})
 	return &next
 }

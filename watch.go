@@ -3,91 +3,40 @@ package rolebus
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 )
 
-// EventKind says what happened.
-type EventKind int
-
-// The kinds of events.
-const (
-	NodeJoined  EventKind = iota + 1 // a node is listed that was not; a new life of a known name counts as new
-	NodeLeft                         // a node is gone; comes after RoleRemoved for each of its roles
-	RoleAdded                        // a node has a role that it had not; comes after NodeJoined
-	RoleRemoved                      // a node has no longer a role that it had
-)
-
-// String returns the kind's name, such as "NodeJoined".
-func (k EventKind) String() string {
-	switch k {
-	case NodeJoined:
-		return "NodeJoined"
-	case NodeLeft:
-		return "NodeLeft"
-	case RoleAdded:
-		return "RoleAdded"
-	case RoleRemoved:
-		return "RoleRemoved"
-	}
-	return "EventKind(?)"
-}
-
-// Reason says why a node went.
-type Reason int
-
-// The reasons why a node went. An event that is not about a node that went has the zero Reason.
-const (
-	ReasonLeft        Reason = iota + 1 // it said goodbye: Leave or Close
-	ReasonExpired                       // it fell silent for longer than its TTL, or a newer life took its name
-	ReasonUnreachable                   // this process cannot reach it, although its lease still runs
-)
-
-// String returns the reason as one lower-case word.
-func (r Reason) String() string {
-	switch r {
-	case ReasonLeft:
-		return "left"
-	case ReasonExpired:
-		return "expired"
-	case ReasonUnreachable:
-		return "unreachable"
-	}
-	return ""
-}
-
-// Event is one step from one snapshot of a scope to a later one.
-type Event struct {
-	Kind       EventKind
-	Scope      string
-	Node       *Node  // as it is now; of a node that went, as it was last
-	Role       Role   // RoleAdded, RoleRemoved
-	Reason     Reason // why the node went: NodeLeft, and the RoleRemoved before it
-	Generation uint64 // of the record, or of the tombstone, that says so; 0 if nothing in the bucket does
-}
-
 // Watch returns what is in the scope now, as joins, and then what changes. Each step is the difference between two
-// snapshots, so a reader that is slow skips steps, never the end state, and holds nobody up. Within a step the events
-// are sorted by node name; of one node come first the roles that it lost, then that it left, that it joined, and the
-// roles that it got.
+// snapshots, so a reader that is slow skips steps, never the end state, and holds nobody up; quick changes may be merged for a
+// fast reader, too. Within a step the events are sorted by node name. Of one node come first the roles that it lost, then that it
+// left, or was buried, that it joined, that it has other metadata, and last the roles that it got.
 //
-// The sequence blocks between events. It ends when ctx is over, when the scope is left, and when the Bus stops
-// ([Bus.Err] says why). On a scope that is not joined yet it waits for the join. It may be called any number of times,
-// from any goroutine.
+// The sequence blocks between events. On a scope that is not joined yet it waits for the join, and begins when that has
+// completed. It ends when ctx is over, when the scope is left, and when the Bus stops. Which of these it was can be asked
+// then: ctx.Err() is not nil, or [Scope.Err] says why; if that is nil, too, the scope was left and has been joined again since.
+// It may be called any number of times, from any goroutine.
 func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		prev, cur := newSnapshot(s.name, s.bus.self()), s.snap.Load()
-		if cur.over {
+		cur := s.snap.Load()
+		for cur != nil && !cur.joined {
 			cur = s.next(ctx, cur)
 		}
-		for cur != nil && !cur.over && s.bus.ctx.Err() == nil {
-			if cur.stay != prev.stay {
-				if prev.members.len() > 0 {
-					return // the scope was left, and joined again before we looked
-				}
-				prev = newSnapshot(s.name, s.bus.self())
-				prev.stay = cur.stay
-			}
+		prev := newSnapshot(s.name, s.bus.self())
+		if cur != nil {
+			prev.stay = cur.stay
+		}
+		missed := map[string]bool{} // who left as unreachable, and is neither back nor buried
+		for cur != nil && cur.joined && cur.stay == prev.stay && s.bus.ctx.Err() == nil {
 			for ev := range difference(prev, cur) {
+				switch name := ev.Node.name; {
+				case ev.Kind == NodeLeft && ev.Reason == ReasonUnreachable:
+					missed[name] = true
+				case ev.Kind == NodeBuried && !missed[name]:
+					continue // it never was in this watch
+				case ev.Kind == NodeBuried, ev.Kind == NodeJoined:
+					delete(missed, name)
+				}
 				if ctx.Err() != nil || !yield(ev) {
 					return
 				}
@@ -97,82 +46,86 @@ func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 	}
 }
 
-// WaitFor waits until at least n nodes have a role, and returns nil; at once if they have. If ctx is over first, it
-// returns ctx's error; if the Bus stops, an error that matches [ErrClosed].
-func (s *Scope) WaitFor(ctx context.Context, role Role, n int) error {
-	for snap := s.snap.Load(); snap.count(role) < n; {
-		next := s.next(ctx, snap)
-		if next == nil {
-			return s.opErr("wait for role", s.bus.endedOr(ctx))
-		}
-		snap = next
-	}
-	return nil
-}
-
-// next waits for the snapshot that follows on one; nil if ctx or the Bus ends first.
-func (s *Scope) next(ctx context.Context, snap *Snapshot) *Snapshot {
-	select {
-	case <-snap.superseded:
-		return s.snap.Load()
-	case <-ctx.Done():
-	case <-s.bus.ctx.Done():
-	}
-	return nil
-}
-
-// difference yields the events that lead from one snapshot to another. It costs what differs, not what is there.
+// difference yields the events that lead from one snapshot to another. It costs what differs, not what is there. Of a node that was
+// hidden and is gone it yields that it was buried, whether or not anybody was told that it had left.
 func difference(prev, cur *Snapshot) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		names := slices.Collect(changed(&prev.named, &cur.named))
-		for _, s := range stepsOf(names, &prev.named, &cur.named) {
-			if !tell(cur, s.was, s.is, yield) {
+		if !sameSlice(prev.suspects, cur.suspects) {
+			for _, n := range prev.suspects {
+				names = append(names, n.name)
+			}
+		}
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			if !tell(prev, cur, name, yield) {
 				return
 			}
 		}
 	}
 }
 
-// tell yields the events that lead one node name from what it was to what it is; nil stands for absent.
-func tell(cur *Snapshot, was, is *Node, yield func(Event) bool) bool {
-	if was != nil && is != nil && was.id.incarnation != is.id.incarnation {
-		return tell(cur, was, nil, yield) && tell(cur, nil, is, yield)
+// sameSlice says whether two lists are one.
+func sameSlice(a, b []*Node) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// tell yields the events that lead one node name from what it was to what it is.
+func tell(prev, cur *Snapshot, name string, yield func(Event) bool) bool {
+	was, is := prev.named.get(name), cur.named.get(name)
+	switch {
+	case was == is && is != nil:
+		return true
+	case was == nil && is == nil:
+		hidden := find(prev.suspects, name)
+		return hidden == nil || find(cur.suspects, name) != nil || yield(cur.farewell(NodeBuried, hidden))
+	case is == nil:
+		return tellGone(cur, was, yield)
+	case was == nil:
+		return tellListed(cur, is, yield)
+	case was.id.incarnation != is.id.incarnation:
+		return tellGone(cur, was, yield) && tellListed(cur, is, yield)
 	}
-	if is == nil {
-		ev := Event{Scope: cur.scope, Node: was, Reason: ReasonExpired}
-		if n := find(cur.suspects, was.name); n != nil && n.id.incarnation == was.id.incarnation {
-			ev.Reason = ReasonUnreachable
-		} else if e := cur.ends.get(was.name); e.id.incarnation == was.id.incarnation {
-			ev.Reason, ev.Generation = e.reason, e.generation
-		}
-		ev.Kind = RoleRemoved
-		for _, ev.Role = range was.roles {
-			if !yield(ev) {
-				return false
-			}
-		}
-		ev.Kind, ev.Role = NodeLeft, ""
-		return yield(ev)
-	}
-	ev := Event{Scope: cur.scope, Node: is, Generation: is.generation}
-	if was == nil {
-		ev.Kind = NodeJoined
-		if !yield(ev) {
-			return false
-		}
-		was = &Node{}
-	}
-	ev.Kind = RoleRemoved
-	for _, ev.Role = range missing(was.roles, is.roles) {
-		if !yield(ev) {
-			return false
-		}
-	}
-	ev.Kind = RoleAdded
-	for _, ev.Role = range missing(is.roles, was.roles) {
+	ev := Event{Scope: cur.scope, Node: is, Generation: is.generation, snap: cur}
+	return tellRoles(ev, RoleRemoved, missing(was.roles, is.roles), yield) &&
+		(maps.Equal(was.meta, is.meta) || yield(ev.of(MetaChanged))) &&
+		tellRoles(ev, RoleAdded, missing(is.roles, was.roles), yield)
+}
+
+func tellListed(cur *Snapshot, is *Node, yield func(Event) bool) bool {
+	ev := Event{Scope: cur.scope, Node: is, Generation: is.generation, snap: cur}
+	return yield(ev.of(NodeJoined)) && tellRoles(ev, RoleAdded, is.roles, yield)
+}
+
+func tellGone(cur *Snapshot, was *Node, yield func(Event) bool) bool {
+	ev := cur.farewell(NodeLeft, was)
+	return tellRoles(ev, RoleRemoved, was.roles, yield) && yield(ev)
+}
+
+func tellRoles(ev Event, kind EventKind, roles []Role, yield func(Event) bool) bool {
+	ev.Kind = kind
+	for _, ev.Role = range roles {
 		if !yield(ev) {
 			return false
 		}
 	}
 	return true
+}
+
+func (ev Event) of(kind EventKind) Event {
+	ev.Kind = kind
+	return ev
+}
+
+// farewell is the event of a node that is not listed any more, with the reason.
+func (snap *Snapshot) farewell(kind EventKind, was *Node) Event {
+	ev := Event{Kind: kind, Scope: snap.scope, Node: was, Reason: ReasonExpired, snap: snap}
+	e, is := snap.ends.get(was.name), snap.named.get(was.name)
+	switch {
+	case find(snap.suspects, was.name) != nil: // or a newer life that is: what becomes of it is told later
+		ev.Reason = ReasonUnreachable
+	case e.id.incarnation == was.id.incarnation:
+		ev.Reason, ev.Generation = e.reason, e.generation
+	case e.id.incarnation > was.id.incarnation, is != nil && is.id.incarnation > was.id.incarnation:
+		ev.Reason = ReasonSuperseded
+	}
+	return ev
 }

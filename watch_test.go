@@ -31,6 +31,17 @@ func lines(prev, cur *Snapshot) (out []string) {
 	return out
 }
 
+// silent is what this process finds of a node that it cannot reach.
+func silent(node string, incarnation uint64) []verdict {
+	return []verdict{{node: node, incarnation: incarnation, began: maxNumber}}
+}
+
+// described is a state with metadata.
+func described(c change, zone string) change {
+	c.meta = map[string]string{"zone": zone}
+	return c
+}
+
 func snapshotOf(t *testing.T, changes ...change) *Snapshot {
 	t.Helper()
 	snap, fetch := heard{changes: changes}.apply(t, newSnapshot("s", ""), 0)
@@ -42,7 +53,8 @@ func TestDifference(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		was  []change
-		then []heard
+		seen []heard // before the first snapshot
+		then []heard // between the two
 		want []string
 	}{
 		{
@@ -95,7 +107,7 @@ func TestDifference(t *testing.T) {
 			was:  []change{stateOf("a", 1, 1, 1, "x", "y")},
 			then: []heard{{changes: []change{stateOf("a", 2, 1, 5, "y", "z")}}},
 			want: []string{
-				"RoleRemoved a 1 x expired @0", "RoleRemoved a 1 y expired @0", "NodeLeft a 1 expired @0",
+				"RoleRemoved a 1 x superseded @0", "RoleRemoved a 1 y superseded @0", "NodeLeft a 1 superseded @0",
 				"NodeJoined a 2 @5", "RoleAdded a 2 y @5", "RoleAdded a 2 z @5",
 			},
 		},
@@ -109,7 +121,25 @@ func TestDifference(t *testing.T) {
 			name: "the goodbye of a life that was never seen is not the older one's",
 			was:  []change{stateOf("a", 1, 1, 1, "x")},
 			then: []heard{{changes: []change{stateOf("a", 2, 1, 4)}}, {changes: []change{leftOf("a", 2, 1, 5)}}},
-			want: []string{"RoleRemoved a 1 x expired @0", "NodeLeft a 1 expired @0"},
+			want: []string{"RoleRemoved a 1 x superseded @0", "NodeLeft a 1 superseded @0"},
+		},
+		{
+			name: "the lease of the older life had ended before",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			then: []heard{{changes: []change{expiredOf("a", 1, 1001, 4)}}, {changes: []change{stateOf("a", 2, 1, 5)}}},
+			want: []string{"RoleRemoved a 1 x expired @4", "NodeLeft a 1 expired @4", "NodeJoined a 2 @5"},
+		},
+		{
+			name: "other metadata, and other roles",
+			was:  []change{described(stateOf("a", 1, 1, 1, "x", "y"), "eu"), described(stateOf("b", 1, 1, 2), "eu")},
+			then: []heard{{changes: []change{described(stateOf("a", 1, 2, 3, "y", "z"), "us"), described(stateOf("b", 1, 2, 4), "eu")}}},
+			want: []string{"RoleRemoved a 1 x @3", "MetaChanged a 1 @3", "RoleAdded a 1 z @3"},
+		},
+		{
+			name: "other metadata of a newer life is no change",
+			was:  []change{described(stateOf("a", 1, 1, 1), "eu")},
+			then: []heard{{changes: []change{described(stateOf("a", 2, 1, 3), "us")}}},
+			want: []string{"NodeLeft a 1 superseded @0", "NodeJoined a 2 @3"},
 		},
 		{
 			name: "a life that came and went unseen",
@@ -132,6 +162,77 @@ func TestDifference(t *testing.T) {
 			then: []heard{{whole: true}},
 		},
 		{
+			name: "out of reach",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			then: []heard{{found: silent("a", 1)}},
+			want: []string{"RoleRemoved a 1 x unreachable @0", "NodeLeft a 1 unreachable @0"},
+		},
+		{
+			name: "out of reach, and it answers",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			seen: []heard{{found: silent("a", 1)}},
+			then: []heard{{found: []verdict{{node: "a", incarnation: 1, reachable: true}}}},
+			want: []string{"NodeJoined a 1 @1", "RoleAdded a 1 x @1"},
+		},
+		{
+			name: "out of reach, and its lease ends",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			seen: []heard{{found: silent("a", 1)}},
+			then: []heard{{changes: []change{expiredOf("a", 1, 1001, 5)}}},
+			want: []string{"NodeBuried a 1 expired @5"},
+		},
+		{
+			name: "out of reach, and it says goodbye",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			seen: []heard{{found: silent("a", 1)}},
+			then: []heard{{changes: []change{leftOf("a", 1, 1001, 5)}}},
+			want: []string{"NodeBuried a 1 left @5"},
+		},
+		{
+			name: "out of reach, and a newer life is there",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			seen: []heard{{found: silent("a", 1)}},
+			then: []heard{{changes: []change{stateOf("a", 2, 1, 5, "y")}}},
+			want: []string{"NodeJoined a 2 @5", "RoleAdded a 2 y @5"},
+		},
+		{
+			name: "out of reach, and so is a newer life",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			seen: []heard{{found: silent("a", 1)}},
+			then: []heard{{changes: []change{stateOf("a", 2, 1, 5, "y")}}, {found: silent("a", 2)}},
+		},
+		{
+			name: "out of reach, and a newer life came and went",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			seen: []heard{{found: silent("a", 1)}},
+			then: []heard{{changes: []change{stateOf("a", 2, 1, 5, "y")}}, {changes: []change{leftOf("a", 2, 1, 6)}}},
+			want: []string{"NodeBuried a 1 superseded @0"},
+		},
+		{
+			name: "a newer life that is out of reach already",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			then: []heard{{changes: []change{stateOf("a", 2, 1, 5, "y")}}, {found: silent("a", 2)}},
+			want: []string{"RoleRemoved a 1 x unreachable @0", "NodeLeft a 1 unreachable @0"},
+		},
+		{
+			name: "out of reach and buried, both unseen",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			then: []heard{{found: silent("a", 1)}, {changes: []change{expiredOf("a", 1, 1001, 5)}}},
+			want: []string{"RoleRemoved a 1 x expired @5", "NodeLeft a 1 expired @5"},
+		},
+		{
+			name: "out of reach and back, both unseen",
+			was:  []change{stateOf("a", 1, 1, 1, "x")},
+			then: []heard{{found: silent("a", 1)}, {found: []verdict{{node: "a", incarnation: 1, reachable: true}}}},
+		},
+		{
+			name: "of several out of reach one is buried",
+			was:  []change{stateOf("a", 1, 1, 1), stateOf("b", 1, 1, 2), stateOf("c", 1, 1, 3), stateOf("d", 1, 1, 4), stateOf("e", 1, 1, 5)},
+			seen: []heard{{found: append(silent("b", 1), silent("c", 1)...)}},
+			then: []heard{{changes: []change{expiredOf("c", 1, 1001, 6), stateOf("f", 1, 1, 7)}, found: silent("a", 1)}},
+			want: []string{"NodeLeft a 1 unreachable @0", "NodeBuried c 1 expired @6", "NodeJoined f 1 @7"},
+		},
+		{
 			name: "many, in the order of their names",
 			was:  []change{stateOf("b", 1, 1, 1, "x"), stateOf("d", 1, 1, 2, "x"), stateOf("e", 1, 1, 3, "x")},
 			then: []heard{{changes: []change{
@@ -145,6 +246,9 @@ func TestDifference(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			prev := snapshotOf(t, tc.was...)
+			for _, h := range tc.seen {
+				prev, _ = h.apply(t, prev, 0)
+			}
 			cur := prev
 			for _, h := range tc.then {
 				cur, _ = h.apply(t, cur, 0)
@@ -152,6 +256,7 @@ func TestDifference(t *testing.T) {
 			require.Equal(t, tc.want, lines(prev, cur))
 			for ev := range difference(prev, cur) {
 				require.Equal(t, "s", ev.Scope)
+				require.Same(t, cur, ev.Snapshot())
 			}
 		})
 	}
@@ -231,6 +336,8 @@ func (v view) follow(t *testing.T, ev Event) {
 		require.Empty(t, known.roles, "all of its roles are removed first")
 		require.NotZero(t, ev.Reason)
 		delete(v, name)
+	case MetaChanged:
+		require.Empty(t, ev.Role)
 	case RoleAdded:
 		require.False(t, has)
 		require.Zero(t, ev.Reason)
@@ -245,11 +352,13 @@ func (v view) follow(t *testing.T, ev Event) {
 	}
 }
 
-// A newly built scope of a Bus of which only the lifetime is there.
+// A newly built scope that is joined, of a Bus of which only the lifetime is there.
 func loneScope(t *testing.T) (*Scope, context.CancelCauseFunc) {
 	b := &Bus{opts: &options{node: "me"}}
 	b.ctx, b.cancel = context.WithCancelCause(t.Context())
-	return newScope(b, "s"), b.cancel
+	s := newScope(b, "s")
+	s.publish(s.Snapshot().asJoined())
+	return s, b.cancel
 }
 
 func (h heard) publish(t *testing.T, s *Scope) {
@@ -286,11 +395,14 @@ func TestWatchYieldsWhatIsThereAndThenWhatChanges(t *testing.T) {
 func TestWatchOfALeftScopeWaitsForTheJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := loneScope(t)
-		s.publish(leftSnapshot(s.Snapshot()))
+		s.publish(emptySnapshot(s.Snapshot()))
 		go func() {
 			synctest.Wait() // until it waits
-			s.publish(newSnapshot("s", "me"))
+			heard{changes: []change{stateOf("lost", 1, 1, 1)}}.publish(t, s)
+			synctest.Wait()
+			s.publish(emptySnapshot(s.Snapshot())) // that join has failed, but not the next one
 			heard{changes: []change{stateOf("a", 1, 1, 1)}}.publish(t, s)
+			s.publish(s.Snapshot().asJoined())
 		}()
 		var got []string
 		for ev := range s.Watch(t.Context()) {
@@ -328,7 +440,9 @@ func TestWatchEnds(t *testing.T) {
 	for name, end := range map[string]func(*Scope, context.CancelFunc, context.CancelCauseFunc){
 		"when its context is over": func(_ *Scope, cancel context.CancelFunc, _ context.CancelCauseFunc) { cancel() },
 		"when the bus stops":       func(_ *Scope, _ context.CancelFunc, stop context.CancelCauseFunc) { stop(ErrClosed) },
-		"when the scope is left":   func(s *Scope, _ context.CancelFunc, _ context.CancelCauseFunc) { s.publish(leftSnapshot(s.Snapshot())) },
+		"when the scope is left": func(s *Scope, _ context.CancelFunc, _ context.CancelCauseFunc) {
+			s.publish(emptySnapshot(s.Snapshot()))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -424,15 +538,18 @@ func TestHandlerCallsTheFunctionOfEachKind(t *testing.T) {
 	note := func(name string) func(Event) {
 		return func(ev Event) { got = append(got, name+" "+ev.Kind.String()) }
 	}
-	h := Handler{OnRoleAdded: note("added"), OnRoleRemoved: note("removed"), OnNodeJoined: note("joined"), OnNodeLeft: note("left")}
-	for _, kind := range []EventKind{NodeJoined, NodeLeft, RoleAdded, RoleRemoved} {
+	h := Handler{OnRoleAdded: note("added"), OnRoleRemoved: note("removed"), OnNodeJoined: note("joined"), OnNodeLeft: note("left"),
+		OnNodeBuried: note("buried"), OnMetaChanged: note("meta")}
+	for _, kind := range []EventKind{NodeJoined, NodeLeft, NodeBuried, RoleAdded, RoleRemoved, MetaChanged} {
 		h.handle(Event{Kind: kind})
 		Handler{}.handle(Event{Kind: kind}) // each may be nil
 	}
-	require.Equal(t, []string{"joined NodeJoined", "left NodeLeft", "added RoleAdded", "removed RoleRemoved"}, got)
+	require.Equal(t, []string{"joined NodeJoined", "left NodeLeft", "buried NodeBuried", "added RoleAdded", "removed RoleRemoved", "meta MetaChanged"}, got)
 }
 
 func TestEventsHaveNames(t *testing.T) {
-	require.Equal(t, "NodeJoined NodeLeft RoleAdded RoleRemoved EventKind(?)", fmt.Sprint(NodeJoined, " ", NodeLeft, " ", RoleAdded, " ", RoleRemoved, " ", EventKind(0)))
-	require.Equal(t, "left expired unreachable ", fmt.Sprint(ReasonLeft, " ", ReasonExpired, " ", ReasonUnreachable, " ", Reason(0)))
+	require.Equal(t, "NodeJoined NodeLeft NodeBuried RoleAdded RoleRemoved MetaChanged EventKind(?)",
+		fmt.Sprint(NodeJoined, " ", NodeLeft, " ", NodeBuried, " ", RoleAdded, " ", RoleRemoved, " ", MetaChanged, " ", EventKind(0)))
+	require.Equal(t, "left expired unreachable superseded ",
+		fmt.Sprint(ReasonLeft, " ", ReasonExpired, " ", ReasonUnreachable, " ", ReasonSuperseded, " ", Reason(0)))
 }

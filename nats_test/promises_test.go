@@ -267,7 +267,7 @@ func TestPromise6OneLife(t *testing.T) {
 	seq := lastSeq(t, js)
 	eventually(t, "heartbeats", func() bool { return lastSeq(t, js) > seq+4 })
 	require.Equal(t, []string{
-		"NodeJoined", "RoleAdded x", "RoleRemoved x expired", "NodeLeft expired", "NodeJoined", "RoleAdded y",
+		"NodeJoined", "RoleAdded x", "RoleRemoved x superseded", "NodeLeft superseded", "NodeJoined", "RoleAdded y",
 	}, seen.lines("a"))
 	require.NoError(t, young.Err())
 	require.NoError(t, old.Close())

@@ -58,7 +58,8 @@ func (p *printer) run(ctx context.Context, url string) (err error) {
 		rolebus.WithRoles(p.roles...),
 		// The handler hears of all scopes that are joined, on a goroutine of its own.
 		rolebus.WithHandler(rolebus.Handler{
-			OnNodeJoined: handle, OnNodeLeft: handle, OnRoleAdded: handle, OnRoleRemoved: handle,
+			OnNodeJoined: handle, OnNodeLeft: handle, OnNodeBuried: handle,
+			OnRoleAdded: handle, OnRoleRemoved: handle, OnMetaChanged: handle,
 		}),
 	)
 	if err != nil {

@@ -221,7 +221,7 @@ func TestSupersedes(t *testing.T) {
 	rolebustest.WaitRoles(t, web, "same", "newest")
 	require.Equal(t, other, js.wait(t), js)
 	newest.waitNodes(t, map[string][]string{"same": {"newest"}, "web": {}})
-	require.Equal(t, []rolebus.Reason{rolebus.ReasonExpired, rolebus.ReasonExpired}, lost("same"), "once for each newer life")
+	require.Equal(t, []rolebus.Reason{rolebus.ReasonSuperseded, rolebus.ReasonSuperseded}, lost("same"), "once for each newer life")
 }
 
 // What the bucket or the server suffers, nobody is reported lost for it, by either side.
