@@ -36,6 +36,7 @@ type Bus struct {
 	mu       sync.Mutex
 	scopes   map[string]*Scope // every handle that was asked for
 	stays    map[*member]bool  // those that have begun and not ended
+	serving  bool              // handlers have been started
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed
 
@@ -80,6 +81,7 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 			return err
 		}
 	}
+	b.serveAll()
 	return nil
 }
 

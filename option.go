@@ -125,11 +125,13 @@ func WithStorage(s jetstream.StorageType) Option {
 	}
 }
 
-// WithHandler calls a handler with the events of every scope that is joined. Given more than once, the last one counts.
+// WithHandler calls a handler with the events of every scope that is joined: see [Handler] for from when on. Given more than once,
+// the last one counts.
 func WithHandler(h Handler) Option { return func(o *options) { o.handler = &h } }
 
 // WithLogger logs to l what the Bus does not return: lost contact, ignored messages, panics of handlers. Default:
-// nothing is logged. A nil logger logs nothing.
+// nothing is logged. A nil logger logs nothing. A panic of a handler that l does not take, because it is not enabled for errors,
+// goes to standard error.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l == nil {

@@ -45,11 +45,7 @@ func (snap *Snapshot) lists(w *ward) bool {
 
 // gone says why a node is not listed.
 func (snap *Snapshot) gone(n *Node) error {
-	var reason Reason
-	tell(snap, n, nil, func(ev Event) bool {
-		reason = ev.Reason
-		return false
-	})
+	reason := snap.farewell(NodeLeft, n).Reason
 	return fmt.Errorf("%w: %s %s", ErrNodeGone, clip(n.name), reason)
 }
 

@@ -127,7 +127,7 @@ func TestStallDown(t *testing.T) {
 	go func() {
 		for range other.Watch(context.Background()) { // until the bus is closed
 			select {
-			case roles <- other.Roles(deaf.Name()):
+			case roles <- other.Roles(deaf.Name()).Slice():
 			default:
 			}
 		}
