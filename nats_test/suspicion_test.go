@@ -83,6 +83,25 @@ func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
 	require.Empty(t, o.Snapshot().Suspects().Slice())
 }
 
+// First it is left out, and when the server has ended its lease that is certain.
+func TestAKilledProcessIsBuriedWhenItsLeaseEnds(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	o := srv.Bus(suspicious("a")...)
+	seen := watch(t, o.Scope)
+	p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: 3 * time.Second})
+	eventually(t, "the process", func() bool { return o.Nodes("process").Len() == 1 })
+	awaitProbes(t, srv, "p", 2)
+	p.signal(t, syscall.SIGKILL)
+	eventually(t, "it to be buried", func() bool { return last(seen.lines("p")) == "NodeBuried expired" })
+	lines := seen.lines("p")
+	require.Equal(t, "NodeLeft unreachable", lines[len(lines)-2])
+	events := seen.list()
+	buried := events[len(events)-1]
+	require.NotZero(t, buried.Generation)
+	require.Nil(t, buried.Snapshot().Node("p"))
+	require.Zero(t, buried.Snapshot().Suspects().Len())
+}
+
 // The servers of rolebustest tell an account which of its connections were closed: then nobody has to find out.
 func TestTheServersTellOfADeath(t *testing.T) {
 	for name, srv := range map[string]interface {
