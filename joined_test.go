@@ -67,6 +67,23 @@ func TestASnapshotSaysWhetherItsScopeIsJoined(t *testing.T) {
 	})
 }
 
+func TestTheRecordOfAnEarlierLifeMakesNoJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		f.bus(t, "a", WithScopes("s")).crash()
+		a := f.bus(t, "a")
+		seen := watchLog(t.Context(), a.In("s"))
+		a.store = &flappingStore{store: a.store, flap: func() {
+			synctest.Wait()
+			require.NotNil(t, a.In("s").Snapshot().Node("a"))
+			require.False(t, a.In("s").Snapshot().Joined())
+		}}
+		_, err := a.Join(t.Context(), "s")
+		require.NoError(t, err)
+		require.Equal(t, []string{"NodeJoined a"}, seen.take())
+	})
+}
+
 func TestAWatchThatWaitsOutlivesAJoinThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
@@ -126,8 +143,10 @@ func TestAJoinThatWasSeenHasNotFailed(t *testing.T) {
 					}
 					return errFakeDown
 				}}
+				from := time.Now()
 				_, err := a.Join(ctx, "s")
 				require.NoError(t, err)
+				require.Less(t, time.Since(from), time.Second, "the keeper looks at once")
 				require.Equal(t, []string{"NodeJoined a", "NodeJoined b"}, seen.take())
 				time.Sleep(3 * fakeTTL)
 				require.Empty(t, seen.take(), "it goes on as any other")
