@@ -25,6 +25,7 @@ import (
 )
 
 func TestOptionsComplainAllAtOnceBeforeAnythingStarts(t *testing.T) {
+	t.Parallel()
 	_, err := rolebus.Connect(t.Context(), "http://127.0.0.1:1",
 		rolebus.WithNode(""), rolebus.WithTTL(time.Millisecond), rolebus.WithSyncInterval(0), rolebus.WithRoles("ok", ""),
 		rolebus.WithRequestTimeout(-1), rolebus.WithScopes(strings.Repeat("s", 201)), rolebus.WithBucket("a.b"), nil)
@@ -38,6 +39,7 @@ func TestOptionsComplainAllAtOnceBeforeAnythingStarts(t *testing.T) {
 }
 
 func TestConnectWaitsForAServer(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	url := srv.URL()
 	srv.Stop()
@@ -71,6 +73,7 @@ func TestConnectWaitsForAServer(t *testing.T) {
 }
 
 func TestJetStreamOff(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t, func(o *server.Options) { o.JetStream = false })
 	_, err := rolebus.Connect(t.Context(), srv.URL())
 	require.ErrorIs(t, err, jetstream.ErrJetStreamNotEnabled)
@@ -126,6 +129,7 @@ func olderServer(t *testing.T, url, version string) string {
 }
 
 func TestServerTooOld(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	_, err := rolebus.Connect(t.Context(), olderServer(t, srv.URL(), "2.11.9"))
 	require.ErrorIs(t, err, rolebus.ErrServerTooOld)
@@ -137,6 +141,7 @@ func TestServerTooOld(t *testing.T) {
 }
 
 func TestBucketWithOtherSettingsIsMended(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	js := jetStream(t, srv.Conn())
 	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", History: 5, TTL: time.Hour, MaxBytes: 1 << 20})
@@ -156,6 +161,7 @@ func TestBucketWithOtherSettingsIsMended(t *testing.T) {
 }
 
 func TestBucketMismatch(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	js := jetStream(t, srv.Conn())
 	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", Storage: jetstream.MemoryStorage, History: 3})
@@ -181,6 +187,7 @@ func withUser(p *server.Permissions) func(*server.Options) {
 }
 
 func TestNoPermission(t *testing.T) {
+	t.Parallel()
 	for refused, p := range map[string]*server.Permissions{
 		"$JS.API.STREAM.INFO.KV_rolebus":                      {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.INFO.>"}}},
 		"$JS.API.STREAM.CREATE.KV_rolebus":                    {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.CREATE.>"}}},
@@ -190,6 +197,7 @@ func TestNoPermission(t *testing.T) {
 		"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}}},
 	} {
 		t.Run(refused, func(t *testing.T) {
+			t.Parallel()
 			srv := rolebustest.NewServer(t, withUser(p))
 			_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithNode("a"), rolebus.WithRequestTimeout(time.Second),
 				rolebus.WithNATS(nats.UserInfo("app", "secret")))
@@ -203,6 +211,7 @@ func TestNoPermission(t *testing.T) {
 }
 
 func TestNoPermissionToReadMany(t *testing.T) {
+	t.Parallel()
 	const subject = "$JS.API.DIRECT.GET.KV_rolebus"
 	srv := rolebustest.NewServer(t, withUser(&server.Permissions{Publish: &server.SubjectPermission{Deny: []string{subject}}}))
 	bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithNATS(nats.UserInfo("admin", "secret")))
@@ -213,6 +222,7 @@ func TestNoPermissionToReadMany(t *testing.T) {
 }
 
 func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t, withUser(&server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
 			"$JS.API.STREAM.INFO.KV_rolebus", "$JS.API.DIRECT.GET.KV_rolebus", "$JS.API.STREAM.MSG.GET.KV_rolebus",
@@ -234,6 +244,7 @@ func TestObserverNeedsNoPermissionToWrite(t *testing.T) {
 
 // Very many records are read by a consumer, if that is allowed.
 func TestVeryManyRecordsWithoutPermissionForAConsumer(t *testing.T) {
+	t.Parallel()
 	for _, denied := range []string{"$JS.API.CONSUMER.>", "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.CONSUMER.DELETE.>"} {
 		t.Run(denied, func(t *testing.T) {
 			t.Parallel()
@@ -258,6 +269,7 @@ func TestVeryManyRecordsWithoutPermissionForAConsumer(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
 	a, b := bus(srv, "a"), bus(srv, "b")
 	var many []rolebus.Role
@@ -312,6 +324,7 @@ func (l *logged) String() string {
 }
 
 func TestBadMessagesChangeNoSnapshot(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	log := &logged{}
 	a := bus(srv, "a", rolebus.WithRoles("x"))

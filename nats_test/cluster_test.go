@@ -12,6 +12,7 @@ import (
 )
 
 func TestClusterOfThreeLosesTheLeaderOfTheStream(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	var fleet []*rolebus.Bus
 	for i := range 4 {
@@ -58,6 +59,7 @@ func TestClusterOfThreeLosesTheLeaderOfTheStream(t *testing.T) {
 }
 
 func TestClusterOfThreeRestartsOneServerAfterAnother(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	a, b := bus(c, "a", rolebus.WithRoles("x")), bus(c, "b")
 	eventually(t, "a", func() bool { return b.Nodes("x").Len() == 1 })
@@ -75,6 +77,7 @@ func TestClusterOfThreeRestartsOneServerAfterAnother(t *testing.T) {
 
 // A scope is read through each server while another one is down.
 func TestScopesAreReadThroughEachServer(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	a := bus(c, "a", rolebus.WithRoles("x"), rolebus.WithScopes("other"))
 	require.NoError(t, a.In("other").AddRoles(t.Context(), "y"))

@@ -17,6 +17,7 @@ import (
 )
 
 func TestABorrowedConnectionKeepsItsHandlers(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	var lost, back, closed atomic.Int32
 	nc, err := nats.Connect(srv.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
@@ -46,6 +47,7 @@ func TestABorrowedConnectionKeepsItsHandlers(t *testing.T) {
 }
 
 func TestAnyKVClientSeesReadableJSONAndNoHeartbeats(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	js := jetStream(t, srv.Conn())
 	a := bus(srv, "a.b", rolebus.WithRoles("x"), rolebus.WithMeta(map[string]string{"zone": "1"}))
@@ -89,6 +91,7 @@ func TestAnyKVClientSeesReadableJSONAndNoHeartbeats(t *testing.T) {
 }
 
 func TestAChangeDuringAnOutageIsBroughtToTheBucket(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a, b := bus(srv, "a"), bus(srv, "b")
 	srv.Stop()
@@ -166,6 +169,7 @@ func TestOpenJoinAndCloseAtOnce(t *testing.T) {
 
 // A server that hangs, or to which the path is broken unnoticed, is left for another one before the lease ends.
 func TestASilentServerIsLeft(t *testing.T) {
+	t.Parallel()
 	for name, probes := range map[string]time.Duration{"quiet": 0, "with traffic": 50 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,6 +23,7 @@ var (
 // On a hub and on a leaf of it processes come and go for a while, most of them under names that the other side has, too. No
 // process sees a live one of its own side go, nor any one of the other side come.
 func TestTwoFleetsOfOneName(t *testing.T) {
+	t.Parallel()
 	for i, name := range []string{"domains", "no domains"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

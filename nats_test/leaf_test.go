@@ -58,6 +58,7 @@ func inAccount(t *testing.T) func(*server.Options) {
 }
 
 func TestLeafAndHubAreTwoFleets(t *testing.T) {
+	t.Parallel()
 	for name, setup := range leafSetups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,6 +118,7 @@ func TestLeafAndHubAreTwoFleets(t *testing.T) {
 
 // The bucket of one side is made anew while the other side goes on.
 func TestLeafGoesOnWhenTheHubsBucketIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"domains", "no domains"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,6 +152,7 @@ func TestLeafGoesOnWhenTheHubsBucketIsMadeAnew(t *testing.T) {
 
 // A process that may go to either server is of the fleet of the one that it is connected to.
 func TestLeafOrHubIsWhereABusIsConnected(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"domains", "no domains"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -226,6 +229,7 @@ func (m movable) Bus(opts ...rolebus.Option) *rolebus.Bus {
 }
 
 func TestLeafWithoutJetStream(t *testing.T) {
+	t.Parallel()
 	_, leaf := rolebustest.NewLeaf(t, func(o *server.Options) { o.JetStream = o.ServerName == "hub" })
 	_, err := rolebus.Connect(t.Context(), leaf.URL())
 	require.ErrorIs(t, err, jetstream.ErrJetStreamNotEnabled)
@@ -234,6 +238,7 @@ func TestLeafWithoutJetStream(t *testing.T) {
 
 // A leaf without JetStream that is set up to use the hub's is a part of the hub's fleet.
 func TestLeafThatUsesTheHubsJetStreamIsOfItsFleet(t *testing.T) {
+	t.Parallel()
 	for name, domain := range map[string]string{"domain": "hub", "no domain": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

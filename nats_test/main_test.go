@@ -4,6 +4,7 @@ package nats_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -28,6 +29,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	// A test mostly waits: for a lease to end, for a leader to be elected. So there may be more at once than there are cores,
+	// unless -parallel says otherwise. Those that keep the cores busy are not parallel: they run alone, before the others.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

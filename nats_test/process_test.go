@@ -132,6 +132,7 @@ func (p *process) signal(t *testing.T, sig syscall.Signal) {
 }
 
 func TestANodeProcessIsKilledFrozenAndReplaced(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	o := bus(srv, "o", rolebus.WithObserver())
 	seen := watch(t, o.Scope)
@@ -175,6 +176,7 @@ func freePorts(t *testing.T, n int) []int {
 }
 
 func TestClusterOfThreeSurvivesTheKillOfTheLeader(t *testing.T) {
+	t.Parallel()
 	ports := freePorts(t, 6)
 	servers := map[string]*process{}
 	var configs []processConfig

@@ -87,6 +87,7 @@ func version(roles []rolebus.Role) int {
 }
 
 func TestPromise2NoGoingBack(t *testing.T) {
+	t.Parallel()
 	var dir string
 	srv := rolebustest.NewServer(t, func(o *server.Options) { dir = o.StoreDir })
 	a, b, o := bus(srv, "a", rolebus.WithRoles("v0")), bus(srv, "b"), bus(srv, "o", rolebus.WithObserver())
@@ -147,6 +148,7 @@ func TestPromise2NoGoingBack(t *testing.T) {
 }
 
 func TestPromise3NoFalseLossThroughARestartLongerThanTheTTL(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	fleet := []*rolebus.Bus{
 		bus(srv, "a", rolebus.WithRoles("x")), bus(srv, "b", rolebus.WithRoles("x")),
@@ -197,11 +199,13 @@ func lastBeat(t *testing.T, js jetstream.JetStream, node string) (stored, fires 
 }
 
 func TestPromise4BoundedLoss(t *testing.T) {
+	t.Parallel()
 	for fault, strike := range map[string]func(*rolebustest.Link){
 		"killed": (*rolebustest.Link).Cut,
 		"frozen": (*rolebustest.Link).Stall,
 	} {
 		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
 			srv := rolebustest.NewServer(t)
 			link := srv.Link()
 			a := bus(link, "a", rolebus.WithRoles("x", "y"))
@@ -238,6 +242,7 @@ func TestPromise4BoundedLoss(t *testing.T) {
 }
 
 func TestPromise5LeavingIsOneMessage(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := srv.Bus(rolebus.WithNode("a"), rolebus.WithTTL(time.Minute), rolebus.WithRoles("x"))
 	o := bus(srv, "o", rolebus.WithObserver())
@@ -253,6 +258,7 @@ func TestPromise5LeavingIsOneMessage(t *testing.T) {
 }
 
 func TestPromise6OneLife(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	old := bus(srv, "a", rolebus.WithRoles("x"))
 	o := bus(srv, "o", rolebus.WithObserver())
@@ -275,6 +281,7 @@ func TestPromise6OneLife(t *testing.T) {
 }
 
 func TestPromise7Isolation(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a", rolebus.WithScopes("red", "blue"))
 	b := bus(srv, "b", rolebus.WithScopes("blue"))
@@ -297,6 +304,7 @@ func TestPromise7Isolation(t *testing.T) {
 }
 
 func TestPromise8NothingLost(t *testing.T) {
+	t.Parallel()
 	for forget, act := range map[string]func(context.Context, jetstream.Stream, jetstream.JetStream) error{
 		"purge": func(ctx context.Context, s jetstream.Stream, _ jetstream.JetStream) error { return s.Purge(ctx) },
 		"delete": func(ctx context.Context, _ jetstream.Stream, js jetstream.JetStream) error {
@@ -332,6 +340,7 @@ func TestPromise8NothingLost(t *testing.T) {
 		},
 	} {
 		t.Run(forget, func(t *testing.T) {
+			t.Parallel()
 			srv := rolebustest.NewServer(t)
 			a := bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithMeta(map[string]string{"zone": "1"}))
 			b := bus(srv, "b", rolebus.WithRoles("x"))
@@ -361,6 +370,7 @@ func TestPromise8NothingLost(t *testing.T) {
 }
 
 func TestPromise10ReadsNeverFail(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a, b := bus(srv, "a", rolebus.WithRoles("x")), bus(srv, "b")
 	eventually(t, "a", func() bool { return b.Nodes("x").Len() == 1 })
@@ -391,6 +401,7 @@ func closeAnyway(b *rolebus.Bus) error {
 }
 
 func TestPromise11NothingLeaks(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	nc := srv.Conn()
 	js := jetStream(t, nc)
@@ -420,6 +431,7 @@ func TestPromise11NothingLeaks(t *testing.T) {
 }
 
 func TestPromise12UserCodeStopsNothing(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	block, entered := make(chan struct{}), make(chan struct{}, 100)
 	slow := bus(srv, "slow", rolebus.WithScopes("s"), rolebus.WithHandler(rolebus.Handler{

@@ -15,6 +15,7 @@ import (
 // What ClusterHelper does, line by line.
 
 func TestAddAndRemoveOneAndManyRoles(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a, b := bus(srv, "a"), bus(srv, "b")
 	require.NoError(t, a.AddRoles(t.Context(), "one"))
@@ -28,6 +29,7 @@ func TestAddAndRemoveOneAndManyRoles(t *testing.T) {
 }
 
 func TestNoChangeWritesNothing(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := srv.Bus(rolebus.WithRoles("x")) // its first heartbeat is a second away
 	js := jetStream(t, srv.Conn())
@@ -55,6 +57,7 @@ func TestNoChangeWritesNothing(t *testing.T) {
 }
 
 func TestManyRolesAreAnnouncedInOneChange(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a")
 	nc := srv.Conn()
@@ -72,6 +75,7 @@ func TestManyRolesAreAnnouncedInOneChange(t *testing.T) {
 }
 
 func TestRolesAreAnyJSONValueToldApartExactly(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a, b := bus(srv, "a"), bus(srv, "b")
 	values := []any{
@@ -92,6 +96,7 @@ func TestRolesAreAnyJSONValueToldApartExactly(t *testing.T) {
 }
 
 func TestQueries(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a", rolebus.WithRoles("x", "y"), rolebus.WithMeta(map[string]string{"zone": "1"}))
 	b := bus(srv, "b", rolebus.WithRoles("x"))
@@ -120,6 +125,7 @@ func TestQueries(t *testing.T) {
 }
 
 func TestScopesAtRunTime(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a", rolebus.WithScopes("s"), rolebus.WithDefaultScope("home"), rolebus.WithRoles("x"))
 	b := bus(srv, "b", rolebus.WithDefaultScope("home"))
@@ -148,6 +154,7 @@ func TestScopesAtRunTime(t *testing.T) {
 }
 
 func TestEachScopeHasItsOwnGenerations(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a", rolebus.WithScopes("s"))
 	s := a.In("s")
@@ -163,6 +170,7 @@ func TestEachScopeHasItsOwnGenerations(t *testing.T) {
 }
 
 func TestEventsComeOncePerRoleAndOncePerNode(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	var joined, left, added, removed atomic.Int32
 	b := bus(srv, "b", rolebus.WithHandler(rolebus.Handler{
@@ -191,6 +199,7 @@ func TestEventsComeOncePerRoleAndOncePerNode(t *testing.T) {
 }
 
 func TestAHandlerMayHaveAnySubset(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	heard := make(chan rolebus.Event, 10)
 	for _, h := range []rolebus.Handler{{}, {OnNodeLeft: func(ev rolebus.Event) { heard <- ev }}} {
@@ -211,6 +220,7 @@ func TestAHandlerMayHaveAnySubset(t *testing.T) {
 }
 
 func TestObserverReadsAndNobodySeesIt(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := bus(srv, "a", rolebus.WithRoles("x"))
 	o := bus(srv, "o", rolebus.WithObserver())
@@ -228,6 +238,7 @@ func TestObserverReadsAndNobodySeesIt(t *testing.T) {
 }
 
 func TestWaitForARole(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	o := bus(srv, "o", rolebus.WithObserver())
 	done := make(chan error, 1)

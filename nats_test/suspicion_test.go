@@ -24,6 +24,7 @@ func suspicious(name string) []rolebus.Option {
 }
 
 func TestAProcessThatDiesOrHangsIsUnreachableAndComesBack(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{"cut", "stall"} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -67,6 +68,7 @@ func TestAProcessThatDiesOrHangsIsUnreachableAndComesBack(t *testing.T) {
 }
 
 func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	o := srv.Bus(suspicious("a")...)
 	seen := watch(t, o.Scope)
@@ -104,12 +106,14 @@ func TestAKilledProcessIsBuriedWhenItsLeaseEnds(t *testing.T) {
 
 // The servers of rolebustest tell an account which of its connections were closed: then nobody has to find out.
 func TestTheServersTellOfADeath(t *testing.T) {
+	t.Parallel()
 	for name, srv := range map[string]interface {
 		URL() string
 		Bus(...rolebus.Option) *rolebus.Bus
 		Conn(...nats.Option) *nats.Conn
 	}{"server": rolebustest.NewServer(t), "cluster": rolebustest.NewCluster(t)} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			never := rolebus.WithProbeInterval(time.Hour)
 			var fleet []*rolebus.Bus
 			for i := range 6 {
@@ -137,6 +141,7 @@ func TestTheServersTellOfADeath(t *testing.T) {
 }
 
 func TestWithoutProbesNobodyIsSuspected(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	off := srv.Bus(append(suspicious("a"), rolebus.WithProbeInterval(0))...)
 	on := srv.Bus(suspicious("b")...)
@@ -156,6 +161,7 @@ func TestWithoutProbesNobodyIsSuspected(t *testing.T) {
 
 // A hint is never believed, only checked.
 func TestFalseHintsAreCheckedAndNothingElse(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	var fleet []*rolebus.Bus
 	var seen []*events
@@ -190,6 +196,7 @@ func TestFalseHintsAreCheckedAndNothingElse(t *testing.T) {
 }
 
 func TestARestartedServerMakesNobodySuspectAnybody(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	var fleet []*rolebus.Bus
 	var seen []*events
@@ -215,6 +222,7 @@ func TestARestartedServerMakesNobodySuspectAnybody(t *testing.T) {
 }
 
 func TestARollingRestartMakesNobodySuspectAnybody(t *testing.T) {
+	t.Parallel()
 	cluster := rolebustest.NewCluster(t)
 	var fleet []*rolebus.Bus
 	var seen []*events

@@ -39,6 +39,7 @@ func fleetOf(srv interface {
 
 // Everybody waits for a node as long as that node's own TTL asks for, whatever the own one is.
 func TestPromise3TwoTTLsInOneScope(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]func(t *testing.T, srv *rolebustest.Server){
 		"a purge": func(t *testing.T, srv *rolebustest.Server) {
 			stream, err := jetStream(t, srv.Conn()).Stream(t.Context(), "KV_rolebus")
@@ -87,6 +88,7 @@ func TestPromise3TwoTTLsInOneScope(t *testing.T) {
 
 // Who dies just when the bucket is purged has no switch any more: the others miss it as soon as one of them writes again.
 func TestWhoDiesAroundAPurgeIsMissed(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	quiet := []rolebus.Option{rolebus.WithSyncInterval(time.Hour), rolebus.WithProbeInterval(0)} // nothing else tells them
 	a, o := bus(srv, "a", quiet...), bus(srv, "o", append(quiet, rolebus.WithObserver())...)
@@ -105,6 +107,7 @@ func TestWhoDiesAroundAPurgeIsMissed(t *testing.T) {
 }
 
 func TestAVeryDifferentTTLIsToldOnce(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	log := &logged{}
 	a := bus(srv, "a", rolebus.WithTTL(2*time.Second), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
@@ -178,6 +181,7 @@ func (d *deafMember) join(t *testing.T) {
 
 // A client that answers no probes and loses one connection is hidden for its TTL, and not for ever.
 func TestASuspicionEndsWhenTheLeaseWouldHave(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := srv.Bus(suspicious("a")...)
 	seen := watch(t, a.Scope)
@@ -202,6 +206,7 @@ func TestASuspicionEndsWhenTheLeaseWouldHave(t *testing.T) {
 
 // Behind members that answer and ask nobody, a death is seen as soon as elsewhere.
 func TestPassiveMembersHideNoDeath(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := srv.Bus(suspicious("a")...)
 	for _, node := range []string{"b", "c", "d"} {
@@ -218,6 +223,7 @@ func TestPassiveMembersHideNoDeath(t *testing.T) {
 
 // Who heartbeats seldom does not notice that there was no leader for a while: it asks the next one before it believes that one.
 func TestPromise3TwoTTLsAndALeaderThatIsKilled(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	fleet := fleetOf(c, time.Second, time.Minute)
 	var seen []*events
