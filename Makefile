@@ -2,7 +2,7 @@
 FUZZTIME ?= 1000000x
 BENCH ?= .
 
-.PHONY: check format vet lint test race fuzz bench fleet peers cover quickstart node help
+.PHONY: check format vet lint test race model fuzz bench fleet peers cover quickstart node help
 
 check: ## formatting, vet, staticcheck, tests with -race (the default)
 	@.ci/run format vet lint test
@@ -21,6 +21,9 @@ test: ## tests, quickly
 
 race: ## tests with the race detector
 	@.ci/run test
+
+model: ## without each rule of the design, one at a time, some test must fail (minutes)
+	@.ci/run model
 
 fuzz: ## every fuzz target for FUZZTIME each (1000000x: inputs; or a time, such as 5m)
 	@FUZZTIME=$(FUZZTIME) .ci/run fuzz

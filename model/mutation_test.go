@@ -1,18 +1,46 @@
 package model_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+var (
+	mutants = flag.Int("mutants", 8, "how many rules are taken out, one at a time; 0: all of them")
+	seed    = flag.Uint64("seed", 0, "chooses which; 0: by chance")
+)
+
+// all says whether this run takes out every rule: that takes minutes, and is a step of .ci/run.
+func all() bool { return *mutants <= 0 || *mutants >= len(rules) }
+
+// chosen are the rules that this run takes out.
+func chosen(t *testing.T) []rule {
+	if all() {
+		return rules
+	}
+	by := cmp.Or(*seed, uint64(rand.Uint32()))
+	t.Logf("%d of %d rules: -seed=%d", *mutants, len(rules), by)
+	places := rand.New(rand.NewPCG(by, 0)).Perm(len(rules))[:*mutants]
+	slices.Sort(places)
+	var some []rule
+	for _, at := range places {
+		some = append(some, rules[at])
+	}
+	return some
+}
 
 // patience is for one build, and for one run; far more than either takes.
 const patience = 3 * time.Minute
@@ -74,10 +102,11 @@ func (m mutant) build(t *testing.T) string {
 }
 
 // run runs some of the tests until one fails, and returns what they say.
-func (m mutant) run(t *testing.T, binary, tests string) (string, error) {
+func (m mutant) run(t *testing.T, binary, tests string, flags ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.run", tests, "-test.failfast", "-test.v", "-test.timeout", patience.String())
+	always := []string{"-test.run", tests, "-test.failfast", "-test.v", "-test.timeout", patience.String()}
+	cmd := exec.CommandContext(ctx, binary, append(always, flags...)...)
 	cmd.Dir = m.root
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, ctx.Err(), "no end:\n%s", out)
@@ -95,7 +124,11 @@ func TestNothingIsBrokenWithAllRules(t *testing.T) {
 	t.Parallel()
 	m := newMutant(t, nil)
 	binary := m.build(t)
-	out, err := m.run(t, binary, ".")
+	var flags []string
+	if !all() {
+		flags = []string{"-modelruns=1"} // the root package's own tests run more, of the same code
+	}
+	out, err := m.run(t, binary, ".", flags...)
 	require.NoError(t, err, out)
 	for _, r := range rules {
 		require.Regexp(t, "(?m)^=== RUN +"+r.found, out, "rule %q: no such test", r.name)
@@ -110,9 +143,15 @@ func TestEachRuleStandsInTheSource(t *testing.T) {
 }
 
 func TestEachRuleIsNeeded(t *testing.T) {
-	for _, r := range rules {
+	for _, r := range chosen(t) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
+			t.Cleanup(func() {
+				if t.Failed() {
+					this := strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^")
+					t.Logf("to repeat: go test ./model -mutants=0 -run '^%s$'", this)
+				}
+			})
 			m := newMutant(t, r.edits)
 			binary := m.build(t)
 			out, err := m.run(t, binary, r.found)
