@@ -15,6 +15,7 @@ import (
 )
 
 func TestFirstBusGetsThreeReplicas(t *testing.T) {
+	t.Parallel()
 	var c *rolebustest.Cluster
 	var names []string
 	logged(t, "ready", func() {
@@ -33,11 +34,13 @@ func TestFirstBusGetsThreeReplicas(t *testing.T) {
 }
 
 func TestLeaderStops(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	survives(t, c, (*rolebustest.Server).Stop)
 }
 
 func TestLeaderIsKilled(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	survives(t, c, (*rolebustest.Server).Kill)
 }
@@ -68,6 +71,7 @@ func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Serve
 }
 
 func TestLeaderIsIsolated(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	first := c.Bus(rolebus.WithRoles("api"))
 	leader := c.LeaderOf(bucketStream)

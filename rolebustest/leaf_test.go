@@ -12,6 +12,7 @@ import (
 )
 
 func TestLeafHasABucketOfItsOwn(t *testing.T) {
+	t.Parallel()
 	var started []string
 	hub, leaf := rolebustest.NewLeaf(t, func(o *server.Options) { started = append(started, o.ServerName) })
 	require.Equal(t, []string{"hub", "leaf"}, started)
@@ -24,6 +25,7 @@ func TestLeafHasABucketOfItsOwn(t *testing.T) {
 }
 
 func TestLeafIsLinkedAgainAfterARestart(t *testing.T) {
+	t.Parallel()
 	hub, leaf := rolebustest.NewLeaf(t)
 	here, there := hub.Conn(), leaf.Conn()
 	heard := make(chan *nats.Msg, 10_000)
@@ -44,6 +46,7 @@ func TestLeafIsLinkedAgainAfterARestart(t *testing.T) {
 }
 
 func TestLeafThatCannotStartSaysWhy(t *testing.T) {
+	t.Parallel()
 	require.Contains(t, failure(func(t *standIn) {
 		rolebustest.NewLeaf(t, func(o *server.Options) { o.ServerName = "a b" })
 	}), "rolebustest: hub and leaf: ")

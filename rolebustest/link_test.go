@@ -13,6 +13,7 @@ import (
 )
 
 func TestCutIsAProcessThatDied(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	stays, dies := s.Bus(), l.Bus(rolebus.WithRoles("api"))
@@ -34,6 +35,7 @@ func TestCutIsAProcessThatDied(t *testing.T) {
 }
 
 func TestStallIsAProcessThatHangs(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	stays, hangs := s.Bus(), l.Bus(rolebus.WithRoles("api"))
@@ -64,6 +66,7 @@ func TestStallIsAProcessThatHangs(t *testing.T) {
 }
 
 func TestLinkOutlivesItsServer(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	nc := l.Conn()
@@ -74,6 +77,7 @@ func TestLinkOutlivesItsServer(t *testing.T) {
 }
 
 func TestStalledLinkDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
 	var b *rolebus.Bus
 	require.Empty(t, failure(func(t *standIn) {
 		l := rolebustest.NewServer(t).Link()

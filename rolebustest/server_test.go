@@ -19,6 +19,7 @@ import (
 const bucketStream = "KV_rolebus"
 
 func TestRestartKeepsBucketAndBus(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	addr, nc := s.URL(), s.Conn()
 	a, b := s.Bus(rolebus.WithRoles("api")), s.Bus()
@@ -35,6 +36,7 @@ func TestRestartKeepsBucketAndBus(t *testing.T) {
 }
 
 func TestStopAndStartTwiceIsOnce(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	s.Start()
 	require.True(t, s.Running())
@@ -55,6 +57,7 @@ func TestStopAndStartTwiceIsOnce(t *testing.T) {
 }
 
 func TestStartWaitsForItsPort(t *testing.T) {
+	t.Parallel()
 	var tries atomic.Int64
 	s := rolebustest.NewServer(t, func(*server.Options) { tries.Add(1) })
 	s.Stop()
@@ -74,6 +77,7 @@ func TestStartWaitsForItsPort(t *testing.T) {
 }
 
 func TestOptionsOfServer(t *testing.T) {
+	t.Parallel()
 	starts := 0
 	s := rolebustest.NewServer(t, func(o *server.Options) {
 		starts++
@@ -90,6 +94,7 @@ func TestOptionsOfServer(t *testing.T) {
 }
 
 func TestEndClosesBusesBeforeTheServer(t *testing.T) {
+	t.Parallel()
 	var b *rolebus.Bus
 	var nc *nats.Conn
 	var s *rolebustest.Server
@@ -107,6 +112,7 @@ func TestEndClosesBusesBeforeTheServer(t *testing.T) {
 }
 
 func TestFailuresSayWhy(t *testing.T) {
+	t.Parallel()
 	for want, f := range map[string]func(*standIn){
 		"rolebustest: server: ": func(t *standIn) {
 			rolebustest.NewServer(t, func(o *server.Options) { o.ServerName = "a b" })

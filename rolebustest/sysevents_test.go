@@ -15,6 +15,7 @@ import (
 )
 
 func TestServerTellsWhoseConnectionEnded(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	heard := listen(t, s)
 	heard.until(t, s, "a")
@@ -23,6 +24,7 @@ func TestServerTellsWhoseConnectionEnded(t *testing.T) {
 }
 
 func TestServerTellsAccountsOfTheTest(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t, func(o *server.Options) {
 		app := server.NewAccount("APP")
 		o.Accounts, o.Users = []*server.Account{app}, []*server.User{{Username: "app", Password: "secret", Account: app}}
@@ -33,6 +35,7 @@ func TestServerTellsAccountsOfTheTest(t *testing.T) {
 }
 
 func TestEveryServerOfAClusterTellsWhoseConnectionEnded(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	servers := c.Servers()
 	var heard []*ended
