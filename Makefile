@@ -10,7 +10,7 @@ check: ## formatting, vet, staticcheck, tests with -race (the default)
 format: ## write all Go files in gofmt's form
 	gofmt -w .
 
-vet: ## go vet
+vet: ## go vet, for Linux, macOS and Windows
 	@.ci/run vet
 
 lint: ## staticcheck, in the version that .ci/run pins

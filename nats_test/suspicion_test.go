@@ -2,7 +2,6 @@ package nats_test
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
@@ -76,7 +75,7 @@ func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
 	eventually(t, "the process", func() bool { return o.Nodes("process").Len() == 1 })
 	// Not before it answered once: who never did may be a program that cannot.
 	awaitProbes(t, srv, "p", 2)
-	p.signal(t, syscall.SIGKILL)
+	p.kill(t)
 	eventually(t, "it to go", func() bool { return o.Nodes("process").Len() == 0 })
 	require.Equal(t, "NodeLeft unreachable", last(seen.lines("p")))
 
@@ -125,7 +124,7 @@ func TestTheServersTellOfADeath(t *testing.T) {
 			for _, b := range append(fleet, o) {
 				eventually(t, "the process", func() bool { return b.Nodes("process").Len() == 1 })
 			}
-			p.signal(t, syscall.SIGKILL)
+			p.kill(t)
 			for _, b := range append(fleet, o) {
 				eventually(t, "it to go", func() bool { return b.Nodes("process").Len() == 0 })
 				require.Equal(t, []string{"p"}, names(b.Snapshot().Suspects().Slice()))

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,10 +65,9 @@ type meter struct {
 }
 
 func read(nc *nats.Conn) (meter, error) {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+	cpu, err := cpuTime()
+	if err != nil {
 		return meter{}, err
 	}
-	cpu := time.Duration(used.Utime.Nano() + used.Stime.Nano())
 	return meter{messages: nc.Stats().InMsgs, cpu: cpu, at: time.Now()}, nil
 }

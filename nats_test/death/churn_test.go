@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,7 +82,7 @@ func (f *fleet) disturb(until time.Time, mine []*node) (done map[string]int, err
 			f.forget(n)
 			f.touch(n)
 			if mine[i], err = f.start(n.name); err == nil {
-				err = n.signal(syscall.SIGKILL)
+				err = n.kill()
 			}
 		}
 		if err == nil {

@@ -3,7 +3,6 @@ package death_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,12 +29,6 @@ func TestKilledWhereTheServerTells(t *testing.T) {
 	}
 }
 
-func TestFrozen(t *testing.T) {
-	if chosen("freeze") {
-		freeze(t, startFleet(t, *processes, true, hold))
-	}
-}
-
 func die(t *testing.T, f *fleet, ready func() error) {
 	var out tally
 	for i := range *kills {
@@ -52,32 +45,6 @@ func die(t *testing.T, f *fleet, ready func() error) {
 	}
 	out.print(t)
 	f.requireNoReturn()
-	out.requireUnreachable(t)
-}
-
-func freeze(t *testing.T, f *fleet) {
-	var out, back tally
-	for i := range *kills {
-		require.NoError(t, f.settled())
-		victim := f.any()
-		who, at := f.touch(victim)
-		require.NoError(t, victim.signal(syscall.SIGSTOP))
-		require.NoError(t, f.waitGone(victim, who))
-		out.add(victim.name, at, f.seenBy(who))
-
-		thawed := time.Now().UnixNano()
-		require.NoError(t, victim.signal(syscall.SIGCONT))
-		require.NoError(t, f.waitSeen(victim))
-		back.add(victim.name, thawed, f.listedBy(victim))
-		f.spare(victim)
-		// It suspects nobody for a while: another one takes its place.
-		require.NoError(t, f.close(victim))
-		require.NoError(t, f.replace(i))
-		f.requireNoFalseLoss()
-	}
-	out.print(t)
-	t.Log("listed again after it thawed:")
-	back.print(t)
 	out.requireUnreachable(t)
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -187,11 +186,11 @@ func (f *fleet) spare(n *node) {
 	f.lives[n.life] = 0
 }
 
-// kill ends a node by SIGKILL. It says which life that ended and when the signal was sent.
+// kill kills a node. It says which life that ended and when the signal was sent.
 func (f *fleet) kill(n *node) (life, int64, error) {
 	f.forget(n)
 	who, at := f.touch(n)
-	return who, at, n.signal(syscall.SIGKILL)
+	return who, at, n.kill()
 }
 
 // close lets a node say goodbye and end, and waits until everybody has seen it go.

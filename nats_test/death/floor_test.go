@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +43,7 @@ func floor(t *testing.T, role string) {
 	var out tally
 	for i := range *kills {
 		at := time.Now().UnixNano()
-		require.NoError(t, clients[0].signal(syscall.SIGKILL))
+		require.NoError(t, clients[0].kill())
 		clients = clients[1:]
 		seen := map[*node]end{}
 		for range clients {

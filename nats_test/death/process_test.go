@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -245,8 +244,7 @@ func startChild(t *testing.T, role string, cfg config, hear func(line)) (*child,
 	}
 	go c.listen(out, hear)
 	t.Cleanup(func() {
-		_ = c.signal(syscall.SIGCONT)
-		_ = c.signal(syscall.SIGKILL)
+		_ = c.kill()
 		<-c.ended
 		_ = in.Close()
 	})
@@ -295,9 +293,9 @@ func (c *child) tell(text string) (line, error) {
 	}
 }
 
-// signal reaches only this process; one that has ended already is left alone.
-func (c *child) signal(sig syscall.Signal) error {
-	if err := c.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+// kill ends the process, also a frozen one, without a word; one that has ended already is left alone.
+func (c *child) kill() error {
+	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return nil
