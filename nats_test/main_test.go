@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,10 @@ import (
 	"github.com/rolebus/rolebus/rolebustest"
 )
 
+// atOnce is how many tests run at once, unless -parallel says otherwise: more than there are cores, as a test mostly waits, for
+// a lease to end, for a leader to be elected. Those that keep the cores busy are not parallel: they run alone, before the others.
+var atOnce = 6
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleOfProcess); role != "" {
 		if err := runProcess(role); err != nil {
@@ -30,9 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// A test mostly waits: for a lease to end, for a leader to be elected. So there may be more at once than there are cores,
-	// unless -parallel says otherwise. Those that keep the cores busy are not parallel: they run alone, before the others.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

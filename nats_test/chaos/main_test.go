@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +22,9 @@ var (
 	soakFlag   = flag.Bool("soak", false, "a long run without damage, which looks for what grows")
 )
 
+// atOnce is how many fleets there are at once, unless -parallel says otherwise: more than there are cores, as they mostly wait.
+var atOnce = 3
+
 func TestMain(m *testing.M) {
 	if part := os.Getenv(childVariable); part != "" {
 		if err := runChild(part); err != nil {
@@ -28,6 +32,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
