@@ -29,7 +29,7 @@ func TestANodeProcessIsFrozenThawedAndKilled(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	o := bus(srv, "o", rolebus.WithObserver())
 	seen := watch(t, o.Scope)
-	has := func(n int) func() bool { return func() bool { return len(o.Nodes("process")) == n } }
+	has := func(n int) func() bool { return func() bool { return o.Nodes("process").Len() == n } }
 	p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p"})
 	eventually(t, "the process", has(1))
 
