@@ -92,7 +92,7 @@ func TestAKilledProcessIsBuriedWhenItsLeaseEnds(t *testing.T) {
 	p := startProcess(t, processNode, processConfig{URL: srv.URL(), Node: "p", TTL: 3 * time.Second})
 	eventually(t, "the process", func() bool { return o.Nodes("process").Len() == 1 })
 	awaitProbes(t, srv, "p", 2)
-	p.signal(t, syscall.SIGKILL)
+	p.kill(t)
 	eventually(t, "it to be buried", func() bool { return last(seen.lines("p")) == "NodeBuried expired" })
 	lines := seen.lines("p")
 	require.Equal(t, "NodeLeft unreachable", lines[len(lines)-2])
