@@ -50,6 +50,46 @@ func TestChangesAreSeenAndNothingIsWrittenForNoChange(t *testing.T) {
 	})
 }
 
+func TestChangeRolesIsOneAnnouncement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("old", "kept")), f.bus(t, "b", WithObserver())
+		seen := watchLog(t.Context(), b.Scope)
+		seen.take()
+		writes := f.writes
+		add, remove := []Role{"new", "kept"}, []Role{"old", "never", "kept"}
+		require.NoError(t, a.ChangeRoles(t.Context(), add, remove))
+		require.Equal(t, []Role{"kept", "new"}, a.MyRoles().Slice(), "what is in both is had")
+		require.Equal(t, writes+1, f.writes)
+		require.Equal(t, []string{"RoleRemoved a old", "RoleAdded a new"}, seen.take())
+		require.Equal(t, [][]Role{{"new", "kept"}, {"old", "never", "kept"}}, [][]Role{add, remove}, "the caller's slices")
+
+		require.NoError(t, a.ChangeRoles(t.Context(), []Role{"new"}, []Role{"old"}))
+		require.NoError(t, a.ChangeRoles(t.Context(), nil, nil))
+		require.Equal(t, writes+1, f.writes, "nothing to do, nothing written")
+
+		require.NoError(t, a.In("s").ChangeRoles(t.Context(), nil, []Role{"x"}))
+		require.Equal(t, []string{"default"}, a.Scopes(), "nothing to add, nothing joined")
+		require.NoError(t, a.In("s").ChangeRoles(t.Context(), []Role{"x", "y"}, []Role{"x"}))
+		require.Equal(t, []Role{"x", "y"}, a.In("s").MyRoles().Slice(), "joins")
+
+		require.ErrorIs(t, a.ChangeRoles(t.Context(), []Role{""}, nil), ErrBadName)
+		require.ErrorIs(t, a.ChangeRoles(t.Context(), nil, []Role{"\xff"}), ErrBadName)
+		require.ErrorIs(t, b.ChangeRoles(t.Context(), nil, nil), ErrReadOnly)
+		f.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := a.ChangeRoles(ctx, []Role{"z"}, []Role{"new"})
+		require.ErrorIs(t, err, ErrNotConfirmed)
+		require.ErrorContains(t, err, `change roles in scope "default"`)
+		f.start()
+		time.Sleep(2 * lastRetry)
+		require.Equal(t, []Role{"kept", "z"}, a.MyRoles().Slice(), "still wanted")
+		require.NoError(t, a.Close())
+		require.ErrorIs(t, a.ChangeRoles(t.Context(), nil, nil), ErrClosed)
+	})
+}
+
 // Without a leader nothing is answered, and leases run out that nobody could renew. The switch that fires as soon as there
 // is one again is hardly late: an observer must have noticed before.
 func TestAnObserverNoticesALeaderlessTimeInTime(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -112,6 +113,16 @@ func (s *Scope) RemoveRoles(ctx context.Context, roles ...Role) error {
 // stays in the scope, if it is in it, and has none. It joins, waits and fails as [Scope.AddRoles] does.
 func (s *Scope) SetRoles(ctx context.Context, roles ...Role) error {
 	return s.write(ctx, "set roles", roles, len(roles) > 0, func([]Role) []Role { return roleSet(roles) })
+}
+
+// ChangeRoles takes roles from this node and gives it others, all in one announcement: nobody sees the one without the other.
+// The removal comes first, so that a role in both is had afterwards. If there is anything to add it joins as [Scope.AddRoles]
+// does; if nothing changes, nothing is written. It waits and fails as AddRoles does.
+func (s *Scope) ChangeRoles(ctx context.Context, add, remove []Role) error {
+	more, gone := roleSet(add), roleSet(remove)
+	return s.write(ctx, "change roles", slices.Concat(add, remove), len(add) > 0, func(have []Role) []Role {
+		return merge(have, more, gone)
+	})
 }
 
 // write changes what this node wants to be in the scope, joining it if need be.
