@@ -37,6 +37,7 @@ type Bus struct {
 	scopes   map[string]*Scope // every handle that was asked for
 	stays    map[*member]bool  // those that have begun and not ended
 	serving  bool              // handlers have been started
+	meta     map[string]string // of this node, in every scope; never changed in place
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed
 
@@ -45,7 +46,9 @@ type Bus struct {
 }
 
 func newBus(o *options, n *noise, st store) *Bus {
-	b := &Bus{opts: o, store: st, noise: n, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{}}
+	b := &Bus{
+		opts: o, store: st, noise: n, meta: o.meta, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{},
+	}
 	b.clock = &clock{ask: st.now}
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
@@ -326,11 +329,14 @@ func (b *Bus) attest() {
 	b.unattest = cancel
 }
 
-// track lets a stay hear of the connection, until forget.
-func (b *Bus) track(m *member) {
+// begin makes a stay, which hears of the connection, until forget. Under the same lock it gets its metadata: what is set before
+// is in it, what is set afterwards reaches it.
+func (b *Bus) begin(s *Scope, roles []Role) *member {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	m := newMember(s, wanted{roles, b.meta})
 	b.stays[m] = true
+	return m
 }
 
 func (b *Bus) forget(m *member) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// How a call that changes this node's roles waits until the bucket, and then its own snapshot, hold the change.
+// How a call that changes this node's roles or metadata waits until the bucket, and then its own snapshot, hold the change.
 
 // change makes the node want to be something else, and waits until it is.
 func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
@@ -18,9 +18,9 @@ func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
 	return m.confirmed(ctx, rev)
 }
 
-func (m *member) checkSize(roles []Role) error {
+func (m *member) checkSize(want wanted) error {
 	return m.bus.store.check(m.scope.name, change{
-		kind: kindState, node: m.keeper.node, id: life{maxNumber, maxNumber}, ttl: maxTTL, roles: roles, meta: m.keeper.meta,
+		kind: kindState, node: m.keeper.node, id: life{maxNumber, maxNumber}, ttl: maxTTL, roles: want.roles, meta: want.meta,
 	})
 }
 

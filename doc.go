@@ -26,8 +26,8 @@
 // after a newer one, not even when the bucket goes back. Of two nodes, two processes may see the changes at slightly
 // different times. All answers of one [Snapshot] are of one instant.
 //
-// [Scope.AddRoles], [Scope.RemoveRoles], [Scope.ChangeRoles] and [Scope.SetRoles] return when the bucket holds the change and
-// the caller's own snapshot shows it; the snapshots of others follow within the time that a message takes. Several changes that
+// [Scope.AddRoles], [Scope.RemoveRoles], [Scope.ChangeRoles], [Scope.SetRoles] and [Bus.SetMeta] return when the bucket holds
+// the change and the caller's own snapshot shows it; the snapshots of others follow within the time that a message takes. Several changes that
 // wait at the same time leave in one write. What is already so is not written again.
 //
 // Once faults stop, all snapshots equal the bucket, and the bucket holds what the living nodes last wanted: a node

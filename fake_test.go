@@ -161,9 +161,11 @@ func (f *fakeBucket) wipe(reset bool) {
 type fakeLink struct {
 	*fakeBucket
 	cut        bool
-	refusePuts int  // so many records are not stored
-	damaged    bool // the replica that it reads from has lost all records
-	deaf       bool // what it writes is stored, but the acknowledgement is lost
+	refusePuts int    // so many records are not stored
+	damaged    bool   // the replica that it reads from has lost all records
+	deaf       bool   // what it writes is stored, but the acknowledgement is lost
+	limit      int    // the largest record that the server takes from it; 0 for any
+	onPut      func() // called before a record is stored
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -309,6 +311,9 @@ func (l *fakeLink) lead(ctx context.Context, scope, node string) (c change, gene
 }
 
 func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uint64) (generation uint64, err error) {
+	if l.onPut != nil {
+		l.onPut()
+	}
 	err = l.write(ctx, func() error {
 		if l.records[[2]string{scope, c.node}].generation != replaces {
 			return errConflict
@@ -398,7 +403,12 @@ func (l *fakeLink) identify(ctx context.Context, stranger string) error {
 	return err
 }
 
-func (l *fakeLink) check(string, change) error { return nil }
+func (l *fakeLink) check(scope string, c change) error {
+	if size := len(printBody(scope, c)); l.limit > 0 && size > l.limit {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
+	}
+	return nil
+}
 
 func (l *fakeLink) decode(msg *nats.Msg) (change, error) {
 	_, c, err := decodeAnnouncement(fakeSubjects, l.identity.current(), readHeaders(msg.Header), msg.Subject)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ const (
 // keeper brings this node's record in one scope to what the node wants to be, and keeps its lease. All its fields are
 // its goroutine's own once run has started.
 //
-//	         role change            refused
+//	         change                 refused
 //	kept  ----------------> write ----------> recover: read the record. If it is
 //	 ^  \                     |                  a newer life's: stop, ErrSuperseded
 //	 |   \ every TTL/3        | done             anything else:  write it again, above
@@ -39,7 +40,6 @@ type keeper struct {
 	lease *lease
 	scope string
 	node  string
-	meta  map[string]string
 	ttl   time.Duration
 	want  *intent
 	nudge chan struct{} // the record may not be what was written: look at it, do not trust its generation
@@ -54,8 +54,8 @@ type keeper struct {
 
 	id         life
 	generation uint64
-	under      string    // the bucket's identity when the record was last written whole
-	roles      []Role    // as the record has them
+	under      string    // the bucket's identity when rewrite last wrote the record
+	held       wanted    // what the record says
 	bound      uint64    // the highest version that a lease of this life may bury
 	tried      uint64    // the highest version of this life that was ever sent: somebody may have heard of it
 	written    bool      // a record of this life may be in the bucket
@@ -154,15 +154,18 @@ func jitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
 // update writes the record if the node wants to be something else. Several waiting changes leave in one write.
 func (k *keeper) update(ctx context.Context) error {
-	roles, rev, pending := k.want.current()
+	want, rev, pending := k.want.current()
 	if !pending {
 		return nil
 	}
 	c := change{
 		kind: kindDelta, node: k.node, id: life{k.id.incarnation, max(k.id.version, k.tried) + 1}, base: k.id.version,
-		ttl: k.ttl, roles: roles, meta: k.meta, added: missing(roles, k.roles), removed: missing(k.roles, roles),
+		ttl: k.ttl, roles: want.roles, meta: want.meta, added: missing(want.roles, k.held.roles), removed: missing(k.held.roles, want.roles),
 	}
-	if len(c.added)+len(c.removed) > 0 {
+	if !maps.Equal(want.meta, k.held.meta) {
+		c.kind, c.base, c.added, c.removed = kindState, 0, nil, nil // no delta can say so
+	}
+	if !want.equal(k.held) {
 		if c.id.version > k.bound {
 			poke(k.want.wake) // again, with a lease that reaches as far
 			return k.beat(ctx)
@@ -176,7 +179,7 @@ func (k *keeper) update(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		k.id, k.generation, k.roles = c.id, generation, roles
+		k.id, k.generation, k.held = c.id, generation, want
 		k.succeeded()
 	}
 	k.want.confirm(rev, k.id)

@@ -1,13 +1,27 @@
 package rolebus
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// wanted is what a node is to be in a scope. What it refers to is never changed in place.
+type wanted struct {
+	roles []Role // sorted
+	meta  map[string]string
+}
+
+func (w wanted) equal(other wanted) bool {
+	return slices.Equal(w.roles, other.roles) && maps.Equal(w.meta, other.meta)
+}
 
 // intent is what a node wants to be in a scope, and how much of it the bucket holds.
 type intent struct {
 	wake chan struct{} // the keeper has something to do
 
-	mu        sync.Mutex
-	roles     []Role // sorted, never changed in place
+	mu sync.Mutex
+	wanted
 	rev       uint64 // counts the changes wanted
 	confirmed uint64 // the newest rev that the bucket holds
 	id        life   // of the record that holds it
@@ -15,31 +29,49 @@ type intent struct {
 	moved     chan struct{}
 }
 
-func newIntent(roles []Role) *intent {
-	return &intent{wake: make(chan struct{}, 1), roles: roles, rev: 1, moved: make(chan struct{})}
+func newIntent(first wanted) *intent {
+	return &intent{wake: make(chan struct{}, 1), wanted: first, rev: 1, moved: make(chan struct{})}
 }
 
-// edit changes what is wanted, unless check objects; it returns the rev to wait for.
-func (w *intent) edit(next func([]Role) []Role, check func([]Role) error) (uint64, error) {
+// edit changes which roles are wanted, unless check objects; it returns the rev to wait for.
+func (w *intent) edit(next func([]Role) []Role, check func(wanted) error) (uint64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	roles := next(w.roles)
-	if len(missing(roles, w.roles)) == 0 && len(missing(w.roles, roles)) == 0 {
+	want := wanted{next(w.roles), w.meta}
+	if slices.Equal(want.roles, w.roles) {
 		return w.rev, nil
 	}
-	if err := check(roles); err != nil {
+	if err := check(want); err != nil {
 		return 0, err
 	}
-	w.roles = roles
-	w.rev++
-	poke(w.wake)
+	w.wanted = want
+	w.move()
 	return w.rev, nil
 }
 
-func (w *intent) current() (roles []Role, rev uint64, pending bool) {
+// dress changes which metadata is wanted, and returns the rev to wait for; 0 if the node has no record yet, whose writer looks
+// once more at what is wanted. The caller holds w.mu.
+func (w *intent) dress(meta map[string]string) uint64 {
+	if !maps.Equal(meta, w.meta) {
+		w.meta = meta
+		w.move()
+	}
+	if w.confirmed == 0 {
+		return 0
+	}
+	return w.rev
+}
+
+// move says that something else is wanted. The caller holds w.mu.
+func (w *intent) move() {
+	w.rev++
+	poke(w.wake)
+}
+
+func (w *intent) current() (want wanted, rev uint64, pending bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.roles, w.rev, w.rev != w.confirmed
+	return w.wanted, w.rev, w.rev != w.confirmed
 }
 
 func (w *intent) confirm(rev uint64, id life) {

@@ -39,7 +39,7 @@ type member struct {
 	stop    context.CancelFunc // of kctx
 }
 
-func newMember(s *Scope, roles []Role) *member {
+func newMember(s *Scope, want wanted) *member {
 	b := s.bus
 	m := &member{
 		scope: s, bus: b,
@@ -64,8 +64,8 @@ func newMember(s *Scope, roles []Role) *member {
 		return m
 	}
 	m.keeper = &keeper{
-		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, meta: b.opts.meta,
-		ttl: b.opts.ttl, want: newIntent(roles), nudge: make(chan struct{}, 1),
+		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node,
+		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
 		log: b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}
@@ -105,8 +105,8 @@ func (m *member) start(ctx context.Context) (err error) {
 		}
 	}()
 	if m.keeper != nil {
-		roles, _, _ := m.keeper.want.current()
-		if err := m.checkSize(roles); err != nil {
+		want, _, _ := m.keeper.want.current()
+		if err := m.checkSize(want); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,8 @@ func (m *member) takePlace(ctx context.Context) error {
 			m.bus.cancel(err)
 		}
 	})
-	err = m.confirmed(ctx, 1)
+	_, rev, _ := m.keeper.want.current() // other metadata, perhaps, since the record was written
+	err = m.confirmed(ctx, rev)
 	switch {
 	case err == nil || !m.fails():
 		return nil

@@ -2,7 +2,6 @@ package rolebus
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -32,7 +31,11 @@ func leaderDies(w *fleet) {
 func (w *fleet) expectSeen(p *process, within time.Duration) {
 	for _, q := range w.running(true) {
 		w.expect(expectation{invariant: missedIsFound, of: q, unmet: func() string {
-			if got := q.Roles(p.Name()).Slice(); !slices.Equal(got, p.wanted()) {
+			var got wanted
+			if n := q.Snapshot().named.get(p.Name()); n != nil {
+				got = n.shown()
+			}
+			if !got.equal(p.wanted()) {
 				return fmt.Sprintf("%s shows %s as %v, which wants %v", q.label(), p.label(), got, p.wanted())
 			}
 			return ""
@@ -51,7 +54,7 @@ func lostAnnouncements(w *fleet) {
 			p = w.somebody()
 		}
 		for range 1 + w.rng.IntN(3) {
-			p.want(w.someRoles()...)
+			p.wantSome()
 			w.sleep(10 * time.Millisecond)
 		}
 		p.want("lost")

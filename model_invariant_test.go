@@ -96,12 +96,13 @@ func (w *fleet) ownerWrites(c change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.wrote[c.node] == nil {
-		w.wrote[c.node] = map[life][]Role{}
+		w.wrote[c.node] = map[life]wanted{}
 	}
-	if roles, ok := w.wrote[c.node][c.id]; ok && !slices.Equal(roles, c.roles) {
-		w.violateLocked(ownersWord, "%s is %v and %v in one and the same state %s", c.node, roles, c.roles, w.show(c.id))
+	said := wanted{c.roles, c.meta}
+	if was, ok := w.wrote[c.node][c.id]; ok && !was.equal(said) {
+		w.violateLocked(ownersWord, "%s is %v and %v in one and the same state %s", c.node, was, said, w.show(c.id))
 	}
-	w.wrote[c.node][c.id] = c.roles
+	w.wrote[c.node][c.id] = said
 }
 
 // storing wraps what writes a record: an older life never writes over a newer one.
@@ -128,6 +129,9 @@ func (w *fleet) storing(scope string, c change, write func() error) error {
 	}
 	return err
 }
+
+// shown is what a snapshot shows of what its owner wanted.
+func (n *Node) shown() wanted { return wanted{n.roles, n.meta} }
 
 // watch looks at each snapshot that a process publishes.
 func (p *process) watch() {
@@ -159,8 +163,8 @@ func (p *process) check(snap *Snapshot) {
 			w.violateLocked(neverBack, "%s shows %s in %s, and has seen %s", p.Name(), n.name, w.show(n.id), w.show(p.newest[n.name]))
 		}
 		p.newest[n.name] = n.id
-		if roles, ok := w.wrote[n.name][n.id]; !ok || !slices.Equal(roles, n.roles) {
-			w.violateLocked(ownersWord, "%s shows %s as %v in %s, where its owner said %v", p.Name(), n.name, n.roles, w.show(n.id), roles)
+		if said, ok := w.wrote[n.name][n.id]; !ok || !said.equal(n.shown()) {
+			w.violateLocked(ownersWord, "%s shows %s as %v in %s, where its owner said %v", p.Name(), n.name, n.shown(), w.show(n.id), said)
 		}
 	}
 	if old.stay != snap.stay || !p.alive {
@@ -283,14 +287,15 @@ func (w *fleet) settle() {
 		w.violate(converges, "the bucket has %d records, of %d members", len(records), len(members))
 	}
 	for _, p := range members {
-		if r := records[p.Name()]; r.c.id.incarnation != p.own() || !slices.Equal(r.c.roles, p.wanted()) {
-			w.violate(converges, "%s wants %v, the bucket has %v in %s", p.label(), p.wanted(), r.c.roles, w.show(r.c.id))
+		r := records[p.Name()]
+		if stored := (wanted{r.c.roles, r.c.meta}); r.c.id.incarnation != p.own() || !stored.equal(p.wanted()) {
+			w.violate(converges, "%s wants %v, the bucket has %v in %s", p.label(), p.wanted(), stored, w.show(r.c.id))
 		}
 	}
 	for _, p := range w.running(true) {
 		snap := p.Snapshot()
 		for _, n := range snap.members.all(nil) {
-			if r := records[n.name]; r.c.id != n.id || r.generation != n.generation || !slices.Equal(r.c.roles, n.roles) {
+			if r := records[n.name]; r.c.id != n.id || r.generation != n.generation || !n.shown().equal(wanted{r.c.roles, r.c.meta}) {
 				w.violate(converges, "%s shows %s in %s, the bucket has %s", p.label(), n.name, w.show(n.id), w.show(r.c.id))
 			}
 		}

@@ -226,7 +226,7 @@ func oneAway(w *fleet) {
 			if noticed {
 				p.flap(false)
 			}
-			p.want(w.someRoles()...)
+			p.wantSome()
 			w.sleep(d)
 			p.disturb("is back")
 			p.link.setCut(false)

@@ -66,7 +66,19 @@ func (w *fleet) someRoles() []Role {
 	return roles
 }
 
-func (w *fleet) someChange() { w.somebody().want(w.someRoles()...) }
+func (w *fleet) someChange() { w.somebody().wantSome() }
+
+// wantSome makes the process want other roles, other metadata, or both at once.
+func (p *process) wantSome() {
+	w := p.fleet
+	what := w.rng.IntN(3)
+	if what != 0 {
+		p.want(w.someRoles()...)
+	}
+	if what != 1 {
+		p.wantMeta(anyOf(w.rng, nil, map[string]string{"zone": "b"}, map[string]string{"zone": "c", "load": fmt.Sprint(w.rng.IntN(100))}))
+	}
+}
 
 // staff starts members a, b, c, ... and an observer.
 func (w *fleet) staff(members int) []*process {
@@ -138,7 +150,7 @@ func burst(w *fleet) {
 	w.sleep(modelTTL + time.Second)
 }
 
-func (p *process) confirmedNow() error { return p.SetRoles(p.fleet.t.Context(), p.wanted()...) }
+func (p *process) confirmedNow() error { return p.SetRoles(p.fleet.t.Context(), p.wanted().roles...) }
 
 // mixed is some of all that in a row, on one fleet.
 func mixed(w *fleet) {

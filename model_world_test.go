@@ -27,7 +27,7 @@ type fleet struct {
 
 	mu        sync.Mutex
 	processes []*process
-	wrote     map[string]map[life][]Role // by node: every state that its owner ever tried to write
+	wrote     map[string]map[life]wanted // by node: every state that its owner ever tried to write
 	expected  []expectation
 	faults    int                      // so far
 	faultAt   time.Time                // the last one
@@ -66,7 +66,7 @@ const (
 func newFleet(t *testing.T, rng *rand.Rand, nth int) *fleet {
 	w := &fleet{
 		fakeBucket: newFakeBucket(), t: t, rng: rng, nth: nth, began: time.Now(), grace: modelGrace,
-		sync: anyOf(rng, time.Second, 7*time.Second, time.Minute), wrote: map[string]map[life][]Role{},
+		sync: anyOf(rng, time.Second, 7*time.Second, time.Minute), wrote: map[string]map[life]wanted{},
 	}
 	w.seq = 100
 	return w
@@ -175,14 +175,22 @@ func (p *process) flap(up bool) {
 func (p *process) want(roles ...Role) {
 	if m := p.member.Load(); m != nil && p.alive {
 		p.fleet.tell("%s wants %v", p.label(), roles)
-		_, _ = m.keeper.want.edit(func([]Role) []Role { return roleSet(roles) }, func([]Role) error { return nil })
+		_, _ = m.keeper.want.edit(func([]Role) []Role { return roleSet(roles) }, func(wanted) error { return nil })
+	}
+}
+
+// wantMeta makes the process want other metadata, in every scope, without waiting for it.
+func (p *process) wantMeta(meta map[string]string) {
+	if p.alive && !p.opts.observer {
+		p.fleet.tell("%s wants %v", p.label(), meta)
+		_, _ = p.dress(meta)
 	}
 }
 
 // wanted is what the process wants to be.
-func (p *process) wanted() []Role {
-	roles, _, _ := p.member.Load().keeper.want.current()
-	return roles
+func (p *process) wanted() wanted {
+	want, _, _ := p.member.Load().keeper.want.current()
+	return want
 }
 
 func (w *fleet) tell(format string, args ...any) {

@@ -31,8 +31,8 @@ func (n *Node) Incarnation() uint64 { return n.id.incarnation }
 // It is not comparable across a bucket that was deleted and made anew.
 func (n *Node) Generation() uint64 { return n.generation }
 
-// Meta returns the node's metadata for a key, or "" if it has none; see [WithMeta]. That of a client in another language may change
-// while it lives; a change makes a new Node, as any other does, and is told by [MetaChanged].
+// Meta returns the node's metadata for a key, or "" if it has none; see [WithMeta]. It may change while the node lives, by
+// [Bus.SetMeta]; a change makes a new Node, as any other does, and is told by [MetaChanged].
 func (n *Node) Meta(key string) string { return n.meta[key] }
 
 // Has says whether the node has a role in the scope.

@@ -57,8 +57,8 @@ func checkTTL(ttl time.Duration) error {
 // subjects, in which any byte but letters, digits, - and _ takes three.
 func WithNode(name string) Option { return func(o *options) { o.node = name } }
 
-// WithMeta gives the node metadata, the same in every scope, which does not change while the Bus lives; others read it
-// by [Node.Meta]. Keys and values are UTF-8, keys not empty.
+// WithMeta gives the node metadata, the same in every scope; others read it by [Node.Meta]. Keys and values are UTF-8, keys not
+// empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says.
 func WithMeta(meta map[string]string) Option { return func(o *options) { o.meta = maps.Clone(meta) } }
 
 // WithRoles gives the node roles in the default scope from the start: they are in its first announcement.

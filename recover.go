@@ -24,7 +24,7 @@ func (k *keeper) look(ctx context.Context) error {
 	if err != nil || found.kind != kindState || found.id != k.id || k.under != k.fleet() {
 		return k.recover(ctx)
 	}
-	k.generation, k.roles = generation, found.roles // stored, perhaps, by a write that seemed to fail
+	k.generation, k.held = generation, wanted{found.roles, found.meta} // stored, perhaps, by a write that seemed to fail
 	return k.beat(ctx)
 }
 
@@ -80,7 +80,7 @@ func (k *keeper) superseded(found, own uint64) error {
 // rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever
 // stands without a switch; the version is above everything that an earlier lease of this life could bury.
 func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
-	roles, rev, _ := k.want.current()
+	want, rev, _ := k.want.current()
 	k.id.version = max(k.id.version, k.bound, k.tried) + 1
 	if k.id.version > lastVersion {
 		// Only somebody else's tombstone can have brought it so far. Another life has room again.
@@ -92,13 +92,13 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 	if err := k.arm(ctx, replaces); err != nil {
 		return err
 	}
-	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
+	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: want.roles, meta: want.meta}
 	k.written, k.tried, k.under = true, k.id.version, k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
 	}
-	k.generation, k.roles = generation, roles
+	k.generation, k.held = generation, want
 	k.want.confirm(rev, k.id)
 	return nil
 }

@@ -185,8 +185,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 				return err
 			}
 		}
-		m = newMember(s, roleSet(roles))
-		s.bus.track(m)
+		m = s.bus.begin(s, roleSet(roles))
 		err := m.start(ctx)
 		deleted, waited = errors.Is(err, errDeleted), waited || err != nil
 		return err

@@ -167,9 +167,9 @@ func TestAChangeAfterAnUnknownOneStartsFromWhatWasStored(t *testing.T) {
 		o, err := newOptions([]Option{WithNode("a"), WithTTL(fakeTTL)})
 		require.NoError(t, err)
 		link := f.link()
-		k := newMember(newBus(o, newNoise(o.log), link).Scope, []Role{"one"}).keeper
+		k := newMember(newBus(o, newNoise(o.log), link).Scope, wanted{roles: []Role{"one"}}).keeper
 		want := func(role Role) {
-			_, err := k.want.edit(func([]Role) []Role { return []Role{role} }, func([]Role) error { return nil })
+			_, err := k.want.edit(func([]Role) []Role { return []Role{role} }, func(wanted) error { return nil })
 			require.NoError(t, err)
 		}
 		require.NoError(t, k.join(t.Context()))

@@ -10,13 +10,13 @@ var lifeRules = []rule{
 		edits: []edit{{"recover.go", `	if err := k.arm(ctx, replaces); err != nil {
 		return err
 	}
-	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
+	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: want.roles, meta: want.meta}
 	k.written, k.tried, k.under = true, k.id.version, k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
 	}
-`, `	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: roles, meta: k.meta}
+`, `	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: want.roles, meta: want.meta}
 	k.written, k.tried, k.under = true, k.id.version, k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
@@ -36,6 +36,20 @@ var lifeRules = []rule{
 		replaces = now
 	}
 	return k.store.put(ctx, k.scope, c, replaces)`}},
+	},
+	{
+		name:  "other metadata is a whole state",
+		says:  "A record says everything twice: the body is the whole state for whoever reads the bucket, one header of ours is the change",
+		why:   "who hears the change goes on showing the metadata of before, whatever the bucket holds",
+		found: "TestModelFleet/changes_and_crashes",
+		edits: []edit{{"heartbeat.go", "	if !maps.Equal(want.meta, k.held.meta) {", "	if false && !maps.Equal(want.meta, k.held.meta) {"}},
+	},
+	{
+		name:  "a rewrite that may be stored is what the record says",
+		says:  "the truth lives in the processes: every node notices and says again what is so",
+		why:   "who wants back what it had before that rewrite writes nothing: the record says otherwise for ever",
+		found: "TestModelARewriteThatMayBeStored",
+		edits: []edit{{"recover.go", "	k.generation, k.held = generation, wanted{found.roles, found.meta} // stored", "	k.generation = generation // stored"}},
 	},
 	{
 		name:  "a heartbeat is conditional",
@@ -123,8 +137,8 @@ var lifeRules = []rule{
 		why:   "a leader that died took the announcement with it: the change is seen when somebody reads",
 		found: "TestModelFleet/an_acknowledgement_and_an_announcement_are_lost",
 		edits: []edit{{"recover.go", "	// Also if the record is this life's own:", `	if found.kind == kindState && found.id == (life{k.id.incarnation, k.id.version + 1}) {
-		k.id, k.generation, k.roles, k.tried = found.id, generation, found.roles, found.id.version
-		if roles, rev, _ := k.want.current(); len(missing(roles, k.roles))+len(missing(k.roles, roles)) == 0 {
+		k.id, k.generation, k.held, k.tried = found.id, generation, wanted{found.roles, found.meta}, found.id.version
+		if want, rev, _ := k.want.current(); want.equal(k.held) {
 			k.want.confirm(rev, k.id)
 		}
 		return nil

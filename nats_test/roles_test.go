@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -122,6 +123,39 @@ func TestQueries(t *testing.T) {
 	require.False(t, a.IsLocal("b"))
 	require.Equal(t, "a", a.Name())
 	require.Equal(t, "default", a.Name())
+}
+
+func TestMetadataAtRunTime(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	a := bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithScopes("s"), rolebus.WithMeta(map[string]string{"zone": "1"}))
+	b := bus(srv, "b", rolebus.WithScopes("s"))
+	require.NoError(t, a.In("s").AddRoles(t.Context(), "y"))
+	shown := func(b *rolebus.Bus, zone string) bool {
+		n, in := b.Nodes("x").Find("a"), b.In("s").Nodes("y").Find("a")
+		return n != nil && in != nil && n.Meta("zone") == zone && in.Meta("zone") == zone
+	}
+	eventually(t, "the first metadata", func() bool { return shown(b, "1") })
+	generation := a.Generation()
+	require.NoError(t, a.SetMeta(t.Context(), map[string]string{"zone": "2"}))
+	require.True(t, shown(a, "2"), "when the call returns")
+	require.Greater(t, a.Generation(), generation)
+	eventually(t, "other metadata", func() bool { return shown(b, "2") })
+	generation = a.Generation()
+	require.NoError(t, a.SetMeta(t.Context(), map[string]string{"zone": "2"}))
+	require.Equal(t, generation, a.Generation())
+
+	kv, err := jetStream(t, srv.Conn()).KeyValue(t.Context(), "rolebus")
+	require.NoError(t, err)
+	entry, err := kv.Get(t.Context(), "default.a")
+	require.NoError(t, err)
+	require.Contains(t, string(entry.Value()), `"roles":["x"],"meta":{"zone":"2"}`)
+	late := bus(srv, "late", rolebus.WithObserver(), rolebus.WithScopes("s"))
+	require.True(t, shown(late, "2"), "read from the bucket as well as heard")
+
+	require.ErrorIs(t, a.SetMeta(t.Context(), map[string]string{"zone": strings.Repeat("z", 2<<20)}), rolebus.ErrTooLarge)
+	require.NoError(t, a.AddRoles(t.Context(), "z"))
+	eventually(t, "the role", func() bool { return b.Nodes("z").Len() == 1 })
+	require.True(t, shown(b, "2"))
 }
 
 func TestScopesAtRunTime(t *testing.T) {
