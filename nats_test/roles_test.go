@@ -122,7 +122,7 @@ func TestQueries(t *testing.T) {
 	require.True(t, a.IsLocal("a"))
 	require.False(t, a.IsLocal("b"))
 	require.Equal(t, "a", a.Name())
-	require.Equal(t, "default", a.Name())
+	require.Equal(t, "default", a.Scope.Name())
 }
 
 func TestMetadataAtRunTime(t *testing.T) {
