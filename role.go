@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"unicode/utf8"
 )
@@ -54,6 +55,54 @@ func RoleOf(v any) (Role, error) {
 		return textRole(text)
 	}
 	return Role(plain).checked()
+}
+
+// MustRole is [RoleOf] for values that are known to make a role, as in a variable of a package: it panics with RoleOf's error.
+func MustRole(v any) Role {
+	role, err := RoleOf(v)
+	if err != nil {
+		panic(err)
+	}
+	return role
+}
+
+// RoleAs returns the value that a role was made of: the inverse of [RoleOf]. As a string the role "api" is "api" and the role
+// "\"42\"" is "42"; as an int the role "42" is 42. T may be any type that JSON can be read into. As an any a role that is no JSON is a
+// string; a number in an any is a [json.Number], which has all its digits. As a Role it is as it is.
+//
+// What T cannot hold without loss is an error: a role that RoleOf would not make of the result again, such as an object with a
+// field that T lacks, or one without a field that T always writes. The error matches [ErrBadName] if the role itself is none.
+func RoleAs[T any](role Role) (T, error) {
+	var value, none T
+	err := role.check()
+	if itself, ok := any(&value).(*Role); ok && err == nil {
+		*itself = role
+		return value, nil
+	}
+	if err == nil {
+		err = decodeRole(role, &value)
+	}
+	if err == nil {
+		again, back := RoleOf(value)
+		if err = back; err == nil && again != role {
+			err = fmt.Errorf("something is lost: of the result it would be the role %q", clip(string(again)))
+		}
+	}
+	if err != nil {
+		return none, failed(fmt.Sprintf("role %q as %v", clip(string(role)), reflect.TypeFor[T]()), err)
+	}
+	return value, nil
+}
+
+// decodeRole reads a role into what a pointer points to. Text that is no JSON stands for its JSON form.
+func decodeRole(role Role, into any) error {
+	raw := []byte(role)
+	if !json.Valid(raw) {
+		raw = encodeText(string(role))
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	return dec.Decode(into)
 }
 
 // withoutMinusZero puts 0 for -0, which is equal to it, and which not every language can tell from it.

@@ -242,6 +242,186 @@ func FuzzRoleOf(f *testing.F) {
 	})
 }
 
+type pluginShard struct {
+	Name  pluginName        `json:"name"`
+	Shard uint64            `json:"shard"`
+	Tags  map[string]string `json:"tags,omitempty"`
+	Next  *pluginShard      `json:"next,omitempty"`
+}
+
+// wantRoleAs says that a role is read as a value.
+func wantRoleAs[T any](t *testing.T, role Role, want T) {
+	t.Helper()
+	got, err := RoleAs[T](role)
+	require.NoError(t, err, "%q as %T", role, want)
+	require.Equal(t, want, got, "%q", role)
+}
+
+func TestRoleAs(t *testing.T) {
+	wantRoleAs(t, "api", "api")
+	wantRoleAs(t, "api", pluginName("api"))
+	wantRoleAs(t, "{a}", "{a}")
+	wantRoleAs(t, `"42"`, "42")
+	wantRoleAs(t, `"42"`, pluginName("42"))
+	wantRoleAs(t, "42", 42)
+	wantRoleAs(t, "42", int8(42))
+	wantRoleAs(t, "42", 42.0)
+	wantRoleAs(t, "18446744073709551615", uint64(1<<64-1))
+	wantRoleAs(t, "true", true)
+	for _, role := range []Role{"api", "42", `"42"`, "{a}", "1.0"} {
+		wantRoleAs(t, role, role)
+	}
+	wantRoleAs(t, `{"x":1,"y":2}`, pluginPoint{X: 1, Y: 2})
+	wantRoleAs(t, `{"x":1,"y":2}`, &pluginPoint{X: 1, Y: 2})
+	wantRoleAs(t, `["a","42"]`, []string{"a", "42"})
+	wantRoleAs(t, `["a","42"]`, []Role{"a", "42"})
+	wantRoleAs(t, "[]", []string{})
+	wantRoleAs(t, "null", []string(nil))
+	wantRoleAs[any](t, "api", "api")
+	wantRoleAs[any](t, `"42"`, "42")
+	wantRoleAs[any](t, "42", json.Number("42"))
+	wantRoleAs[any](t, "123456789012345678901234567890", json.Number("123456789012345678901234567890"))
+	wantRoleAs[any](t, "null", nil)
+	wantRoleAs[any](t, `{"a":[1,"b"]}`, map[string]any{"a": []any{json.Number("1"), "b"}})
+	wantRoleAs(t, `{"a":1}`, json.RawMessage(`{"a":1}`))
+	wantRoleAs(t, "a<&>", json.RawMessage(`"a<&>"`))
+}
+
+// refusesRoleAs says that a role is not read as a T, and why.
+func refusesRoleAs[T any](t *testing.T, role Role, says string) {
+	t.Helper()
+	got, err := RoleAs[T](role)
+	require.ErrorContains(t, err, says, "%q", role)
+	require.True(t, strings.HasPrefix(err.Error(), "rolebus: role "), err)
+	require.Zero(t, got, "nothing beside an error")
+	require.Less(t, len(err.Error()), 400, "an error does not repeat a long role")
+}
+
+func TestRoleAsRefusesWhatIsLost(t *testing.T) {
+	refusesRoleAs[string](t, "42", "cannot unmarshal number")
+	refusesRoleAs[int](t, "api", "cannot unmarshal string")
+	refusesRoleAs[int](t, `"42"`, `role "\"42\"" as int: `)
+	refusesRoleAs[int](t, "42.5", "cannot unmarshal number")
+	refusesRoleAs[int8](t, "300", "cannot unmarshal number 300")
+	refusesRoleAs[func()](t, "api", "as func()")
+	const lost = "something is lost: of the result it would be the role "
+	refusesRoleAs[float64](t, "18446744073709551615", lost+`"18446744073709552000"`)
+	refusesRoleAs[float64](t, "42.0", lost+`"42"`)
+	refusesRoleAs[string](t, `"api"`, lost+`"api"`)
+	refusesRoleAs[pluginPoint](t, `{"x":1}`, lost+`"{\"x\":1,\"y\":0}"`)
+	refusesRoleAs[pluginPoint](t, `{"x":1,"y":2,"z":3}`, lost)
+	refusesRoleAs[pluginPoint](t, `{"y":2,"x":1}`, lost)
+	refusesRoleAs[any](t, `{"a":1,"a":2}`, lost)
+	refusesRoleAs[any](t, `["\ud800"]`, lost)
+	refusesRoleAs[[]int](t, "[1, 2]", lost)
+	refusesRoleAs[[1]int](t, "[1,2]", lost)
+	refusesRoleAs[string](t, "null", "role is empty")
+	refusesRoleAs[any](t, `""`, "role is empty")
+	refusesRoleAs[pluginPoint](t, Role("{"+strings.Repeat(" ", maxRole-2)+"}"), lost)
+	for _, role := range []Role{"", "\xff", Role(strings.Repeat("a", maxRole+1))} {
+		_, err := RoleAs[string](role)
+		require.ErrorIs(t, err, ErrBadName)
+		_, err = RoleAs[Role](role)
+		require.ErrorIs(t, err, ErrBadName)
+	}
+}
+
+func TestMustRole(t *testing.T) {
+	require.Equal(t, Role(`["shard",7]`), MustRole([]any{"shard", 7}))
+	defer func() {
+		_, want := RoleOf("")
+		require.Equal(t, want, recover())
+	}()
+	MustRole("")
+}
+
+// roundTrip says that a value comes back from its role.
+func roundTrip[T any](t *testing.T, value T) {
+	t.Helper()
+	role, err := RoleOf(value)
+	require.NoError(t, err, "%#v", value)
+	wantRoleAs(t, role, value)
+}
+
+// Whatever value a role is made of is read back from it.
+func TestRoleAsIsTheInverseOfRoleOf(t *testing.T) {
+	rng := seeded(t)
+	text := func() string {
+		return pick(rng, "a", "42", " 42", "[]", "{}", "null", `"a"`, `["a"]`, `\`, "\u2028", "\ufffd", "ä", "<", "\n", "\x00", "-0")
+	}
+	for range 2000 {
+		roundTrip(t, text())
+		roundTrip(t, pluginName(text()))
+		roundTrip(t, Role(text()))
+		roundTrip(t, rng.Int64()-rng.Int64())
+		roundTrip(t, int8(rng.IntN(256)-128))
+		roundTrip(t, rng.Uint64())
+		roundTrip(t, rng.NormFloat64()*1e30)
+		roundTrip(t, float32(rng.NormFloat64()))
+		roundTrip(t, rng.IntN(2) == 0)
+		roundTrip(t, []string{text(), text()}[:rng.IntN(3)])
+		roundTrip(t, []Role{Role(text())})
+		roundTrip(t, [2]int{rng.IntN(9), -rng.IntN(9)})
+		roundTrip(t, []byte(text()))
+		roundTrip(t, map[string]int{text(): rng.IntN(9), text(): rng.IntN(9)})
+		roundTrip(t, map[int]string{rng.IntN(9): text()})
+		shard := pluginShard{Name: pluginName(text()), Shard: rng.Uint64(), Tags: map[string]string{text(): text()}}
+		roundTrip(t, shard)
+		roundTrip(t, &shard)
+		roundTrip(t, pluginShard{Next: &shard})
+		if value := randomValue(rng, 3); value != "" {
+			roundTrip(t, value)
+		}
+	}
+}
+
+// fuzzRoleAs demands that whatever is read from a role makes it again.
+func fuzzRoleAs[T any](t *testing.T, role Role) {
+	value, err := RoleAs[T](role)
+	if err != nil {
+		return
+	}
+	again, err := RoleOf(value)
+	require.NoError(t, err)
+	require.Equal(t, role, again)
+	wantRoleAs(t, role, value)
+}
+
+func FuzzRoleAs(f *testing.F) {
+	for _, text := range []string{
+		"", "a", "42", " 42", `"42"`, `"a"`, "-0", "1.0", "1e3", "[]", "[1,2]", `{"x":1,"y":2}`, `{"x":1}`, `{"a": 1}`, "null", "true",
+		"\xff", `"\ud800"`, "\ufffd", "<\u2028>", `["a"]`, `{"name":"a","shard":1}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		role := Role(text)
+		fuzzRoleAs[string](t, role)
+		fuzzRoleAs[pluginName](t, role)
+		fuzzRoleAs[int](t, role)
+		fuzzRoleAs[float64](t, role)
+		fuzzRoleAs[bool](t, role)
+		fuzzRoleAs[[]any](t, role)
+		fuzzRoleAs[map[string]any](t, role)
+		fuzzRoleAs[pluginPoint](t, role)
+		fuzzRoleAs[pluginShard](t, role)
+		fuzzRoleAs[json.RawMessage](t, role)
+		fuzzRoleAs[any](t, role)
+		if role.check() == nil {
+			fuzzRoleAs[Role](t, role)
+		}
+		// What RoleOf makes of text, or of what JSON says, is read back as that.
+		if role, err := RoleOf(text); err == nil {
+			wantRoleAs(t, role, text)
+		}
+		var value any
+		if role, err := RoleOf(json.RawMessage(text)); err == nil {
+			require.NoError(t, decodeRole(role, &value))
+			wantRoleAs(t, role, value)
+		}
+	})
+}
+
 func TestRoleSets(t *testing.T) {
 	given := []Role{"c", "a", "b", "a"}
 	set := roleSet(given)
