@@ -41,9 +41,6 @@ func (n *Node) Has(role Role) bool { return holds(n.roles, role) }
 // Roles returns the node's roles in the scope, sorted.
 func (n *Node) Roles() Roles { return Roles{n.roles} }
 
-// String returns the node's name.
-func (n *Node) String() string { return n.name }
-
 // life places a state within a node's own history: the larger incarnation is newer, and within one incarnation the
 // larger version. Only the node itself counts versions, so no server can turn the order round.
 type life struct{ incarnation, version uint64 }

@@ -1,0 +1,204 @@
+package rolebus
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// How nodes, snapshots and events are read by people and by other programs: as text, as JSON, and in a log. What has value
+// receivers here is the same as a value and by a pointer; a nil pointer is null in JSON and <nil> for fmt. Where a log value has a
+// pointer receiver it is because slog, unlike these, would call it on nil.
+
+// AllMeta yields the node's metadata, sorted by key.
+func (n *Node) AllMeta() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, key := range slices.Sorted(maps.Keys(n.meta)) {
+			if !yield(key, n.meta[key]) {
+				return
+			}
+		}
+	}
+}
+
+// String returns the node's name.
+func (n Node) String() string { return n.name }
+
+// MarshalJSON writes the node as an object with its name, incarnation, generation, roles (a list, also if there are none), and its
+// metadata as meta, left out if there is none.
+func (n Node) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Name        string            `json:"name"`
+		Incarnation uint64            `json:"incarnation"`
+		Generation  uint64            `json:"generation"`
+		Roles       Roles             `json:"roles"`
+		Meta        map[string]string `json:"meta,omitempty"`
+	}{n.name, n.id.incarnation, n.generation, n.Roles(), n.meta})
+}
+
+// LogValue makes the node a group in a log: its name, incarnation and roles.
+func (n *Node) LogValue() slog.Value {
+	if n == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(slog.String("name", n.name), slog.Uint64("incarnation", n.id.incarnation), slog.Any("roles", n.Roles()))
+}
+
+// MarshalJSON writes the nodes as a list, also if there are none.
+func (ns Nodes) MarshalJSON() ([]byte, error) { return marshalList(ns.list) }
+
+// MarshalJSON writes the roles as a list, also if there are none.
+func (rs Roles) MarshalJSON() ([]byte, error) { return marshalList(rs.list) }
+
+// marshalList writes a nil slice as an empty list, which every language can go through.
+func marshalList[T any](list []T) ([]byte, error) {
+	if len(list) == 0 {
+		return []byte("[]"), nil
+	}
+	return json.Marshal(list)
+}
+
+// String returns the scope's name and what a line has room for: how many nodes and suspects there are, and for how long the
+// snapshot has been stale.
+func (snap Snapshot) String() string {
+	text := fmt.Sprintf("scope %q, nodes: %d", snap.scope, snap.members.len())
+	if n := len(snap.suspects); n > 0 {
+		text += fmt.Sprintf(", suspects: %d", n)
+	}
+	if stale := snap.Stale(); stale > 0 {
+		text += fmt.Sprintf(", stale for %v", stale.Round(time.Millisecond))
+	}
+	return text
+}
+
+// MarshalJSON writes the snapshot as an object: its scope; stale, in milliseconds, left out while all is well; every node that is
+// there, also those without roles, as nodes; and the suspects, left out if there are none.
+func (snap Snapshot) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Scope    string  `json:"scope"`
+		Stale    int64   `json:"stale,omitempty"`
+		Nodes    Nodes   `json:"nodes"`
+		Suspects []*Node `json:"suspects,omitempty"`
+	}{snap.scope, snap.staleMillis(), Nodes{snap.members.all(nil)}, snap.suspects})
+}
+
+// staleMillis is never 0 of a snapshot that is stale.
+func (snap *Snapshot) staleMillis() int64 {
+	return int64((snap.Stale() + time.Millisecond - 1) / time.Millisecond)
+}
+
+// LogValue makes the snapshot a group in a log: its scope, how many nodes and suspects it has, and for how long it has been stale;
+// the last two are left out if there is nothing to tell.
+func (snap *Snapshot) LogValue() slog.Value {
+	if snap == nil {
+		return slog.Value{}
+	}
+	attrs := []slog.Attr{slog.String("scope", snap.scope), slog.Int("nodes", snap.members.len())}
+	if n := len(snap.suspects); n > 0 {
+		attrs = append(attrs, slog.Int("suspects", n))
+	}
+	if stale := snap.Stale(); stale > 0 {
+		attrs = append(attrs, slog.Duration("stale", stale))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// String returns what happened, such as "RoleRemoved api-1 web expired": the kind, the node, the role and the reason, as far as there
+// are any.
+func (ev Event) String() string {
+	parts := []string{ev.Kind.String()}
+	if ev.Node != nil {
+		parts = append(parts, ev.Node.name)
+	}
+	for _, part := range []string{string(ev.Role), ev.Reason.String()} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// MarshalJSON writes the event as an object: kind, scope, node (the whole of it), role, reason and generation, each left out if it is
+// empty.
+func (ev Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind       EventKind `json:"kind,omitzero"`
+		Scope      string    `json:"scope,omitempty"`
+		Node       *Node     `json:"node,omitempty"`
+		Role       Role      `json:"role,omitempty"`
+		Reason     Reason    `json:"reason,omitzero"`
+		Generation uint64    `json:"generation,omitempty"`
+	}{ev.Kind, ev.Scope, ev.Node, ev.Role, ev.Reason, ev.Generation})
+}
+
+// LogValue makes the event a group in a log: its kind, scope, the node's name, role, reason and generation, each but the kind left out
+// if it is empty.
+func (ev Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("kind", ev.Kind.String())}
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	text("scope", ev.Scope)
+	if ev.Node != nil {
+		text("node", ev.Node.name)
+	}
+	text("role", string(ev.Role))
+	text("reason", ev.Reason.String())
+	if ev.Generation > 0 {
+		attrs = append(attrs, slog.Uint64("generation", ev.Generation))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// MarshalText returns the kind's name, as String does, or "" for the zero kind. An unknown kind is an error.
+func (k EventKind) MarshalText() ([]byte, error) { return marshalName(k) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (k *EventKind) UnmarshalText(text []byte) (err error) {
+	*k, err = unmarshalName[EventKind](text)
+	return err
+}
+
+// MarshalText returns the reason's word, as String does, or "" for the zero reason. An unknown reason is an error.
+func (r Reason) MarshalText() ([]byte, error) { return marshalName(r) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (r *Reason) UnmarshalText(text []byte) (err error) {
+	*r, err = unmarshalName[Reason](text)
+	return err
+}
+
+// named are numbers from 1 on that have names; those that have none, and 0, share one.
+type named interface {
+	~int
+	fmt.Stringer
+}
+
+func marshalName[T named](v T) ([]byte, error) {
+	switch {
+	case v == 0:
+		return []byte{}, nil
+	case v.String() == T(0).String():
+		return nil, failed(fmt.Sprintf("%T as text", v), fmt.Errorf("%d is unknown", int(v)))
+	}
+	return []byte(v.String()), nil
+}
+
+func unmarshalName[T named](text []byte) (T, error) {
+	if len(text) == 0 {
+		return 0, nil
+	}
+	for v := T(1); v.String() != T(0).String(); v++ {
+		if v.String() == string(text) {
+			return v, nil
+		}
+	}
+	return 0, failed(fmt.Sprintf("%T of text", T(0)), fmt.Errorf("%q is unknown", clip(string(text))))
+}
