@@ -41,6 +41,19 @@ func WaitRoles(tb testing.TB, scope rolebus.Reader, node string, roles ...rolebu
 	})
 }
 
+// WaitNodes waits until just n nodes have a role in the scope, as a bus sees it. It waits and fails as [Eventually] does, and says who
+// has it. A *rolebus.Bus stands for its default scope.
+func WaitNodes(tb testing.TB, scope rolebus.Reader, role rolebus.Role, n int) {
+	tb.Helper()
+	var seen rolebus.Nodes
+	within(tb, patience, func() bool {
+		seen = scope.Nodes(role)
+		return seen.Len() == n
+	}, func() string {
+		return fmt.Sprintf("%d nodes to have the role %q; %d have it: %v", n, role, seen.Len(), seen)
+	})
+}
+
 func within(tb testing.TB, d time.Duration, cond func() bool, what func() string) {
 	tb.Helper()
 	start := time.Now()
