@@ -537,7 +537,7 @@ func requireSound(t *testing.T, snap *Snapshot) {
 	require.Equal(t, len(holders), snap.holders.len())
 	require.True(t, slices.Equal(slices.Sorted(maps.Keys(holders)), snap.AllRoles().list), "want %v, got %v", holders, snap.AllRoles())
 	for role, held := range holders {
-		same(held, snap.Nodes(role).Slice())
+		same(held, snap.Nodes(role).list)
 		require.Equal(t, len(held), snap.count(role))
 	}
 	require.True(t, byName(snap.suspects))
