@@ -2,9 +2,13 @@ package rolebus_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
@@ -123,21 +127,21 @@ func ExampleScope_Watch() {
 	}
 	defer bus.Close()
 
+	ctx, stop := context.WithTimeout(ctx, time.Second/2)
+	defer stop()
 	for ev := range bus.Watch(ctx) {
 		switch ev.Kind {
-		case rolebus.NodeJoined, rolebus.NodeLeft:
-			fmt.Println(ev.Kind, ev.Node)
-		case rolebus.RoleAdded, rolebus.RoleRemoved:
-			fmt.Println(ev.Kind, ev.Node, ev.Role)
-		}
-		if ev.Role == "primary" {
-			break // the loop is yours
+		case rolebus.RoleAdded:
+			fmt.Println(ev.Node, "has the role", ev.Role)
+		case rolebus.NodeLeft:
+			fmt.Println("send nothing more to", ev.Node, ev.Reason)
+		case rolebus.NodeBuried:
+			fmt.Println("certain now: hand on the work of", ev.Node)
 		}
 	}
 	// Output:
-	// NodeJoined api-1
-	// RoleAdded api-1 api
-	// RoleAdded api-1 primary
+	// api-1 has the role api
+	// api-1 has the role primary
 }
 
 func ExampleWithHandler() {
@@ -167,10 +171,24 @@ func ExampleWithHandler() {
 }
 
 func ExampleRoleOf() {
-	shard, err := rolebus.RoleOf([]any{"shard", 7})
+	server, err := embedded.Start()
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer server.Close()
+	ctx := context.Background()
+	bus, err := rolebus.Connect(ctx, server.URL(), rolebus.WithNode("api-1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+
+	shard := rolebus.MustRole([]any{"shard", 7}) // ["shard",7]; and 42 is not "42"
+	if err := bus.In("billing").AddRoles(ctx, "ledger", shard); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(bus.In("billing").MyRoles(), bus.MyRoles()) // [["shard",7] ledger] []
+
 	number, err := rolebus.RoleOf(42)
 	if err != nil {
 		log.Fatal(err)
@@ -179,8 +197,10 @@ func ExampleRoleOf() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(shard, number, text) // ["shard",7] 42 "42"
-	// Output: ["shard",7] 42 "42"
+	fmt.Println(number, text)
+	// Output:
+	// [["shard",7] ledger] []
+	// 42 "42"
 }
 
 // Several questions to one and the same state.
@@ -227,6 +247,146 @@ func ExampleScope_AddRoles() {
 		fmt.Println("not stored yet, but wanted: it is written when NATS is back")
 	}
 	// Output: not stored yet, but wanted: it is written when NATS is back
+}
+
+// What a process needs of the bus while it serves and when it ends.
+func drain(ctx context.Context, bus *rolebus.Bus, server *http.Server) {
+	bus.OnShutdown(func(ctx context.Context) {
+		_ = server.Shutdown(ctx) // of net/http: waits for the requests that run
+	})
+	<-ctx.Done() // SIGTERM
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	if err := bus.Shutdown(ctx); err != nil {
+		log.Print(err)
+	}
+}
+
+func ExampleBus_Shutdown() {
+	nats, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nats.Close()
+	bus, err := rolebus.Connect(context.Background(), nats.URL(), rolebus.WithRoles("api"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	sigterm, terminate := context.WithCancel(context.Background())
+	terminate()
+	drain(sigterm, bus, &http.Server{})
+	fmt.Println(bus.Err())
+	// Output: rolebus: bus is closed
+}
+
+// In a pod: its name is the node's, and the kubelet asks how it is.
+func ExampleBus_Check() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	os.Setenv("NATS_URL", server.URL())
+	os.Setenv("POD_NAME", "api-7f9c")
+	ctx := context.Background()
+
+	bus, err := rolebus.Connect(ctx, os.Getenv("NATS_URL"), rolebus.WithNode(os.Getenv("POD_NAME")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) {
+		if err := bus.Err(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	http.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := bus.Check(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+
+	ask := func(path string) int {
+		answer := httptest.NewRecorder()
+		http.DefaultServeMux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		return answer.Code
+	}
+	fmt.Println(ask("/livez"), ask("/readyz"))
+	if err := bus.Close(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ask("/livez"), ask("/readyz"))
+	// Output:
+	// 200 200
+	// 500 503
+}
+
+func ExampleWithAllScopes() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx, url := context.Background(), server.URL()
+
+	bus, err := rolebus.Connect(ctx, url, rolebus.WithObserver(), rolebus.WithAllScopes())
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.HandleFunc("/fleet", func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(bus.In(r.FormValue("scope")).Snapshot())
+	})
+	defer bus.Close()
+
+	answer := httptest.NewRecorder()
+	http.DefaultServeMux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/fleet?scope=default", nil))
+	fmt.Print(answer.Body)
+	// Output: {"scope":"default","joined":true,"nodes":[]}
+}
+
+func call(ctx context.Context, bus *rolebus.Bus) error {
+	node := bus.Nodes("api").Pick() // or Owner(key): the same node for a key in every process
+	if node == nil {
+		return errors.New("no api is up")
+	}
+	ctx, cancel := bus.While(ctx, node)
+	defer cancel()
+	reply, err := bus.Conn().RequestWithContext(ctx, "api."+node.Name(), []byte("hello"))
+	if errors.Is(context.Cause(ctx), rolebus.ErrNodeGone) {
+		fmt.Println("gone, try another one:", node.Meta("addr"))
+	}
+	if err == nil {
+		fmt.Printf("%s\n", reply.Data)
+	}
+	return err
+}
+
+func ExampleScope_While() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx := context.Background()
+	bus, err := rolebus.Connect(ctx, server.URL(), rolebus.WithNode("api-1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+	fmt.Println(call(ctx, bus))
+
+	_, err = bus.Conn().Subscribe("api."+bus.Name(), func(msg *nats.Msg) { _ = msg.Respond(append(msg.Data, " yourself"...)) })
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := bus.AddRoles(ctx, "api"); err != nil {
+		log.Fatal(err)
+	}
+	if err := call(ctx, bus); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// no api is up
+	// hello yourself
 }
 
 func ExampleScope_LeaseContext() {
@@ -301,9 +461,9 @@ func TestFailover(t *testing.T) {
 	server := rolebustest.NewServer(t)
 	link := server.Link()
 	watcher := server.Bus(rolebus.WithNode("api-1"))
-	link.Bus(rolebus.WithNode("api-2"), rolebus.WithRoles("api"), rolebus.WithTTL(time.Second))
-	rolebustest.WaitRoles(t, watcher, "api-2", "api")
+	link.Bus(rolebus.WithNode("api-2"), rolebus.WithRoles("api"))
+	rolebustest.WaitNodes(t, watcher, "api", 1)
 
 	link.Cut() // to everybody else, the process has died
-	rolebustest.WaitRoles(t, watcher, "api-2")
+	rolebustest.WaitNodes(t, watcher, "api", 0)
 }

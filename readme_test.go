@@ -26,22 +26,37 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-func TestReadmeCodeIsTested(t *testing.T) {
-	tested := unindented(read(t, "example_test.go"))
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1)
-	require.NotEmpty(t, blocks)
-	for _, block := range blocks {
-		require.True(t, strings.Contains(tested, "\n"+unindented(block[1])), "not in example_test.go:\n%s", block[1])
+// A program stands in examples/first, other Go code in example_test.go, word for word.
+func TestCodeInDocumentsIsTested(t *testing.T) {
+	tested, program := unindented(read(t, "example_test.go")), read(t, "examples/first/main.go")
+	for _, name := range documents(t) {
+		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, name), -1)
+		require.True(t, len(blocks) > 0 || name != "README.md")
+		for _, block := range blocks {
+			if strings.HasPrefix(block[1], "package ") {
+				require.True(t, strings.HasSuffix(program, "\n"+block[1]), "the program of %s is not that of examples/first", name)
+				continue
+			}
+			require.True(t, strings.Contains(tested, "\n"+unindented(block[1])), "%s: not in example_test.go:\n%s", name, block[1])
+		}
 	}
 }
 
-func TestReadmeNamesEveryOptionAndError(t *testing.T) {
-	readme := read(t, "README.md")
+// documents returns the names of all that is written for people.
+func documents(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	return append(names, "docs/vectors/README.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+}
+
+func TestOptionsAndErrorsAreDocumented(t *testing.T) {
+	tables := read(t, "docs/OPTIONS.md")
 	for file, pattern := range map[string]string{"option.go": `(?m)^func (With\w+)\(`, "errors.go": `(?m)^\t(Err\w+) +=`} {
 		names := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, names)
 		for _, name := range names {
-			require.True(t, strings.Contains(readme, "| `"+name[1]), "no table of README.md has %s", name[1])
+			require.True(t, strings.Contains(tables, "| `"+name[1]), "no table of docs/OPTIONS.md has %s", name[1])
 		}
 	}
 }
@@ -70,7 +85,7 @@ func TestProtocolNamesEveryField(t *testing.T) {
 }
 
 func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
-	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/PROTOCOL.md"} {
+	for _, name := range documents(t) {
 		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, name), -1) {
 			target, _, _ := strings.Cut(link[1], "#")
 			if target == "" || strings.Contains(target, "://") {
