@@ -37,6 +37,7 @@ type Bus struct {
 	scopes   map[string]*Scope // every handle that was asked for
 	stays    map[*member]bool  // those that have begun and not ended
 	serving  bool              // handlers have been started
+	unserved []*member         // those that began before
 	meta     map[string]string // of this node, in every scope; never changed in place
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed

@@ -65,14 +65,15 @@ type dispatch struct {
 func (b *Bus) serveAll() {
 	b.mu.Lock()
 	b.serving = true
+	unserved := b.unserved
+	b.unserved = nil
 	b.mu.Unlock()
-	for _, name := range b.opts.scopes {
-		s := b.In(name)
-		release, err := s.hold(b.ctx) // so that the end waits for what is started here
+	for _, m := range unserved {
+		release, err := m.scope.hold(b.ctx) // so that the end waits for what is started here
 		if err != nil {
 			return // it stops already
 		}
-		if m := s.member.Load(); m != nil {
+		if m.scope.member.Load() == m {
 			b.serve(m)
 		}
 		release()
@@ -88,6 +89,7 @@ func (b *Bus) serve(m *member) {
 	var last *dispatch // of an earlier stay in the same scope, still at its last event
 	b.mu.Lock()
 	if !b.serving {
+		b.unserved = append(b.unserved, m)
 		b.mu.Unlock()
 		return
 	}

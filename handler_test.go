@@ -83,6 +83,20 @@ func (s *watchedStore) put(ctx context.Context, scope string, c change, replaces
 	return s.store.put(ctx, scope, c, replaces)
 }
 
+// Also those of scopes that nobody named, each once.
+func TestHandlersStartForAllScopes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		f.bus(t, "b", WithScopes("s", "t"))
+		l := &handlerLog{heard: map[string][]string{}}
+		f.bus(t, "o", WithObserver(), WithAllScopes(), WithHandler(l.handler()))
+		require.Equal(t, 3, l.count())
+		require.Len(t, l.heard, 3)
+		f.bus(t, "c", WithScopes("later"))
+		require.Equal(t, 5, l.count(), "there and in the default scope")
+	})
+}
+
 func TestHandlersOfABusThatDoesNotStartHearNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &handlerLog{heard: map[string][]string{}}

@@ -20,6 +20,7 @@ func listOf(t testing.TB, names ...string) Nodes {
 	}
 	snap, err := NewSnapshot("s", nodes...)
 	require.NoError(t, err)
+	require.True(t, snap.Joined())
 	return snap.Nodes("x")
 }
 
