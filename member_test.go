@@ -2,6 +2,8 @@ package rolebus
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -558,7 +560,8 @@ func TestSlowAndPanickingHandlersStopNothing(t *testing.T) {
 		f := newFakeBucket()
 		var calls atomic.Int32
 		block := make(chan struct{})
-		b := f.bus(t, "b", WithHandler(Handler{
+		log := slog.New(slog.NewTextHandler(io.Discard, nil)) // else standard error tells of it
+		b := f.bus(t, "b", WithLogger(log), WithHandler(Handler{
 			OnNodeJoined: func(Event) { panic("of the user's code") },
 			OnRoleAdded: func(Event) {
 				calls.Add(1)
