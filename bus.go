@@ -25,6 +25,7 @@ type Bus struct {
 	clock *clock
 	noise *noise
 	fleet *identity
+	hooks *hooks // nil if there are none
 
 	lives incarnations
 
@@ -51,6 +52,7 @@ func newBus(o *options, n *noise, st store) *Bus {
 		opts: o, store: st, noise: n, meta: o.meta, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{},
 	}
 	b.clock = &clock{ask: st.now}
+	b.hooks, n.hooks = o.hooks, o.hooks
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.Scope = b.In(o.defaultScope)
@@ -212,9 +214,9 @@ func (b *Bus) joined() []*Scope {
 
 // Close leaves every scope with a goodbye, stops, and returns when everything has stopped; the connection is closed if
 // [Connect] made it. Reads go on answering from the last snapshots, everything else returns [ErrClosed]. An error says
-// that a goodbye did not get through ([ErrNotConfirmed]), or that a handler is still running after the request timeout.
-// It may be called more than once, from any goroutine; each call waits and returns the same. A handler that calls it
-// waits for itself, for that timeout.
+// that a goodbye did not get through ([ErrNotConfirmed]), or that a handler or a hook is still running after the request
+// timeout. It may be called more than once, from any goroutine; each call waits and returns the same. A handler or a hook that
+// calls it waits for itself, for that timeout.
 func (b *Bus) Close() error {
 	b.cancel(ErrClosed)
 	<-b.done
@@ -269,8 +271,10 @@ func (b *Bus) run() {
 		})
 	}
 	leaving.Wait()
+	began := time.Now()
 	errs = append(errs, b.awaitHandlers())
 	b.wg.Wait()
+	errs = append(errs, b.hooks.close(b.opts.timeout-time.Since(began))) // last: all that was done is told
 	if b.owned {
 		b.nc.Close()
 	}

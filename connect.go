@@ -73,7 +73,7 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 	b.peers = &link{nc: nc, subj: subjects{o.bucket}, fleet: b.fleet, noise: noise}
 	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)
-		return nil, err
+		return nil, errors.Join(err, b.hooks.close(o.timeout))
 	}
 	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	b.wg.Go(func() { b.watchConnection(status) })

@@ -9,7 +9,8 @@ import (
 // noise counts the messages that were ignored because they are not what they should be, and logs them once per sender
 // and interval.
 type noise struct {
-	log *slog.Logger
+	log   *slog.Logger
+	hooks *hooks
 
 	mu      sync.Mutex
 	ignored uint64

@@ -32,6 +32,8 @@ type options struct {
 	probe        time.Duration
 	settings     settings
 	handler      *Handler
+	given        []Hook
+	hooks        *hooks // made of them; nil if there are none
 	log          *slog.Logger
 	nats         []nats.Option
 	observer     bool
@@ -129,9 +131,16 @@ func WithStorage(s jetstream.StorageType) Option {
 // the last one counts.
 func WithHandler(h Handler) Option { return func(o *options) { o.handler = &h } }
 
-// WithLogger logs to l what the Bus does not return: lost contact, ignored messages, panics of handlers. Default:
-// nothing is logged. A nil logger logs nothing. A panic of a handler that l does not take, because it is not enabled for errors,
-// goes to standard error.
+// WithHooks has hooks told what the Bus does, to count, measure and trace it. Given more than once, the hooks add up. A hook that is
+// nil, or has the method of no event, is an error: most likely it has a method with another receiver or signature. Default: none,
+// which costs nothing.
+func WithHooks(hooks ...Hook) Option {
+	return func(o *options) { o.given = append(o.given, hooks...) }
+}
+
+// WithLogger logs to l what the Bus does not return: lost contact, ignored messages, panics of handlers and hooks. Default:
+// nothing is logged. A nil logger logs nothing. A panic of a handler or a hook that l does not take, because it is not enabled for
+// errors, goes to standard error.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l == nil {
@@ -176,6 +185,9 @@ func newOptions(opts []Option) (*options, error) {
 			continue
 		}
 		opt(o)
+	}
+	if o.hooks, err = newHooks(o.given, o.log); err != nil {
+		o.errs = append(o.errs, err)
 	}
 	ttl := o.ttl
 	o.ttl = ttl.Truncate(time.Millisecond) // as messages tell it

@@ -95,7 +95,33 @@ var badOptions = []struct {
 	{"empty key", WithMeta(map[string]string{"": "v"}), "a key is empty", false},
 	{"key not UTF-8", WithMeta(map[string]string{"k\xff": "v"}), `metadata "k\xff": not UTF-8`, false},
 	{"value not UTF-8", WithMeta(map[string]string{"k": "v\xff"}), `metadata "k": not UTF-8`, false},
+	{"nil hook", WithHooks(onSync(nil), nil), "hook 2 is nil", false},
+	{"a hook of nothing", WithHooks(42), "hook 1, a int, has the method of no event", false},
+	{"a hook with another signature", WithHooks(wrongHook{}), "hook 1, a rolebus.wrongHook, has the method of no event", false},
+	{"a hook with another receiver", WithHooks(syncHook{}), "hook 1, a rolebus.syncHook, has the method of no event", false},
+	{"a hook that only misses", WithHooks(missedHook{}), "hook 1, a rolebus.missedHook, has the method of no event", false},
 	{"an observer with a role", func(o *options) { WithObserver()(o); WithRoles("r")(o) }, "an observer has none", false},
+}
+
+type wrongHook struct{}
+
+func (wrongHook) OnSync(*SyncInfo) {}
+
+type missedHook struct{}
+
+func (missedHook) OnMissed(MissedInfo) {}
+
+func TestHooksAddUp(t *testing.T) {
+	a, b, c := onSync(nil), &syncHook{}, &syncHook{}
+	o, err := newOptions([]Option{WithHooks(a), WithHooks(), WithHooks(b, c)})
+	require.NoError(t, err)
+	require.Len(t, o.hooks.queues, 3)
+	require.Same(t, b, o.hooks.queues[1].hook)
+	require.Len(t, o.hooks.sync, 3)
+	require.Empty(t, o.hooks.read)
+	o, err = newOptions([]Option{WithHooks()})
+	require.NoError(t, err)
+	require.Nil(t, o.hooks)
 }
 
 func TestBadOptionsAreRefused(t *testing.T) {

@@ -1,0 +1,104 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// What hooks are told, and from where. Without hooks there is no such thing: all methods may be called of nil, and then
+// do nothing.
+
+// hooks are those of one Bus, by event.
+type hooks struct {
+	queues []*hookQueue
+
+	started        hearers[StartedInfo]
+	scopeJoined    hearers[ScopeJoinedInfo]
+	scopeLeft      hearers[ScopeLeftInfo]
+	rolesAdded     hearers[RolesAddedInfo]
+	rolesRemoved   hearers[RolesRemovedInfo]
+	nodeUp         hearers[NodeUpInfo]
+	nodeDown       hearers[NodeDownInfo]
+	sync           hearers[SyncInfo]
+	read           hearers[ReadInfo]
+	change         hearers[ChangeInfo]
+	snapshot       hearers[SnapshotInfo]
+	heartbeat      hearers[HeartbeatInfo]
+	leaseLost      hearers[LeaseLostInfo]
+	leaseBack      hearers[LeaseBackInfo]
+	suspected      hearers[SuspectedInfo]
+	suspicionEnded hearers[SuspicionEndedInfo]
+	ignored        hearers[IgnoredInfo]
+	connected      hearers[ConnectedInfo]
+	disconnected   hearers[DisconnectedInfo]
+	bucket         hearers[BucketInfo]
+}
+
+// newHooks finds out what each hook wants to hear; nil if there is none.
+func newHooks(given []Hook, log *slog.Logger) (*hooks, error) {
+	if len(given) == 0 {
+		return nil, nil
+	}
+	h := &hooks{}
+	var errs []error
+	for i, hook := range given {
+		if hook == nil {
+			errs = append(errs, fmt.Errorf("hook %d is nil", i+1))
+		} else if !h.add(hook, log) {
+			errs = append(errs, fmt.Errorf("hook %d, a %T, has the method of no event: is it of another receiver, name or signature?", i+1, hook))
+		}
+	}
+	return h, errors.Join(errs...)
+}
+
+// add finds out what a hook wants to hear, if it does anything.
+func (h *hooks) add(hook Hook, log *slog.Logger) (hears bool) {
+	q := &hookQueue{hook: hook, log: log, ended: make(chan struct{})}
+	h.queues = append(h.queues, q)
+	if missed, ok := hook.(HookMissed); ok {
+		q.onMissed = missed.OnMissed
+	}
+	return slices.Contains([]bool{
+		listen(&h.started, q, HookStarted.OnStarted),
+		listen(&h.scopeJoined, q, HookScopeJoined.OnScopeJoined),
+		listen(&h.scopeLeft, q, HookScopeLeft.OnScopeLeft),
+		listen(&h.rolesAdded, q, HookRolesAdded.OnRolesAdded),
+		listen(&h.rolesRemoved, q, HookRolesRemoved.OnRolesRemoved),
+		listen(&h.nodeUp, q, HookNodeUp.OnNodeUp),
+		listen(&h.nodeDown, q, HookNodeDown.OnNodeDown),
+		listen(&h.sync, q, HookSync.OnSync),
+		listen(&h.read, q, HookRead.OnRead),
+		listen(&h.change, q, HookChange.OnChange),
+		listen(&h.snapshot, q, HookSnapshot.OnSnapshot),
+		listen(&h.heartbeat, q, HookHeartbeat.OnHeartbeat),
+		listen(&h.leaseLost, q, HookLeaseLost.OnLeaseLost),
+		listen(&h.leaseBack, q, HookLeaseBack.OnLeaseBack),
+		listen(&h.suspected, q, HookSuspected.OnSuspected),
+		listen(&h.suspicionEnded, q, HookSuspicionEnded.OnSuspicionEnded),
+		listen(&h.ignored, q, HookIgnored.OnIgnored),
+		listen(&h.connected, q, HookConnected.OnConnected),
+		listen(&h.disconnected, q, HookDisconnected.OnDisconnected),
+		listen(&h.bucket, q, HookBucket.OnBucket),
+	}, true)
+}
+
+// close takes in nothing more, and waits until the hooks were told everything, for so long at the most.
+func (h *hooks) close(patience time.Duration) error {
+	if h == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, q := range h.queues {
+		q.close()
+	}
+	var errs []error
+	for _, q := range h.queues {
+		errs = append(errs, q.wait(ctx))
+	}
+	return errors.Join(errs...)
+}
