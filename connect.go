@@ -20,6 +20,7 @@ import (
 // options come in one error, before anything starts. Later errors match [ErrServerTooOld], [ErrBucketMismatch],
 // [ErrTooLarge], or are those of NATS; a refused permission is told with its subject.
 func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
+	began := time.Now()
 	o, err := newOptions(opts)
 	if err = errors.Join(checkURLs(url), err); err != nil {
 		return nil, failed("connect", err)
@@ -33,12 +34,14 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 		nc.Close()
 		return nil, failed("connect", err)
 	}
+	b.tellStarted(began)
 	return b, nil
 }
 
 // New takes this process's place in the fleet over a connection that the caller owns, as [Connect] does. It sets none
 // of the connection's handlers and does not close it. If the connection is closed, the Bus stops with its error.
 func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
+	began := time.Now()
 	o, err := newOptions(opts)
 	err = errors.Join(err,
 		check(nc != nil, "the connection is nil"),
@@ -54,6 +57,7 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, failed("new bus", err)
 	}
+	b.tellStarted(began)
 	return b, nil
 }
 

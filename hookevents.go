@@ -102,3 +102,50 @@ func (h *hooks) close(patience time.Duration) error {
 	}
 	return errors.Join(errs...)
 }
+
+// tellStarted tells that Connect or New has succeeded.
+func (b *Bus) tellStarted(began time.Time) {
+	if b.hooks == nil || len(b.hooks.started) == 0 {
+		return
+	}
+	b.hooks.started.tell(StartedInfo{
+		Node: b.opts.node, Observer: b.opts.observer, Scopes: slices.Clone(b.opts.scopes), Roles: Roles{roleSet(b.opts.roles)},
+		Took: time.Since(began),
+	})
+}
+
+// tellJoined tells that the stay has begun, and from now on which nodes come and go. The caller holds the scope's turn.
+func (m *member) tellJoined(began time.Time) {
+	h := m.bus.hooks
+	if h == nil {
+		return
+	}
+	m.told = true
+	h.scopeJoined.tell(ScopeJoinedInfo{Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began)})
+	for _, q := range h.queues {
+		up, down := h.nodeUp.of(q), h.nodeDown.of(q)
+		if len(up)+len(down) == 0 {
+			continue
+		}
+		m.wg.Go(func() {
+			for ev := range m.scope.Watch(m.ctx) {
+				switch ev.Kind {
+				case NodeJoined:
+					up.hand(m.ctx, NodeUpInfo{Scope: ev.Scope, Node: ev.Node, Generation: ev.Generation})
+				case NodeLeft:
+					down.hand(m.ctx, NodeDownInfo{Scope: ev.Scope, Node: ev.Node, Reason: ev.Reason, Generation: ev.Generation})
+				}
+			}
+		})
+	}
+}
+
+// tellLeft tells that the stay has ended, if it was told that it had begun.
+func (m *member) tellLeft(began time.Time, err error) {
+	if !m.told {
+		return
+	}
+	m.bus.hooks.scopeLeft.tell(ScopeLeftInfo{
+		Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began), Err: err,
+	})
+}

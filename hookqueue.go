@@ -211,3 +211,20 @@ func (to hearers[Info]) tellLater(info func() Info) {
 		l.queue.offer(hookBacklog, l.event, func() { on(info()) })
 	}
 }
+
+// hand lets the hooks have an event, and waits for each. Whoever uses it has one event under way at the most.
+func (to hearers[Info]) hand(ctx context.Context, info Info) {
+	for _, l := range to {
+		l.queue.hand(ctx, l.event, func() { l.on(info) })
+	}
+}
+
+// of returns the part that is about one hook.
+func (to hearers[Info]) of(q *hookQueue) (part hearers[Info]) {
+	for _, l := range to {
+		if l.queue == q {
+			part = append(part, l)
+		}
+	}
+	return part
+}

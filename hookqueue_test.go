@@ -127,7 +127,9 @@ func TestWhatIsHandedWaitsForTheHookAndIsNeverMissed(t *testing.T) {
 		next := make(chan struct{})
 		slow := &syncHook{on: func(SyncInfo) { <-next }}
 		h := hooksOf(t, slow)
-		h.tellNumbers(0, hookBacklog)
+		h.tellNumbers(0, 0)
+		synctest.Wait()
+		h.tellNumbers(1, hookBacklog)
 		returned := false
 		go func() {
 			h.queues[0].hand(t.Context(), "", func() { slow.add("handed") })

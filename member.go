@@ -30,6 +30,7 @@ type member struct {
 	voucher  voucher
 	moved    chan struct{} // contact was lost or regained
 	toldTTL  bool          // start, and then the loop: that TTLs differ was told
+	told     bool          // whoever joins or leaves: hooks were told of the join
 
 	ctx     context.Context // over when the stay ends
 	cancel  context.CancelFunc
@@ -311,6 +312,7 @@ func emptySnapshot(snap *Snapshot) *Snapshot {
 // see the node go when its lease ends.
 func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error {
 	var err error
+	began := time.Now()
 	if cause := context.Cause(m.bus.ctx); cause != nil {
 		m.lease.end(cause)
 	} else {
@@ -331,6 +333,7 @@ func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error 
 	m.bus.forget(m) // so that nothing new begins
 	m.cancel()
 	m.wg.Wait()
+	m.tellLeft(began, err)
 	m.scope.publish(last(m.scope.snap.Load()))
 	return err
 }

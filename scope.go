@@ -173,6 +173,7 @@ func (s *Scope) join(ctx context.Context, roles []Role) (*member, error) {
 
 // enter begins a stay. The caller holds the scope's turn.
 func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
+	began := time.Now()
 	// A bus that closes meanwhile ends the join, too.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -201,6 +202,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	}
 	s.member.Store(m)
 	s.bus.serve(m)
+	m.tellJoined(began)
 	return m, nil
 }
 

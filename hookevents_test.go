@@ -1,0 +1,207 @@
+package rolebus
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// recorder is a hook that keeps everything it is told.
+type recorder struct {
+	mu    sync.Mutex
+	infos []any
+}
+
+func (r *recorder) add(info any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.infos = append(r.infos, info)
+}
+
+func (r *recorder) OnStarted(info StartedInfo)               { r.add(info) }
+func (r *recorder) OnScopeJoined(info ScopeJoinedInfo)       { r.add(info) }
+func (r *recorder) OnScopeLeft(info ScopeLeftInfo)           { r.add(info) }
+func (r *recorder) OnRolesAdded(info RolesAddedInfo)         { r.add(info) }
+func (r *recorder) OnRolesRemoved(info RolesRemovedInfo)     { r.add(info) }
+func (r *recorder) OnNodeUp(info NodeUpInfo)                 { r.add(info) }
+func (r *recorder) OnNodeDown(info NodeDownInfo)             { r.add(info) }
+func (r *recorder) OnSync(info SyncInfo)                     { r.add(info) }
+func (r *recorder) OnRead(info ReadInfo)                     { r.add(info) }
+func (r *recorder) OnChange(info ChangeInfo)                 { r.add(info) }
+func (r *recorder) OnSnapshot(info SnapshotInfo)             { r.add(info) }
+func (r *recorder) OnHeartbeat(info HeartbeatInfo)           { r.add(info) }
+func (r *recorder) OnLeaseLost(info LeaseLostInfo)           { r.add(info) }
+func (r *recorder) OnLeaseBack(info LeaseBackInfo)           { r.add(info) }
+func (r *recorder) OnSuspected(info SuspectedInfo)           { r.add(info) }
+func (r *recorder) OnSuspicionEnded(info SuspicionEndedInfo) { r.add(info) }
+func (r *recorder) OnIgnored(info IgnoredInfo)               { r.add(info) }
+func (r *recorder) OnConnected(info ConnectedInfo)           { r.add(info) }
+func (r *recorder) OnDisconnected(info DisconnectedInfo)     { r.add(info) }
+func (r *recorder) OnBucket(info BucketInfo)                 { r.add(info) }
+func (r *recorder) OnMissed(info MissedInfo)                 { r.add(info) }
+
+// told returns what a recorder was told of one event, and forgets it.
+func told[Info any](r *recorder) (infos []Info) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.infos = slices.DeleteFunc(r.infos, func(info any) bool {
+		one, ok := info.(Info)
+		if ok {
+			infos = append(infos, one)
+		}
+		return ok
+	})
+	return infos
+}
+
+// bubbleTold is told once everything has come to rest.
+func bubbleTold[Info any](r *recorder) []Info {
+	synctest.Wait()
+	return told[Info](r)
+}
+
+func TestHooksHearOfScopes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		f.bus(t, "b", WithScopes("s"))
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r), WithRequestTimeout(time.Second))
+		require.Equal(t, []ScopeJoinedInfo{{Scope: "default", Nodes: 2}}, bubbleTold[ScopeJoinedInfo](r))
+		_, err := a.Join(t.Context(), "s")
+		require.NoError(t, err)
+		require.Equal(t, []ScopeJoinedInfo{{Scope: "s", Nodes: 2}}, bubbleTold[ScopeJoinedInfo](r))
+		require.NoError(t, a.Leave(t.Context(), "s"))
+		require.Equal(t, []ScopeLeftInfo{{Scope: "s", Nodes: 2}}, bubbleTold[ScopeLeftInfo](r))
+
+		a.link.setCut(true)
+		_, err = a.Join(t.Context(), "s")
+		require.Error(t, err)
+		require.Empty(t, bubbleTold[ScopeJoinedInfo](r), "a join that fails is no event")
+		require.Empty(t, bubbleTold[ScopeLeftInfo](r), "nor is its end")
+		f.mu.Lock()
+		a.link.cut, f.headless, f.silent = false, true, true // nobody answers
+		f.mu.Unlock()
+		require.ErrorIs(t, a.Close(), ErrNotConfirmed)
+		left := told[ScopeLeftInfo](r) // without a wait: Close has waited
+		require.Len(t, left, 1)
+		require.ErrorIs(t, left[0].Err, ErrNotConfirmed)
+		left[0].Err = nil
+		require.Equal(t, ScopeLeftInfo{Scope: "default", Nodes: 2, Took: time.Second}, left[0])
+	})
+}
+
+func TestHooksHearOfTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{}
+		a := newFakeBucket().bus(t, "a", WithHooks(r), WithRoles("y", "x", "y"), WithScopes("s"))
+		began := time.Now()
+		time.Sleep(time.Second)
+		a.tellStarted(began)
+		require.Equal(t, []StartedInfo{{
+			Node: "a", Scopes: []string{"default", "s"}, Roles: Roles{[]Role{"x", "y"}}, Took: time.Second,
+		}}, bubbleTold[StartedInfo](r))
+	})
+}
+
+func TestHooksHearOfNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		b := f.bus(t, "b", WithRoles("x"))
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r))
+		up := bubbleTold[NodeUpInfo](r)
+		require.Len(t, up, 2)
+		for i, n := range a.Snapshot().members.all(nil) {
+			require.Equal(t, NodeUpInfo{Scope: "default", Node: n, Generation: n.Generation()}, up[i], "who is there, this node among them")
+		}
+		require.NoError(t, b.AddRoles(t.Context(), "y"))
+		synctest.Wait()
+		was := a.Snapshot().live("b")
+		require.NoError(t, b.Close())
+		require.Equal(t, []NodeDownInfo{{Scope: "default", Node: was, Reason: ReasonLeft, Generation: f.seq}}, bubbleTold[NodeDownInfo](r))
+
+		c := f.bus(t, "c")
+		require.Len(t, bubbleTold[NodeUpInfo](r), 1)
+		c.crash()
+		time.Sleep(fakeTTL)
+		down := bubbleTold[NodeDownInfo](r)
+		require.Len(t, down, 1)
+		require.Equal(t, ReasonExpired, down[0].Reason)
+		require.NoError(t, a.Close())
+		require.Empty(t, told[NodeDownInfo](r), "who leaves does not see others go")
+	})
+}
+
+// nodesHook is slow.
+type nodesHook struct {
+	eventLog
+	next chan struct{}
+}
+
+func (h *nodesHook) note(what string) {
+	h.mu.Lock()
+	h.lines = append(h.lines, what)
+	h.mu.Unlock()
+	<-h.next
+}
+
+func (h *nodesHook) OnNodeUp(info NodeUpInfo)     { h.note("up " + info.Node.Name()) }
+func (h *nodesHook) OnNodeDown(info NodeDownInfo) { h.note("down " + info.Node.Name()) }
+
+func TestASlowHookMissesNoNodeThatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		h := &nodesHook{next: make(chan struct{})}
+		a := f.bus(t, "a", WithHooks(h))
+		require.Equal(t, []string{"up a"}, h.take())
+		for range 5 {
+			require.NoError(t, f.bus(t, "b").Close())
+		}
+		c := f.bus(t, "c")
+		close(h.next)
+		require.Equal(t, []string{"up c"}, h.take(), "who came and went meanwhile is no event")
+		require.NoError(t, a.Leave(t.Context(), "default"))
+		require.NoError(t, c.Close())
+		require.Empty(t, h.take())
+	})
+}
+
+func TestABlockedHookHoldsUpNothingButClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		h := &nodesHook{next: make(chan struct{})}
+		a := f.bus(t, "a", WithHooks(h), WithRequestTimeout(3*time.Second))
+		b := f.bus(t, "b")
+		require.NoError(t, b.AddRoles(t.Context(), "x"))
+		require.NoError(t, a.AddRoles(t.Context(), "x"))
+		time.Sleep(10 * fakeTTL)
+		require.Len(t, a.Nodes("x").Slice(), 2)
+		require.Len(t, b.Nodes("x").Slice(), 2)
+		require.NotZero(t, a.LeaseLeft())
+		began := time.Now()
+		require.EqualError(t, a.Close(), "rolebus: close: the hook *rolebus.nodesHook is still running")
+		require.Equal(t, 3*time.Second, time.Since(began))
+		require.Equal(t, []string{"up a"}, h.take())
+		close(h.next)
+		require.Empty(t, h.take(), "it is called no more")
+	})
+}
+
+// closingHook does everything a hook may do.
+type closingHook struct{ bus chan *fakeBus }
+
+func (h *closingHook) OnScopeJoined(ScopeJoinedInfo) { _ = (<-h.bus).Close() }
+
+func TestAHookThatClosesTheBusWaitsForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &closingHook{make(chan *fakeBus)}
+		a := newFakeBucket().bus(t, "a", WithHooks(h), WithRequestTimeout(time.Second))
+		h.bus <- a
+		<-a.Done()
+		require.ErrorContains(t, a.Close(), "closingHook is still running")
+	})
+}
