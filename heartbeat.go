@@ -50,6 +50,7 @@ type keeper struct {
 	lives *incarnations
 	fleet func() string // the bucket's identity, as it was told last
 	wall  func() time.Time
+	hooks *hooks
 	told  atomic.Uint64 // the highest version that a tombstone of this life named, wherever it was seen
 
 	id         life
@@ -59,6 +60,8 @@ type keeper struct {
 	bound      uint64    // the highest version that a lease of this life may bury
 	tried      uint64    // the highest version of this life that was ever sent: somebody may have heard of it
 	written    bool      // a record of this life may be in the bucket
+	shown      []Role    // as hooks were told
+	scheduled  time.Time // for when the heartbeat was that is to come; hooks only
 	armed      time.Time // the lease in the bucket cannot end before, by this process's own clock
 }
 
@@ -113,6 +116,7 @@ func (k *keeper) run(ctx context.Context) error {
 			suspicious = true
 		case <-timer.C:
 		}
+		attempted := k.attempt(ctx, beatDue)
 		var err error
 		if suspicious {
 			err = k.look(ctx)
@@ -125,6 +129,7 @@ func (k *keeper) run(ctx context.Context) error {
 				beatDue = time.Now().Add(k.interval())
 			}
 		}
+		attempted(err)
 		suspicious = err != nil // who knows what was stored
 		switch {
 		case ctx.Err() != nil:
@@ -182,6 +187,7 @@ func (k *keeper) update(ctx context.Context) error {
 		k.id, k.generation, k.held = c.id, generation, want
 		k.succeeded()
 	}
+	k.tellRoles()
 	k.want.confirm(rev, k.id)
 	return nil
 }

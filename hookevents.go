@@ -149,3 +149,61 @@ func (m *member) tellLeft(began time.Time, err error) {
 		Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began), Err: err,
 	})
 }
+
+// tellRoles tells what the bucket holds now and did not before.
+func (k *keeper) tellRoles() {
+	if k.hooks == nil {
+		return
+	}
+	removed, added := missing(k.shown, k.held.roles), missing(k.held.roles, k.shown)
+	k.shown = k.held.roles
+	if len(removed) > 0 {
+		k.hooks.rolesRemoved.tell(RolesRemovedInfo{Scope: k.scope, Node: k.node, Roles: Roles{removed}, Generation: k.generation})
+	}
+	if len(added) > 0 {
+		k.hooks.rolesAdded.tell(RolesAddedInfo{Scope: k.scope, Node: k.node, Roles: Roles{added}, Generation: k.generation})
+	}
+}
+
+// attempt begins to measure a heartbeat, if it is due; what it returns is to be called with the outcome.
+func (k *keeper) attempt(ctx context.Context, due time.Time) (ended func(error)) {
+	if k.hooks == nil || len(k.hooks.heartbeat) == 0 {
+		return func(error) {}
+	}
+	if k.scheduled.IsZero() {
+		k.scheduled = due
+	}
+	began := time.Now()
+	if began.Before(due) {
+		return func(error) {}
+	}
+	return func(err error) {
+		if ctx.Err() != nil {
+			return
+		}
+		k.hooks.heartbeat.tell(HeartbeatInfo{
+			Scope: k.scope, Late: max(began.Sub(k.scheduled), 0), Took: time.Since(began), Err: err,
+		})
+		if err == nil {
+			k.scheduled = time.Time{}
+		}
+	}
+}
+
+// tellLeaseLost is called with the lease's lock held.
+func (h *hooks) tellLeaseLost(l *lease, cause error) {
+	if h == nil {
+		return
+	}
+	l.lost = time.Now()
+	if !errors.Is(cause, ErrNotJoined) && !errors.Is(cause, ErrClosed) { // it was given up
+		h.leaseLost.tell(LeaseLostInfo{Scope: l.scope, Err: cause})
+	}
+}
+
+// tellLeaseBack is called with the lease's lock held. A lease that is taken for the first time is not back.
+func (h *hooks) tellLeaseBack(l *lease) {
+	if h != nil && l.ctx != nil {
+		h.leaseBack.tell(LeaseBackInfo{Scope: l.scope, After: time.Since(l.lost)})
+	}
+}

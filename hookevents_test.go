@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -162,6 +163,7 @@ func TestASlowHookMissesNoNodeThatStays(t *testing.T) {
 			require.NoError(t, f.bus(t, "b").Close())
 		}
 		c := f.bus(t, "c")
+		synctest.Wait()
 		close(h.next)
 		require.Equal(t, []string{"up c"}, h.take(), "who came and went meanwhile is no event")
 		require.NoError(t, a.Leave(t.Context(), "default"))
@@ -203,5 +205,134 @@ func TestAHookThatClosesTheBusWaitsForItself(t *testing.T) {
 		h.bus <- a
 		<-a.Done()
 		require.ErrorContains(t, a.Close(), "closingHook is still running")
+	})
+}
+
+func TestHooksHearOfRoles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r), WithRoles("y", "x"))
+		added := func(generation uint64, roles ...Role) []RolesAddedInfo {
+			return []RolesAddedInfo{{Scope: "default", Node: "a", Roles: Roles{roles}, Generation: generation}}
+		}
+		removed := func(generation uint64, roles ...Role) []RolesRemovedInfo {
+			return []RolesRemovedInfo{{Scope: "default", Node: "a", Roles: Roles{roles}, Generation: generation}}
+		}
+		require.Equal(t, added(1, "x", "y"), bubbleTold[RolesAddedInfo](r))
+		require.NoError(t, a.SetRoles(t.Context(), "y", "z"))
+		require.Equal(t, added(2, "z"), bubbleTold[RolesAddedInfo](r))
+		require.Equal(t, removed(2, "x"), bubbleTold[RolesRemovedInfo](r))
+		require.NoError(t, a.AddRoles(t.Context(), "y"))
+		f.bus(t, "b", WithRoles("b"))
+		require.Empty(t, bubbleTold[RolesAddedInfo](r), "nothing was written, or not by this node")
+
+		// What the bucket loses and this node writes again was confirmed before.
+		f.wipe(true)
+		time.Sleep(fakeTTL)
+		require.NotZero(t, a.Generation())
+		require.Empty(t, bubbleTold[RolesAddedInfo](r))
+
+		// Confirmed when the bucket has it, and not before.
+		f.stop()
+		go func() { _ = a.RemoveRoles(t.Context(), "y") }()
+		time.Sleep(time.Second)
+		require.Empty(t, bubbleTold[RolesRemovedInfo](r))
+		f.start()
+		time.Sleep(2 * lastRetry)
+		require.Equal(t, removed(a.Generation(), "y"), bubbleTold[RolesRemovedInfo](r))
+
+		// A write whose acknowledgement was lost.
+		f.mu.Lock()
+		a.link.deaf = true
+		f.mu.Unlock()
+		go func() { _ = a.AddRoles(t.Context(), "w") }()
+		synctest.Wait()
+		f.mu.Lock()
+		a.link.deaf = false
+		f.mu.Unlock()
+		time.Sleep(2 * lastRetry)
+		require.Equal(t, added(a.Generation(), "w"), bubbleTold[RolesAddedInfo](r))
+
+		require.NoError(t, a.Leave(t.Context(), "default"))
+		require.Empty(t, bubbleTold[RolesRemovedInfo](r))
+		require.NoError(t, a.AddRoles(t.Context(), "w"))
+		require.Equal(t, added(a.Generation(), "w"), bubbleTold[RolesAddedInfo](r), "another stay")
+	})
+}
+
+func TestHooksHearOfHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r))
+		require.NoError(t, a.AddRoles(t.Context(), "x"))
+		time.Sleep(fakeTTL / 3)
+		require.Equal(t, []HeartbeatInfo{{Scope: "default"}}, bubbleTold[HeartbeatInfo](r), "only what is due is one")
+
+		f.stop()
+		_ = a.AddRoles(endedContext(t), "y") // fails before the heartbeat is due
+		time.Sleep(fakeTTL)
+		tries := bubbleTold[HeartbeatInfo](r)
+		require.NotEmpty(t, tries)
+		for i, try := range tries {
+			require.ErrorIs(t, try.Err, errFakeDown)
+			require.True(t, i == 0 || try.Late >= tries[i-1].Late)
+		}
+		last := tries[len(tries)-1].Late
+		require.InDelta(t, 2*fakeTTL/3, last, float64(2*lastRetry), "counted from when it should have been")
+		f.start()
+		time.Sleep(2 * lastRetry)
+		tries = bubbleTold[HeartbeatInfo](r)
+		require.Len(t, tries, 1)
+		require.NoError(t, tries[0].Err)
+		require.Greater(t, tries[0].Late, last)
+		time.Sleep(fakeTTL / 3)
+		require.Equal(t, []HeartbeatInfo{{Scope: "default"}}, bubbleTold[HeartbeatInfo](r), "on time again")
+		require.NoError(t, a.Close())
+		require.Empty(t, bubbleTold[HeartbeatInfo](r))
+	})
+}
+
+// endedContext is over as soon as everything has come to rest.
+func endedContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestHooksHearOfTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r), WithScopes("s"))
+		time.Sleep(fakeTTL)
+		require.Empty(t, bubbleTold[LeaseBackInfo](r), "it was never lost")
+		a.link.setCut(true)
+		time.Sleep(fakeTTL)
+		lost := bubbleTold[LeaseLostInfo](r)
+		require.Len(t, lost, 2, "one for each scope")
+		require.ErrorIs(t, lost[0].Err, ErrLeaseLost)
+		from := time.Now()
+		a.link.setCut(false)
+		time.Sleep(fakeTTL / 3)
+		back := bubbleTold[LeaseBackInfo](r)
+		require.Len(t, back, 2)
+		require.Greater(t, back[0].After, time.Duration(0))
+		require.Less(t, back[0].After, time.Since(from)+fakeTTL)
+		require.Empty(t, bubbleTold[LeaseLostInfo](r))
+
+		require.NoError(t, a.Leave(t.Context(), "s"))
+		require.Empty(t, bubbleTold[LeaseLostInfo](r), "it was given up")
+		f.bus(t, "a")
+		<-a.Done()
+		lost = told[LeaseLostInfo](r)
+		require.Len(t, lost, 1)
+		require.ErrorIs(t, lost[0].Err, ErrSuperseded)
+
+		o := &recorder{}
+		require.NoError(t, f.bus(t, "o", WithHooks(o), WithObserver()).Close())
+		require.Empty(t, told[HeartbeatInfo](o), "an observer has none")
+		require.Empty(t, told[LeaseLostInfo](o))
 	})
 }

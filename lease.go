@@ -14,11 +14,15 @@ const leaseReserve = 10
 // lease is what a node knows of its own right to be listed. It goes by this process's monotonic clock, from the moment
 // before the heartbeat was sent.
 type lease struct {
+	hooks *hooks
+	scope string
+
 	mu     sync.Mutex
 	until  time.Time // this node is certain to be listed until then
 	ctx    context.Context
 	cancel context.CancelCauseFunc // of ctx; nil if the node is not sure now
 	timer  *time.Timer             // loses the lease at until
+	lost   time.Time               // when it was not sure any more; hooks only
 	ended  error                   // why it will never be sure again
 }
 
@@ -32,6 +36,7 @@ func (l *lease) renew(until time.Time) {
 	}
 	l.until = until
 	if l.cancel == nil {
+		l.hooks.tellLeaseBack(l)
 		l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	}
 	if l.timer != nil {
@@ -57,6 +62,7 @@ func (l *lease) loseLocked(until time.Time, cause error) {
 	l.timer.Stop()
 	l.cancel(cause)
 	l.cancel = nil
+	l.hooks.tellLeaseLost(l, cause)
 }
 
 // end says that the node will never be sure again.

@@ -46,7 +46,7 @@ func newMember(s *Scope, want wanted) *member {
 		scope: s, bus: b,
 		readings: make(chan reading), verdicts: make(chan verdict), voucher: voucher{words: make(chan word)}, moved: make(chan struct{}, 1),
 	}
-	m.lease = &lease{}
+	m.lease = &lease{hooks: b.hooks, scope: s.name}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.kctx, m.stop = context.WithCancel(m.ctx)
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
@@ -68,6 +68,7 @@ func newMember(s *Scope, want wanted) *member {
 		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node,
 		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
+		hooks: b.hooks,
 		log: b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}
 	return m

@@ -99,6 +99,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
 		return err
 	}
 	k.generation, k.held = generation, want
+	k.tellRoles()
 	k.want.confirm(rev, k.id)
 	return nil
 }
