@@ -31,6 +31,7 @@ type catcher struct {
 	interval time.Duration
 	snap     func() *Snapshot
 	deliver  func(context.Context, reading)
+	hooks    *hooks
 
 	cursor uint64        // run only: everything up to this generation has been read
 	heard  atomic.Uint64 // the newest generation that was announced or read
@@ -177,7 +178,7 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 	}
 	todo.newer = todo.newer || len(todo.nodes) > fetchAtOnce
 	if todo.whole || todo.newer || todo.check {
-		r, err := k.read(ctx, todo)
+		r, err := k.sync(ctx, todo)
 		if err != nil {
 			return err
 		}
@@ -189,7 +190,7 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 		}
 	}
 	for node, want := range todo.nodes {
-		if err := k.fetch(ctx, node, want); err != nil {
+		if err := k.syncRecord(ctx, node, want); err != nil {
 			return err
 		}
 	}

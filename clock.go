@@ -11,9 +11,10 @@ type clock struct {
 	ask func(context.Context) (time.Time, error)
 
 	mu     sync.Mutex
-	server time.Time // what the server said
-	at     time.Time // when it was asked; zero: never
-	stale  bool      // ask again
+	server time.Time     // what the server said
+	at     time.Time     // when it was asked; zero: never
+	took   time.Duration // until it had answered
+	stale  bool          // ask again
 }
 
 const clockAge = time.Minute
@@ -45,10 +46,18 @@ func (c *clock) now(ctx context.Context) (time.Time, error) {
 	return told.Add(time.Since(asked)), nil
 }
 
-// tell makes it go by what the server said when it was asked for something else.
+// estimate returns what the server's time was at a moment, without asking: too late by slack at the most, and by what the two
+// clocks have gone apart since it was asked. It is not known before it was asked.
+func (c *clock) estimate(moment time.Time) (server time.Time, slack time.Duration, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server.Add(moment.Sub(c.at)), c.took, !c.at.IsZero()
+}
+
+// tell makes it go by what the server has just said, when it was asked for something else.
 func (c *clock) tell(server, asked time.Time) {
 	c.mu.Lock()
-	c.server, c.at, c.stale = server, asked, false
+	c.server, c.at, c.took, c.stale = server, asked, time.Since(asked), false
 	c.mu.Unlock()
 }
 

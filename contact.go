@@ -13,6 +13,7 @@ import (
 // and knows a fifth later that there is no leader; that nothing was stored for 5/12 of a TTL it knows at 8/12.
 type contact struct {
 	store store
+	clock *clock
 	ttl   time.Duration
 	trust *trust
 	moved func()        // contact was lost or regained
@@ -45,12 +46,14 @@ func (k *contact) run(ctx context.Context) {
 func (k *contact) ask(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, requestPatience(k.ttl))
 	defer cancel()
+	asked := time.Now()
 	p, err := k.store.pulse(bounded)
 	if ctx.Err() != nil {
 		return err
 	}
 	now := time.Now()
 	if err == nil {
+		k.clock.tell(p.now, asked)
 		k.trust.told(now, p, k.rhythm())
 	}
 	if err == nil && k.trust.succeed(now) || err != nil && k.trust.fail() {

@@ -7,10 +7,16 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // What hooks are told, and from where. Without hooks there is no such thing: all methods may be called of nil, and then
 // do nothing.
+
+// noisiest is how many events may wait for a hook before it misses ignored messages: whoever sends them must not displace
+// everything else.
+const noisiest = hookBacklog / 2
 
 // hooks are those of one Bus, by event.
 type hooks struct {
@@ -206,4 +212,125 @@ func (h *hooks) tellLeaseBack(l *lease) {
 	if h != nil && l.ctx != nil {
 		h.leaseBack.tell(LeaseBackInfo{Scope: l.scope, After: time.Since(l.lost)})
 	}
+}
+
+// kind is the most that was asked for.
+func (a asked) kind() SyncKind {
+	switch {
+	case a.whole:
+		return SyncWhole
+	case a.newer:
+		return SyncNewer
+	}
+	return SyncCheck
+}
+
+// sync is read, and tells of it.
+func (k *catcher) sync(ctx context.Context, todo asked) (reading, error) {
+	began := time.Now()
+	r, err := k.readTold(ctx, todo)
+	if k.hooks != nil && len(k.hooks.sync) > 0 && !errors.Is(ctx.Err(), context.Canceled) {
+		took := time.Since(began)
+		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: todo.kind(), Changed: err == nil && k.snap().differs(r), Took: took, Err: err})
+	}
+	return r, err
+}
+
+// readTold is read, and tells of it if that is of the whole scope.
+func (k *catcher) readTold(ctx context.Context, todo asked) (reading, error) {
+	began := time.Now()
+	r, err := k.read(ctx, todo)
+	if k.hooks != nil && r.whole && !errors.Is(ctx.Err(), context.Canceled) {
+		info := ReadInfo{Scope: k.scope, Took: time.Since(began), Err: err}
+		if err == nil {
+			info.Records = len(r.changes)
+		}
+		k.hooks.read.tell(info)
+	}
+	return r, err
+}
+
+// syncRecord is fetch, and tells of it.
+func (k *catcher) syncRecord(ctx context.Context, node string, want life) error {
+	began := time.Now()
+	err := k.fetch(ctx, node, want)
+	if k.hooks != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: SyncRecord, Node: node, Changed: err == nil, Took: time.Since(began), Err: err})
+	}
+	return err
+}
+
+// differs says whether the bucket holds something that the snapshot does not, or lacks something, as a reading shows.
+func (snap *Snapshot) differs(r reading) bool {
+	there := map[string]bool{}
+	for _, c := range r.changes {
+		there[c.node] = true
+		known := snap.live(c.node)
+		switch {
+		case known == nil && c.kind.isTombstone():
+		case known == nil && snap.ends.get(c.node).id.before(c.id):
+			return true
+		case known == nil:
+		case c.kind.isTombstone() && !c.id.before(known.id), known.id.before(c.id), c.id != known.id && c.generation > known.generation:
+			return true
+		}
+	}
+	lacks := func(n *Node) bool { return !there[n.name] && n.heard <= r.began }
+	for _, n := range snap.named.all() {
+		if r.whole && lacks(n) {
+			return true
+		}
+	}
+	return r.whole && slices.ContainsFunc(snap.suspects, lacks)
+}
+
+// tellChange tells of an announcement. How old it is is reckoned later: the loop has to go on.
+func (h *hooks) tellChange(scope string, clock *clock, c *change, msg *nats.Msg) {
+	if len(h.change) == 0 {
+		return
+	}
+	heard, stored := time.Now(), newestOf(msg.Header["Nats-Time-Stamp"])
+	info := ChangeInfo{Scope: scope, Node: c.node, Kind: c.kind.String(), Generation: c.generation}
+	h.change.tellLater(func() ChangeInfo {
+		info := info
+		info.Stored, _ = time.Parse(time.RFC3339Nano, stored) // the zero time if the server did not say
+		if now, slack, known := clock.estimate(heard); known && !info.Stored.IsZero() {
+			info.Age, info.Slack, info.Timed = now.Sub(info.Stored), slack, true
+		}
+		return info
+	})
+}
+
+// tellSnapshot tells that a snapshot took the place of another one, and whom it suspects that the other did not, or no more.
+func (h *hooks) tellSnapshot(was, is *Snapshot, changes int, began time.Time) {
+	if len(h.snapshot) > 0 {
+		h.snapshot.tell(SnapshotInfo{Scope: is.scope, Snapshot: is, Changes: changes, Took: time.Since(began)})
+	}
+	if len(was.suspects)+len(is.suspects) == 0 || len(h.suspected)+len(h.suspicionEnded) == 0 {
+		return
+	}
+	for _, n := range was.suspects {
+		if now := find(is.suspects, n.name); now == nil || now.id.incarnation != n.id.incarnation {
+			end, node := endOf(n, is.live(n.name))
+			h.suspicionEnded.tell(SuspicionEndedInfo{Scope: is.scope, Node: node, End: end, After: began.Sub(n.hidden)})
+		}
+	}
+	for _, n := range is.suspects {
+		if before := find(was.suspects, n.name); before == nil || before.id.incarnation != n.id.incarnation {
+			h.suspected.tell(SuspectedInfo{Scope: is.scope, Node: n})
+		}
+	}
+}
+
+// endOf says how the suspicion of a node ended, by what it is now: nil if it is not known any more.
+func endOf(suspect, now *Node) (SuspicionEnd, *Node) {
+	switch {
+	case now == nil:
+		return SuspicionBuried, suspect
+	case now.id != suspect.id:
+		return SuspicionChanged, now
+	case now.deaf:
+		return SuspicionAcquitted, now
+	}
+	return SuspicionAnswered, now
 }

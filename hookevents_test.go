@@ -336,3 +336,201 @@ func TestHooksHearOfTheLease(t *testing.T) {
 		require.Empty(t, told[LeaseLostInfo](o))
 	})
 }
+
+func TestHooksHearOfSyncs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		b := f.bus(t, "b")
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r), WithSyncInterval(time.Second))
+		require.Equal(t, []ReadInfo{{Scope: "default", Records: 1}}, bubbleTold[ReadInfo](r), "at the join")
+		ask := func(what asked) []SyncInfo {
+			told[SyncInfo](r)
+			a.member.Load().catcher.ask(what)
+			return bubbleTold[SyncInfo](r)
+		}
+		require.Equal(t, []SyncInfo{{Scope: "default", Kind: SyncCheck}}, ask(asked{check: true}))
+		require.Equal(t, []SyncInfo{{Scope: "default", Kind: SyncNewer}}, ask(asked{newer: true}), "what was read was known")
+		require.Empty(t, bubbleTold[ReadInfo](r))
+		require.Equal(t, []SyncInfo{{Scope: "default", Kind: SyncWhole}}, ask(asked{whole: true, check: true}))
+		require.Equal(t, []ReadInfo{{Scope: "default", Records: 2}}, bubbleTold[ReadInfo](r))
+		require.Equal(t, []SyncInfo{{Scope: "default", Kind: SyncRecord, Node: "b", Changed: true}}, ask(asked{nodes: map[string]life{"b": {1, 1}}}))
+
+		f.mute = true
+		require.NoError(t, b.AddRoles(t.Context(), "x"))
+		synctest.Wait()
+		f.mute = false
+		told := ask(asked{check: true})
+		time.Sleep(time.Second) // an announcement that is under way is waited for
+		told = append(told, bubbleTold[SyncInfo](r)...)
+		require.True(t, slices.ContainsFunc(told, func(info SyncInfo) bool { return info.Changed && info.Err == nil }), told)
+		require.True(t, a.Roles("b").Has("x"))
+
+		f.stop()
+		bubbleTold[ReadInfo](r)
+		told = ask(asked{whole: true})
+		require.NotEmpty(t, told)
+		require.ErrorIs(t, told[0].Err, errFakeDown)
+		require.False(t, told[0].Changed)
+		read := bubbleTold[ReadInfo](r)
+		require.ErrorIs(t, read[0].Err, errFakeDown)
+		require.Zero(t, read[0].Records)
+		f.start()
+		time.Sleep(10 * time.Second)
+		bubbleTold[SyncInfo](r)
+
+		require.NoError(t, a.Close())
+		require.Empty(t, bubbleTold[SyncInfo](r), "what is broken off is no error")
+	})
+}
+
+func TestWhetherASnapshotDiffers(t *testing.T) {
+	snap := snapshotOf(t, stateOf("a", 1, 5, 5, "x"), stateOf("b", 1, 1, 6), leftOf("gone", 1, 9, 7))
+	there := []change{stateOf("a", 1, 5, 5, "x"), stateOf("b", 1, 1, 6), leftOf("gone", 1, 9, 7)}
+	for _, tc := range []struct {
+		name string
+		r    reading
+		want bool
+	}{
+		{"nothing newer", reading{}, false},
+		{"the same", reading{changes: there, whole: true, began: snap.serial}, false},
+		{"a newer version", reading{changes: []change{stateOf("a", 1, 6, 8)}}, true},
+		{"an older one that was written since", reading{changes: []change{stateOf("a", 1, 4, 8)}}, true},
+		{"an older one that was read before", reading{changes: []change{stateOf("a", 1, 4, 4)}}, false},
+		{"a node that is not known", reading{changes: []change{stateOf("c", 1, 1, 8)}}, true},
+		{"a node that has gone since", reading{changes: []change{stateOf("gone", 1, 9, 5)}}, false},
+		{"a life after that", reading{changes: []change{stateOf("gone", 2, 1, 9)}}, true},
+		{"a node that is gone", reading{changes: []change{expiredOf("a", 1, 1005, 8)}}, true},
+		{"an earlier life that is gone", reading{changes: []change{expiredOf("a", 0, 1005, 4)}}, false},
+		{"the end of a node that is not known", reading{changes: []change{leftOf("c", 1, 1, 8)}}, false},
+		{"a node that is lacking", reading{changes: there[1:], whole: true, began: snap.serial}, true},
+		{"one that came since", reading{changes: there[1:], whole: true}, false},
+		{"one that was not asked for", reading{changes: there[1:], began: snap.serial}, false},
+	} {
+		require.Equal(t, tc.want, snap.differs(tc.r), tc.name)
+	}
+}
+
+func TestHooksHearOfChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r))
+		at := time.Now().UTC().Truncate(0)
+		require.Equal(t, []ChangeInfo{
+			{Scope: "default", Node: "a", Kind: "state", Generation: 1, Stored: at, Timed: true},
+		}, bubbleTold[ChangeInfo](r), "this node's own, too")
+		b := f.bus(t, "b", WithRoles("x"))
+		require.NoError(t, b.AddRoles(t.Context(), "y"))
+		require.NoError(t, b.Close())
+		require.Equal(t, []ChangeInfo{
+			{Scope: "default", Node: "b", Kind: "state", Generation: 2, Stored: at, Timed: true},
+			{Scope: "default", Node: "b", Kind: "delta", Generation: 3, Stored: at, Timed: true},
+			{Scope: "default", Node: "b", Kind: "left", Generation: 4, Stored: at, Timed: true},
+		}, bubbleTold[ChangeInfo](r))
+
+		// It was stored 3 s before it comes, by a server whose clock is 2 s ahead of what it said when it was asked, in a second.
+		now := time.Now()
+		a.clock.tell(now, now.Add(-time.Second))
+		f.mu.Lock()
+		f.storeAt("default", change{kind: kindState, node: "c", id: life{1, 1}, ttl: fakeTTL}, "", now.Add(-3*time.Second))
+		f.mu.Unlock()
+		changes := bubbleTold[ChangeInfo](r)
+		require.Len(t, changes, 1)
+		require.Equal(t, 4*time.Second, changes[0].Age, "too large by the second that the answer took")
+		require.Equal(t, time.Second, changes[0].Slack)
+
+		a.clock.forget()
+		f.mu.Lock()
+		f.store("default", change{kind: kindState, node: "d", id: life{1, 1}, ttl: fakeTTL}, "")
+		f.mu.Unlock()
+		changes = bubbleTold[ChangeInfo](r)
+		require.Len(t, changes, 1)
+		require.False(t, changes[0].Timed)
+		require.Zero(t, changes[0].Age+changes[0].Slack)
+	})
+}
+
+func TestAnObserverGoesOnToKnowTheServersClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeBucket().bus(t, "o", WithObserver())
+		time.Sleep(time.Hour)
+		o.clock.mu.Lock()
+		defer o.clock.mu.Unlock()
+		require.Less(t, time.Since(o.clock.at), fakeTTL)
+	})
+}
+
+func TestHooksHearOfSnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		b := f.bus(t, "b")
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r))
+		snaps := bubbleTold[SnapshotInfo](r)
+		require.Equal(t, "default", snaps[0].Scope)
+		require.Equal(t, 1, snaps[0].Changes)
+		require.Equal(t, 1, snaps[0].Snapshot.members.len(), "what was read when it joined")
+		require.NoError(t, b.AddRoles(t.Context(), "x"))
+		snaps = bubbleTold[SnapshotInfo](r)
+		require.Equal(t, []SnapshotInfo{{Scope: "default", Snapshot: a.Snapshot(), Changes: 1}}, snaps)
+		a.partition(true)
+		snaps = bubbleTold[SnapshotInfo](r)
+		require.NotEmpty(t, snaps)
+		require.Zero(t, snaps[0].Changes)
+		require.Same(t, a.Snapshot(), snaps[len(snaps)-1].Snapshot)
+	})
+}
+
+func TestHooksHearOfSuspicions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		r := &recorder{}
+		peeredFleet(t, f, n, 5)
+		a := f.peered(t, n, "S1", "a", WithHooks(r))
+		hung := f.peered(t, n, "S1", "hung")
+		settle()
+		suspected := func() *Node {
+			t.Helper()
+			time.Sleep(3 * time.Second)
+			infos := bubbleTold[SuspectedInfo](r)
+			require.Len(t, infos, 1)
+			require.Equal(t, "default", infos[0].Scope)
+			require.Equal(t, "hung", infos[0].Node.Name())
+			return infos[0].Node
+		}
+		ended := func(end SuspicionEnd) SuspicionEndedInfo {
+			t.Helper()
+			infos := bubbleTold[SuspicionEndedInfo](r)
+			require.Len(t, infos, 1)
+			require.Equal(t, end, infos[0].End)
+			require.Equal(t, "hung", infos[0].Node.Name())
+			require.Positive(t, infos[0].After)
+			return infos[0]
+		}
+		hung.set(func(p *fakePeers) { p.hung = true })
+		suspected()
+		hung.set(func(p *fakePeers) { p.hung = false })
+		time.Sleep(2 * time.Second)
+		ended(SuspicionAnswered)
+
+		hung.set(func(p *fakePeers) { p.hung = true })
+		suspected()
+		require.NoError(t, hung.AddRoles(t.Context(), "y"))
+		require.True(t, ended(SuspicionChanged).Node.Has("y"))
+
+		suspected()
+		time.Sleep(fakeTTL + 2*time.Second)
+		info := ended(SuspicionAcquitted)
+		require.GreaterOrEqual(t, info.After, fakeTTL)
+		require.Same(t, a.Snapshot().live("hung"), info.Node)
+
+		hung.set(func(p *fakePeers) { p.hung = false })
+		settle()
+		hung.freeze()
+		was := suspected()
+		time.Sleep(fakeTTL)
+		require.Same(t, was, ended(SuspicionBuried).Node)
+		require.Empty(t, bubbleTold[SuspectedInfo](r))
+	})
+}

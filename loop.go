@@ -61,8 +61,12 @@ const dueAgain = 100 * time.Millisecond
 // adopt makes the snapshot one of the fleet that this process belongs to now.
 func (m *member) adopt() {
 	snap := m.scope.snap.Load()
-	if next := snap.adopt(m.bus.fleet.current(), time.Now()); next != snap {
+	now := time.Now()
+	if next := snap.adopt(m.bus.fleet.current(), now); next != snap {
 		m.scope.publish(next)
+		if h := m.bus.hooks; h != nil && snap.fleet != "" { // else nothing was read yet
+			h.tellSnapshot(snap, next, 0, now)
+		}
 	}
 }
 
@@ -76,6 +80,9 @@ func (m *member) gather(msg *nats.Msg) []change {
 		case err == nil:
 			changes = append(changes, c)
 			m.catcher.hear(c.generation)
+			if h := m.bus.hooks; h != nil {
+				h.tellChange(m.scope.name, m.bus.clock, &c, msg)
+			}
 		case errors.As(err, &stranger):
 			m.bus.noise.skip() // who it is has been told, or is found out now
 			if !m.bus.fleet.stranger(stranger.id) {
@@ -109,6 +116,9 @@ func (m *member) apply(n news, read bool) {
 	}
 	if next != snap {
 		m.scope.publish(next)
+		if h := m.bus.hooks; h != nil {
+			h.tellSnapshot(snap, next, len(n.changes), now)
+		}
 	}
 	if gap.whole || len(gap.nodes) > 0 {
 		m.catcher.ask(asked{nodes: gap.nodes, whole: gap.whole, crowd: gap.whole})

@@ -52,7 +52,7 @@ func newMember(s *Scope, want wanted) *member {
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
 	m.catcher = &catcher{
 		store: b.store, scope: s.name, interval: b.opts.sync,
-		snap: s.snap.Load, deliver: m.deliver, wake: make(chan struct{}, 1),
+		snap: s.snap.Load, deliver: m.deliver, wake: make(chan struct{}, 1), hooks: b.hooks,
 	}
 	if b.opts.probe > 0 && b.peers != nil {
 		m.prober = newProber(m)
@@ -60,7 +60,7 @@ func newMember(s *Scope, want wanted) *member {
 	if b.opts.observer {
 		m.contact = &contact{
 			store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
-			rhythm: m.rhythm,
+			rhythm: m.rhythm, clock: b.clock,
 		}
 		return m
 	}
@@ -124,7 +124,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	if m.feed, err = m.bus.store.subscribe(ctx, m.scope.name); err != nil {
 		return err
 	}
-	first, err := m.catcher.read(ctx, asked{newer: true, whole: true})
+	first, err := m.catcher.readTold(ctx, asked{newer: true, whole: true})
 	if err != nil {
 		return err
 	}
