@@ -135,6 +135,9 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	if err == nil && !stream.CachedInfo().Config.AllowMsgSchedules {
 		err = fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
 	}
+	if err == nil {
+		k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Made: true})
+	}
 	return stream, err
 }
 
@@ -157,6 +160,7 @@ func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Str
 	updated, err := k.js.UpdateStream(ctx, want)
 	if err == nil {
 		if left, _ := k.differences(updated.CachedInfo().Config); len(left) == 0 {
+			k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Mended: inWords(diffs)})
 			return updated, nil
 		}
 		err = errors.New("the server kept some settings")
@@ -246,12 +250,19 @@ func (k *kv) differences(have jetstream.StreamConfig) ([]settingDiff, jetstream.
 	return diffs, want
 }
 
-// mismatch tells each difference and the command that mends them.
-func mismatch(stream string, diffs []settingDiff, cause error) error {
-	var lines, flags []string
-	fixed := false
+// inWords says what differs, as people read it.
+func inWords(diffs []settingDiff) (lines []string) {
 	for _, d := range diffs {
 		lines = append(lines, fmt.Sprintf("%s is %s, must be %s", d.name, d.have, d.want))
+	}
+	return lines
+}
+
+// mismatch tells each difference and the command that mends them.
+func mismatch(stream string, diffs []settingDiff, cause error) error {
+	var flags []string
+	fixed := false
+	for _, d := range diffs {
 		flags = append(flags, d.flag)
 		fixed = fixed || d.flag == ""
 	}
@@ -260,7 +271,7 @@ func mismatch(stream string, diffs []settingDiff, cause error) error {
 		// Nothing is lost by it: every node writes its own record again.
 		mend = "nats stream rm " + stream + " -f"
 	}
-	return fmt.Errorf("%w: %s; to mend it: %s: %w", ErrBucketMismatch, strings.Join(lines, "; "), mend, cause)
+	return fmt.Errorf("%w: %s; to mend it: %s: %w", ErrBucketMismatch, strings.Join(inWords(diffs), "; "), mend, cause)
 }
 
 // olderThan compares two versions by their numbers; one that cannot be read is not older.

@@ -396,6 +396,9 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 		case now := <-status:
 			up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
 		}
+		if !b.owned { // else its handlers tell
+			b.hooks.tellStatus(b.nc, up)
+		}
 		if b.nc.IsClosed() {
 			b.cancel(failed("the bus stops", nats.ErrConnectionClosed))
 			return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -70,11 +71,12 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 	noise := newNoise(o.log)
 	st := &kv{
 		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.settings,
-		noise: noise, limit: -1,
+		noise: noise, hooks: o.hooks, limit: -1,
 	}
 	b := newBus(o, noise, st)
 	b.nc, b.owned, st.fleet = nc, owned, b.fleet
 	b.peers = &link{nc: nc, subj: subjects{o.bucket}, fleet: b.fleet, noise: noise}
+	b.hooks.tellConnected(nc)
 	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)
 		return nil, errors.Join(err, b.hooks.close(o.timeout))
@@ -139,7 +141,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 			}
 			o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
 		}),
-	}, o.nats...)
+	}, append(slices.Clip(o.nats), o.hooks.natsOptions()...)...)
 	if err := ended(ctx); err != nil {
 		return nil, false, err
 	}

@@ -534,3 +534,34 @@ func TestHooksHearOfSuspicions(t *testing.T) {
 		require.Empty(t, bubbleTold[SuspectedInfo](r))
 	})
 }
+
+// Whoever may write to the fleet's subjects can make as much noise as he likes. It displaces nothing else.
+func TestNoiseLeavesRoomForOtherEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{}
+		next := make(chan struct{})
+		h := &noisyHook{recorder: r, next: next}
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithHooks(h))
+		synctest.Wait()
+		a.noise.ignore("s", errGarbled)
+		synctest.Wait() // it is at this one
+		for range 3*hookBacklog - 1 {
+			a.noise.ignore("s", errGarbled)
+		}
+		require.NoError(t, a.AddRoles(t.Context(), "x"))
+		close(next)
+		require.Len(t, bubbleTold[RolesAddedInfo](r), 1)
+		ignored := told[IgnoredInfo](r)
+		require.Len(t, ignored, noisiest+1) // the first one does not wait
+		require.Equal(t, IgnoredInfo{Subject: "s", Err: errGarbled, Total: noisiest + 1}, ignored[noisiest])
+		require.Equal(t, []MissedInfo{{Events: 3*hookBacklog - noisiest - 1}}, told[MissedInfo](r))
+	})
+}
+
+type noisyHook struct {
+	*recorder
+	next chan struct{}
+}
+
+func (h *noisyHook) OnIgnored(info IgnoredInfo) { <-h.next; h.recorder.OnIgnored(info) }

@@ -24,6 +24,7 @@ type kv struct {
 	ensured  bool  // the first ensure is done
 	limit    int64 // the largest message that the stream takes, -1 for any; set by the first ensure
 	noise    *noise
+	hooks    *hooks
 
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader

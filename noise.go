@@ -39,6 +39,9 @@ func (n *noise) ignore(subject string, err error) {
 		n.logged[subject] = now
 	}
 	n.mu.Unlock()
+	if n.hooks != nil {
+		n.hooks.ignored.tellUpTo(noisiest, IgnoredInfo{Subject: subject, Err: err, Total: total})
+	}
 	if !quiet {
 		n.log.Warn("ignored a message", "subject", subject, "error", err, "ignored", total)
 	}
