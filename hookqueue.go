@@ -199,7 +199,7 @@ func (to hearers[Info]) tell(info Info) { to.tellUpTo(hookBacklog, info) }
 // tellUpTo lets those hooks have an event for whom no more than so many wait.
 func (to hearers[Info]) tellUpTo(most int, info Info) {
 	for _, l := range to {
-		on := l.on
+		on, info := l.on, info // a copy: else it would be allocated also where nobody hears it
 		l.queue.offer(most, l.event, func() { on(info) })
 	}
 }
