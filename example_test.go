@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 	"github.com/rolebus/rolebus/rolebustest"
 )
 
-// The Go code of README.md stands here, too, word for word: TestReadmeCodeIsTested compares them.
+// The Go code of README.md and docs/HOOKS.md stands here, too, word for word: TestDocumentedCodeIsTested compares them.
 
 func Example() {
 	server, err := embedded.Start()
@@ -168,6 +169,62 @@ func ExampleWithHandler() {
 	ev := <-added
 	fmt.Println(ev.Scope, ev.Node, ev.Role)
 	// Output: default api-1 api
+}
+
+// metrics counts and measures. Its methods come one at a time; whoever reads the numbers does so at any time.
+type metrics struct {
+	up, syncs, behind, missed atomic.Int64
+	slowest                   atomic.Int64 // heartbeat
+}
+
+func (m *metrics) OnNodeUp(rolebus.NodeUpInfo)     { m.up.Add(1) }
+func (m *metrics) OnNodeDown(rolebus.NodeDownInfo) { m.up.Add(-1) }
+
+func (m *metrics) OnSync(info rolebus.SyncInfo) {
+	m.syncs.Add(1)
+	if info.Changed {
+		m.behind.Add(1)
+	}
+}
+
+func (m *metrics) OnHeartbeat(info rolebus.HeartbeatInfo) {
+	m.slowest.Store(max(m.slowest.Load(), int64(info.Took)))
+	if info.Err != nil {
+		log.Printf("scope %s: heartbeat %v late: %v", info.Scope, info.Late, info.Err)
+	}
+}
+
+func (m *metrics) OnMissed(info rolebus.MissedInfo) { m.missed.Add(int64(info.Events)) }
+
+func ExampleWithHooks() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx, url := context.Background(), server.URL()
+
+	m := &metrics{}
+	bus, err := rolebus.Connect(ctx, url, rolebus.WithNode("api-1"), rolebus.WithHooks(m))
+	if err != nil {
+		log.Fatal(err)
+	}
+	other, err := rolebus.Connect(ctx, url, rolebus.WithNode("api-2"), rolebus.WithRoles("api"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer other.Close()
+	if err := bus.WaitFor(ctx, "api", 1); err != nil {
+		log.Fatal(err)
+	}
+	for m.up.Load() < 2 { // a hook is told a moment later
+		time.Sleep(time.Millisecond)
+	}
+	if err := bus.Close(); err != nil { // delivers what the hook was not told yet
+		log.Fatal(err)
+	}
+	fmt.Println(m.up.Load(), "nodes,", m.missed.Load(), "events missed")
+	// Output: 2 nodes, 0 events missed
 }
 
 func ExampleRoleOf() {

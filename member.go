@@ -69,7 +69,7 @@ func newMember(s *Scope, want wanted) *member {
 		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
 		hooks: b.hooks,
-		log: b.opts.log.With("scope", s.name, "node", b.opts.node),
+		log:   b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}
 	return m
 }

@@ -42,6 +42,16 @@ func TestCodeInDocumentsIsTested(t *testing.T) {
 	}
 }
 
+func TestHooksDocumentNamesEveryHook(t *testing.T) {
+	document := read(t, "docs/HOOKS.md")
+	hooks := regexp.MustCompile(`(?m)^type Hook(\w+) interface\{ On(\w+)\((\w+)Info\) \}`).FindAllStringSubmatch(read(t, "hooks.go"), -1)
+	require.NotEmpty(t, hooks)
+	for _, hook := range hooks {
+		require.Equal(t, []string{hook[1], hook[1]}, hook[2:], "one name")
+		require.True(t, strings.Contains(document, "| `On"+hook[1]+"` |"), "no table of docs/HOOKS.md has On%s", hook[1])
+	}
+}
+
 // documents returns the names of all that is written for people.
 func documents(t *testing.T) []string {
 	t.Helper()
