@@ -123,7 +123,7 @@ func (b *Bus) tellStarted(began time.Time) {
 		return
 	}
 	b.hooks.started.tell(StartedInfo{
-		Node: b.opts.node, Observer: b.opts.observer, Scopes: slices.Clone(b.opts.scopes), Roles: Roles{roleSet(b.opts.roles)},
+		Node: b.opts.node, Observer: b.opts.observer, Scopes: b.Scopes(), Roles: Roles{roleSet(b.opts.roles)},
 		Took: time.Since(began),
 	})
 }

@@ -19,15 +19,15 @@ import "time"
 // otherwise. Errors are for people and metrics: match them with errors.Is, as those that calls return.
 type Hook any
 
-// HookStarted is told when Connect or New has succeeded, just before they return. What they did before that is told first. A failure is told to the
-// caller only.
+// HookStarted is told when Connect or New has succeeded, just before they return. What they did until then is told first. A
+// failure is told to the caller only.
 type HookStarted interface{ OnStarted(StartedInfo) }
 
 // StartedInfo is the event of [HookStarted].
 type StartedInfo struct {
 	Node     string        // this process's node, also of an observer, whom others do not see
 	Observer bool          // see [WithObserver]
-	Scopes   []string      // those that were joined, the default scope first
+	Scopes   []string      // that are joined, sorted; also those of [WithAllScopes]
 	Roles    Roles         // that the node has in the default scope from the start
 	Took     time.Duration // from the call of Connect or New on
 }
@@ -135,12 +135,15 @@ func (k SyncKind) String() string {
 
 // SyncInfo is the event of [HookSync].
 type SyncInfo struct {
-	Scope   string
-	Kind    SyncKind // what was asked for; a check that finds something goes on to read it
-	Node    string   // SyncRecord: whose record
-	Changed bool     // the bucket held something that the snapshot did not, or lacked something: an announcement was missed, or is under way
-	Took    time.Duration
-	Err     error // it is tried again
+	Scope string
+	Kind  SyncKind // what was asked for; a check that finds something goes on to read it
+	Node  string   // SyncRecord: whose record
+	Took  time.Duration
+	Err   error // it is tried again
+
+	// Changed says whether the bucket held something that the snapshot did not, or lacked something that it held: an announcement
+	// was missed, or is under way. A SyncRecord is made only when one was, so it is true unless there is an error.
+	Changed bool
 }
 
 // HookRead is told each time the whole scope was read: when it is joined, by a [SyncWhole], and when another sync shows that what
@@ -314,8 +317,8 @@ type BucketInfo struct {
 	Mended []string // the settings that were changed, such as "max age is 1h0m0s, must be none"
 }
 
-// HookMissed is told how many events a hook has missed, because it was slow, before it is told the next one. It counts for the hook
-// that implements it alone, and not as an event by itself: a hook needs another one.
+// HookMissed is told how many events the hook that has it has missed because it was slow, before the next one is told. It is no event
+// of the Bus: a hook needs another method besides.
 type HookMissed interface{ OnMissed(MissedInfo) }
 
 // MissedInfo is the event of [HookMissed].
