@@ -351,8 +351,8 @@ func (h *hooks) natsOptions() []nats.Option {
 	}
 	return []nats.Option{func(o *nats.Options) error {
 		lost, back := o.DisconnectedErrCB, o.ReconnectedCB
-		if lost == nil && o.DisconnectedCB != nil { //lint:ignore SA1019 the user may have set it, and the other one would displace it
-			old := o.DisconnectedCB //lint:ignore SA1019 as above
+		if lost == nil && o.DisconnectedCB != nil { // the user may have set this older one, which ours would displace
+			old := o.DisconnectedCB
 			lost = func(nc *nats.Conn, _ error) { old(nc) }
 		}
 		o.DisconnectedErrCB = func(nc *nats.Conn, err error) {
