@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,11 +162,12 @@ func (f *fakeBucket) wipe(reset bool) {
 type fakeLink struct {
 	*fakeBucket
 	cut        bool
-	refusePuts int    // so many records are not stored
-	damaged    bool   // the replica that it reads from has lost all records
-	deaf       bool   // what it writes is stored, but the acknowledgement is lost
-	limit      int    // the largest record that the server takes from it; 0 for any
-	onPut      func() // called before a record is stored
+	refusePuts int         // so many records are not stored
+	damaged    bool        // the replica that it reads from has lost all records
+	deaf       bool        // what it writes is stored, but the acknowledgement is lost
+	limit      int         // the largest record that the server takes from it; 0 for any
+	onPut      func()      // called before a record is stored
+	unheard    atomic.Bool // what it writes is stored, but no answer comes
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -328,6 +330,10 @@ func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uin
 		}
 		return nil
 	})
+	if l.unheard.Load() {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
 	return generation, err
 }
 

@@ -27,6 +27,7 @@ type intent struct {
 	id        life   // of the record that holds it
 	err       error  // why the last attempt did not work
 	moved     chan struct{}
+	placed    bool // whoever changes the metadata waits for this node's record
 }
 
 func newIntent(first wanted) *intent {
@@ -49,14 +50,22 @@ func (w *intent) edit(next func([]Role) []Role, check func(wanted) error) (uint6
 	return w.rev, nil
 }
 
-// dress changes which metadata is wanted, and returns the rev to wait for; 0 if the node has no record yet, whose writer looks
-// once more at what is wanted. The caller holds w.mu.
+// place says that the node has taken its place in the scope, and returns the rev that its join waits for.
+func (w *intent) place() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.placed = true
+	return w.rev
+}
+
+// dress changes which metadata is wanted, and returns the rev to wait for; 0 if the node has not taken its place yet, for then its
+// join waits. The caller holds w.mu.
 func (w *intent) dress(meta map[string]string) uint64 {
 	if !maps.Equal(meta, w.meta) {
 		w.meta = meta
 		w.move()
 	}
-	if w.confirmed == 0 {
+	if !w.placed {
 		return 0
 	}
 	return w.rev

@@ -167,8 +167,7 @@ func (m *member) takePlace(ctx context.Context) error {
 			m.bus.cancel(err)
 		}
 	})
-	_, rev, _ := m.keeper.want.current() // other metadata, perhaps, since the record was written
-	err = m.confirmed(ctx, rev)
+	err = m.confirmed(ctx, m.keeper.want.place()) // with other metadata, perhaps, than the record was written with
 	switch {
 	case err == nil || !m.fails():
 		return nil

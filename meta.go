@@ -9,7 +9,7 @@ import (
 )
 
 // SetMeta makes this the node's metadata in the place of all that it had, the same in every scope: those that are joined, each in
-// one announcement, and those that will be. Others read it by [Node.Meta]. It returns when the bucket and the caller's own
+// one announcement, and those that will be. Others read it by [Node.Meta], and hear of it by [MetaChanged]. It returns when the bucket and the caller's own
 // snapshots hold it in each scope that is joined; metadata that is as it was is not written again. Of two calls at the same time
 // one is the last, in all scopes alike. A change of roles that waits meanwhile leaves in the same write.
 //
@@ -51,8 +51,8 @@ type dressed struct {
 	rev  uint64
 }
 
-// dress makes every stay want other metadata, or none, if it would make a record too large. The returned are those who have a
-// record already, by scope. Whoever joins just now waits for its own.
+// dress makes every stay want other metadata, or none, if it would make a record too large. The returned are those who have
+// taken their place, by scope. Whoever joins just now waits for its own.
 func (b *Bus) dress(meta map[string]string) (changes []dressed, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

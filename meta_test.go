@@ -42,6 +42,7 @@ func TestSetMetaIsShownInEveryScope(t *testing.T) {
 			synctest.Wait()
 			require.Equal(t, zone("new"), metaOf(b, scope, "a"))
 		}
+		require.Equal(t, []string{"MetaChanged a"}, seen.take())
 		require.Equal(t, "old", before.Meta("zone"), "a Node never changes")
 		require.Equal(t, []Role{"x"}, b.Roles("a").Slice())
 		require.Equal(t, before.Incarnation(), b.Nodes("x").At(0).Incarnation())
@@ -203,6 +204,25 @@ func TestMetaSetWhileAScopeIsJoinedIsNotMissed(t *testing.T) {
 			require.Equal(t, "new", s.Snapshot().named.get("a").Meta("zone"), "the join waits for it")
 			require.NoError(t, <-set)
 			require.Equal(t, zone("new"), metaOf(a, "default", "a"))
+		})
+	})
+	t.Run("when nobody said that the record was stored", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeBucket()
+			a := f.bus(t, "a", WithMeta(zone("old")))
+			a.link.unheard.Store(true)
+			soon, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := a.Join(soon, "s")
+			require.NoError(t, err, "it is seen")
+			soon, cancel = context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			err = a.SetMeta(soon, zone("new"))
+			require.ErrorIs(t, err, ErrNotConfirmed)
+			require.ErrorContains(t, err, `in scope "s"`, "a scope that is joined is waited for")
+			a.link.unheard.Store(false)
+			require.NoError(t, a.SetMeta(t.Context(), zone("new")))
+			require.Equal(t, zone("new"), metaOf(a, "s", "a"))
 		})
 	})
 	t.Run("at any time", func(t *testing.T) {

@@ -76,15 +76,16 @@ func (snap Snapshot) String() string {
 	return text
 }
 
-// MarshalJSON writes the snapshot as an object: its scope; stale, in milliseconds, left out while all is well; every node that is
+// MarshalJSON writes the snapshot as an object: its scope; whether it is joined; stale, in milliseconds, left out while all is well; every node that is
 // there, also those without roles, as nodes; and the suspects, left out if there are none.
 func (snap Snapshot) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Scope    string  `json:"scope"`
+		Joined   bool    `json:"joined"`
 		Stale    int64   `json:"stale,omitempty"`
 		Nodes    Nodes   `json:"nodes"`
 		Suspects []*Node `json:"suspects,omitempty"`
-	}{snap.scope, snap.staleMillis(), Nodes{snap.members.all(nil)}, snap.suspects})
+	}{snap.scope, snap.joined, snap.staleMillis(), snap.Members(), snap.suspects})
 }
 
 // staleMillis is never 0 of a snapshot that is stale.

@@ -38,7 +38,7 @@ func readables(t *testing.T) (full, bare *Node, snap *Snapshot) {
 const (
 	fullJSON = `{"name":"a","incarnation":7,"generation":12,"roles":["[\"shard\",7]","web"],"meta":{"host":"\u003ch\u003e","zone":"b"}}`
 	bareJSON = `{"name":"b","incarnation":1,"generation":1,"roles":[]}`
-	snapJSON = `{"scope":"s","stale":1501,"nodes":[` + fullJSON + `,` + bareJSON +
+	snapJSON = `{"scope":"s","joined":true,"stale":1501,"nodes":[` + fullJSON + `,` + bareJSON +
 		`],"suspects":[{"name":"c","incarnation":1,"generation":1,"roles":["web"]}]}`
 	goneJSON = `{"kind":"RoleRemoved","scope":"s","node":` + bareJSON + `,"role":"x","reason":"expired","generation":9}`
 )
@@ -74,8 +74,8 @@ func TestJSON(t *testing.T) {
 			{snap, snapJSON},
 			{*snap, snapJSON},
 			{map[string]*Snapshot{"s": snap}, `{"s":` + snapJSON + `}`},
-			{calm, `{"scope":"s","nodes":[]}`},
-			{Snapshot{}, `{"scope":"","nodes":[]}`},
+			{calm, `{"scope":"s","joined":true,"nodes":[]}`},
+			{Snapshot{}, `{"scope":"","joined":false,"nodes":[]}`},
 			{(*Snapshot)(nil), `null`},
 			{gone, goneJSON},
 			{&gone, goneJSON},
@@ -93,7 +93,7 @@ func TestJSON(t *testing.T) {
 		almost := calm.withStale(time.Now().Add(-1))
 		got, err := json.Marshal(almost)
 		require.NoError(t, err)
-		require.Equal(t, `{"scope":"s","stale":1,"nodes":[]}`, string(got), "stale, if only just")
+		require.Equal(t, `{"scope":"s","joined":true,"stale":1,"nodes":[]}`, string(got), "stale, if only just")
 	})
 }
 
@@ -117,8 +117,8 @@ func TestLongSnapshotsAsJSON(t *testing.T) {
 }
 
 func TestKindsAndReasonsAsText(t *testing.T) {
-	wantText(t, NodeJoined, NodeLeft, RoleAdded, RoleRemoved)
-	wantText(t, ReasonLeft, ReasonExpired, ReasonUnreachable)
+	wantText(t, NodeJoined, NodeLeft, NodeBuried, RoleAdded, RoleRemoved, MetaChanged)
+	wantText(t, ReasonLeft, ReasonExpired, ReasonUnreachable, ReasonSuperseded)
 	wantText(t, EventKind(0))
 	wantText(t, Reason(0))
 	for _, unknown := range []any{EventKind(-1), EventKind(99), Reason(-1), Reason(99)} {
