@@ -32,7 +32,11 @@ type Bus struct {
 	ctx    context.Context // over, with the cause, when the Bus begins to stop
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
+	parted chan struct{} // closed when every goodbye was said, or given up
 	done   chan struct{} // closed when everything has stopped
+
+	patience context.Context // over when whoever ends the Bus waits for nothing more
+	hurry    context.CancelFunc
 
 	mu       sync.Mutex
 	scopes   map[string]*Scope // every handle that was asked for
@@ -49,12 +53,14 @@ type Bus struct {
 
 func newBus(o *options, n *noise, st store) *Bus {
 	b := &Bus{
-		opts: o, store: st, noise: n, meta: o.meta, done: make(chan struct{}), scopes: map[string]*Scope{}, stays: map[*member]bool{},
+		opts: o, store: st, noise: n, meta: o.meta, parted: make(chan struct{}), done: make(chan struct{}),
+		scopes: map[string]*Scope{}, stays: map[*member]bool{},
 	}
 	b.clock = &clock{ask: st.now}
 	b.hooks, n.hooks = o.hooks, o.hooks
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	b.patience, b.hurry = context.WithCancel(context.Background())
 	b.Scope = b.In(o.defaultScope)
 	return b
 }
@@ -64,7 +70,7 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 	err := b.listen()
 	go b.run() // joined by Close, which waits for done
 	if err != nil {
-		_ = b.Close()
+		_ = b.giveUp(ctx)
 		return err
 	}
 	for _, name := range b.opts.scopes {
@@ -74,7 +80,7 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 		}
 		m, err := b.In(name).join(ctx, roles)
 		if err != nil {
-			_ = b.Close()
+			_ = b.giveUp(ctx)
 			return fmt.Errorf("join scope %q: %w", name, err)
 		}
 		if waited {
@@ -89,6 +95,14 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 	}
 	b.serveAll()
 	return nil
+}
+
+// giveUp closes a Bus that nobody has seen. When ctx is over there is no time to try a goodbye again.
+func (b *Bus) giveUp(ctx context.Context) error {
+	if ctx.Err() != nil {
+		b.hurry()
+	}
+	return b.Close()
 }
 
 // Name returns the name of this process's node, also for an observer, whom others do not see. That of the default scope is
@@ -168,8 +182,10 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 }
 
 // Leave leaves a scope: in one message this node and all its roles there are gone for everybody, and the scope's reads
-// find nothing. The error matches [ErrNotJoined], [ErrClosed], or, if the message did not get through,
-// [ErrNotConfirmed]: the scope is left all the same, and others see the node go when its lease ends.
+// find nothing. A message that fails in passing is sent again until ctx is over, at most for the request timeout. The error
+// matches [ErrNotJoined], [ErrClosed], or, if the message did not get through, [ErrNotConfirmed]: the scope is left all the
+// same, and others see the node go when its lease ends. If ctx is over before anything was done, the error is ctx's, and the
+// scope is not left.
 func (b *Bus) Leave(ctx context.Context, scope string) error {
 	return b.In(scope).leave(ctx)
 }
@@ -187,7 +203,9 @@ func (s *Scope) leave(ctx context.Context) error {
 	if m == nil {
 		return s.opErr("leave", ErrNotJoined)
 	}
-	return s.opErr("leave", m.end(ctx, emptySnapshot))
+	within, cancel := context.WithTimeout(ctx, s.bus.opts.timeout)
+	defer cancel()
+	return s.opErr("leave", m.end(within, within, emptySnapshot))
 }
 
 // Scopes returns the names of the scopes that are joined, sorted.
@@ -213,10 +231,11 @@ func (b *Bus) joined() []*Scope {
 }
 
 // Close leaves every scope with a goodbye, stops, and returns when everything has stopped; the connection is closed if
-// [Connect] made it. Reads go on answering from the last snapshots, everything else returns [ErrClosed]. An error says
-// that a goodbye did not get through ([ErrNotConfirmed]), or that a handler or a hook is still running after the request
-// timeout. It may be called more than once, from any goroutine; each call waits and returns the same. A handler or a hook that
-// calls it waits for itself, for that timeout.
+// [Connect] made it. Reads go on answering from the last snapshots, everything else returns [ErrClosed]. A goodbye that fails in
+// passing, because a server restarts or a cluster has no leader, is tried again for the request timeout, see
+// [WithRequestTimeout]. An error says that it did not get through ([ErrNotConfirmed]): others see the node go when its lease ends.
+// Or it says that a handler or a hook is still running after that timeout once more. It may be called more than once, from any
+// goroutine; each call waits and returns the same. A handler or a hook that calls it waits for itself, for that timeout.
 func (b *Bus) Close() error {
 	b.cancel(ErrClosed)
 	<-b.done
@@ -265,12 +284,15 @@ func (b *Bus) run() {
 		leaving.Go(func() {
 			s.turn <- struct{}{} // a join that is under way ends with b.ctx
 			if m := s.member.Swap(nil); m != nil {
-				errs[i] = s.opErr("close", m.end(context.Background(), lastSnapshot))
+				ctx, again, end := b.farewell(context.Background(), b.opts.timeout)
+				defer end()
+				errs[i] = s.opErr("close", m.end(ctx, again, lastSnapshot))
 			}
 			<-s.turn
 		})
 	}
 	leaving.Wait()
+	close(b.parted)
 	began := time.Now()
 	errs = append(errs, b.awaitHandlers())
 	b.wg.Wait()
@@ -391,7 +413,7 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 	for {
 		var up bool
 		select {
-		case <-b.ctx.Done():
+		case <-b.parted: // until then a goodbye may wait for the connection
 			return
 		case now := <-status:
 			up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
@@ -404,7 +426,7 @@ func (b *Bus) watchConnection(status chan nats.Status) {
 			return
 		}
 		b.opts.log.Info("connection", "up", up, "node", b.opts.node)
-		if up {
+		if up && b.ctx.Err() == nil {
 			b.clock.reset()
 			b.attest()
 		}

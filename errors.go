@@ -75,3 +75,11 @@ func ended(ctx context.Context) error {
 	}
 	return fmt.Errorf("%w: %w", err, cause)
 }
+
+// overBy adds to an error of a call why its context is over, if it is.
+func overBy(ctx context.Context, err error) error {
+	if over := ended(ctx); over != nil && (!errors.Is(err, ctx.Err()) || !errors.Is(err, context.Cause(ctx))) {
+		return fmt.Errorf("%w: %w", over, err)
+	}
+	return err
+}

@@ -126,6 +126,13 @@ func (f *fakeBucket) stop() {
 	f.down = true
 }
 
+// hush leaves it without a leader until start: what asks for one is not answered.
+func (f *fakeBucket) hush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.headless, f.silent = true, true
+}
+
 func (f *fakeBucket) start() {
 	f.mu.Lock()
 	if f.headless {
@@ -168,6 +175,7 @@ type fakeLink struct {
 	limit      int         // the largest record that the server takes from it; 0 for any
 	onPut      func()      // called before a record is stored
 	unheard    atomic.Bool // what it writes is stored, but no answer comes
+	refusal    error       // what the client says of each write, if anything
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -192,6 +200,12 @@ func (f *fakeBucket) link() *fakeLink {
 	return l
 }
 
+func (l *fakeLink) refuse(refusal error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refusal = refusal
+}
+
 func (l *fakeLink) setCut(cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -201,8 +215,11 @@ func (l *fakeLink) setCut(cut bool) {
 // write runs an operation that a leader can do only if its replicas follow.
 func (l *fakeLink) write(ctx context.Context, op func() error) error {
 	l.mu.Lock()
-	stuck := l.stuck
+	stuck, refusal := l.stuck, l.refusal
 	l.mu.Unlock()
+	if refusal != nil {
+		return refusal
+	}
 	if stuck {
 		<-ctx.Done()
 		return ctx.Err()

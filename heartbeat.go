@@ -231,38 +231,3 @@ func (k *keeper) succeeded() {
 		k.moved()
 	}
 }
-
-// goodbye takes the record down, if it is still there and this life's. It is called when run has returned.
-func (k *keeper) goodbye(ctx context.Context) error {
-	if !k.written {
-		return nil
-	}
-	c := change{kind: kindLeft, node: k.node, id: life{k.id.incarnation, max(k.id.version, k.bound)}}
-	generation := k.generation
-	for wait := firstRetry; ; wait *= 2 {
-		err := k.store.bury(ctx, k.scope, c, generation)
-		if errors.Is(err, errNoBucket) {
-			if _, gone := k.store.now(ctx); errors.Is(gone, errDeleted) {
-				return nil // and the record with it
-			}
-			if !sleep(ctx, wait) {
-				return err
-			}
-			continue // there is no leader: it may be back in time
-		}
-		if !errors.Is(err, errConflict) {
-			return err
-		}
-		found, now, err := k.get(ctx)
-		if err != nil {
-			return err
-		}
-		if found.kind != kindState || found.id.incarnation != k.id.incarnation {
-			return nil
-		}
-		generation = now
-		if !sleep(ctx, wait) {
-			return ended(ctx)
-		}
-	}
-}

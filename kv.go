@@ -137,6 +137,9 @@ func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) 
 
 // publish stores a message and returns its generation. It asks once: when to try again is for the callers to say.
 func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err error) {
+	if k.nc.IsClosed() {
+		return 0, nats.ErrConnectionClosed // for good
+	}
 	if !k.nc.IsConnected() {
 		// The client would keep it and send it later. A heartbeat that comes late is a switch that fires at once.
 		return 0, nats.ErrDisconnected

@@ -102,8 +102,11 @@ func (m *member) fails() bool { return m.outcome.CompareAndSwap(joinBegun, joinF
 func (m *member) start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			// If the goodbye does not get through, the lease ends what was written.
-			_ = m.end(context.WithoutCancel(ctx), emptySnapshot)
+			// Not for long: if the goodbye does not get through, the lease ends what was written.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestPatience(m.bus.opts.ttl))
+			defer cancel()
+			defer context.AfterFunc(m.bus.patience, cancel)()
+			_ = m.end(last, ctx, emptySnapshot)
 		}
 	}()
 	if m.keeper != nil {
@@ -274,6 +277,10 @@ func (m *member) judge(ctx context.Context, v verdict) {
 
 // connected is called when the connection is back.
 func (m *member) connected() {
+	if m.kctx.Err() != nil {
+		m.reassure() // who leaves wants to know no more than that the goodbye may get through now
+		return
+	}
 	m.catcher.ask(asked{whole: true, crowd: true})
 	m.reassure()
 }
@@ -307,10 +314,10 @@ func emptySnapshot(snap *Snapshot) *Snapshot {
 	return next
 }
 
-// end says goodbye, stops and joins everything that the stay started, and publishes the snapshot that last makes of
-// the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get through: others will
-// see the node go when its lease ends.
-func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error {
+// end says goodbye, see there for the contexts, stops and joins everything that the stay started, and publishes the snapshot
+// that last makes of the scope's newest. It does not wait for the user's handler. An error says that the goodbye did not get
+// through: others will see the node go when its lease ends.
+func (m *member) end(ctx, again context.Context, last func(*Snapshot) *Snapshot) error {
 	var err error
 	began := time.Now()
 	if cause := context.Cause(m.bus.ctx); cause != nil {
@@ -324,11 +331,9 @@ func (m *member) end(ctx context.Context, last func(*Snapshot) *Snapshot) error 
 		m.feed.stop() // first: when all leave at once, nobody need hear everybody's goodbye
 	}
 	if m.keeper != nil {
-		ctx, cancel := context.WithTimeout(ctx, m.bus.opts.timeout)
-		if err = m.keeper.goodbye(ctx); err != nil {
+		if err = m.keeper.goodbye(ctx, again); err != nil {
 			err = fmt.Errorf("goodbye: %w: the lease will end it: %w", ErrNotConfirmed, err)
 		}
-		cancel()
 	}
 	m.bus.forget(m) // so that nothing new begins
 	m.cancel()

@@ -587,7 +587,7 @@ func (l *slowLink) decode(msg *nats.Msg) (change, error) {
 type slowGoodbye struct{ store }
 
 func (s slowGoodbye) bury(ctx context.Context, scope string, c change, replaces uint64) error {
-	sleep(ctx, 2*time.Second)
+	sleep(ctx, 1500*time.Millisecond) // within what a request may take
 	return s.store.bury(ctx, scope, c, replaces)
 }
 

@@ -150,10 +150,10 @@ var lifeRules = []rule{
 		says:  "two lives never fight",
 		why:   "the goodbye of an older life goes over the record of a newer one",
 		found: "TestModelFleet/a_restart_under_the_same_name",
-		edits: []edit{{"heartbeat.go", "		err := k.store.bury(ctx, k.scope, c, generation)", `		if _, now, err := k.store.get(ctx, k.scope, k.node); err == nil {
-			generation = now
-		}
-		err := k.store.bury(ctx, k.scope, c, generation)`}},
+		edits: []edit{{"goodbye.go", "	err := k.bury(ctx, c, *generation)", `	if _, now, err := k.store.get(ctx, k.scope, k.node); err == nil {
+		*generation = now
+	}
+	err := k.bury(ctx, c, *generation)`}},
 	},
 	{
 		name:  "a takeover arms the lease once more",
