@@ -242,20 +242,14 @@ func (b *Bus) Close() error {
 	return b.closeErr
 }
 
-// Done returns a channel that is closed when the Bus has stopped: by Close, because a newer process took the node's name,
-// or because its connection was closed. [Bus.Err] says which.
+// Done returns a channel that is closed when the Bus has stopped, and nothing of it runs any more: by Close, because a newer
+// process took the node's name, or because its connection was closed. [Bus.Err] says which.
 func (b *Bus) Done() <-chan struct{} { return b.done }
 
 // Err returns nil while the Bus runs; then [ErrClosed] after Close, an error that matches [ErrSuperseded], or one that
-// matches nats.ErrConnectionClosed.
-func (b *Bus) Err() error {
-	select {
-	case <-b.done:
-		return context.Cause(b.ctx)
-	default:
-		return nil
-	}
-}
+// matches nats.ErrConnectionClosed. It does so from the moment when the Bus begins to stop: before a watch ends for that reason,
+// before any call returns [ErrClosed], and before [Bus.Done].
+func (b *Bus) Err() error { return context.Cause(b.ctx) }
 
 // endedOr returns why a call cannot go on: the Bus has stopped, or ctx is over.
 func (b *Bus) endedOr(ctx context.Context) error {

@@ -31,14 +31,14 @@ func (m *member) confirmed(ctx context.Context, rev uint64) error {
 		if held {
 			return m.visible(ctx, id)
 		}
+		if err := m.unconfirmed(ctx, m.keeper.want.failure()); err != nil {
+			return err
+		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return notConfirmed(ctx, m.keeper.want.failure())
 		case <-m.bus.ctx.Done():
-			return m.bus.endedOr(ctx)
-		case <-m.ctx.Done():
-			return ErrNotJoined
+		case <-m.kctx.Done():
 		}
 	}
 }
@@ -50,8 +50,12 @@ func (m *member) visible(ctx context.Context, id life) error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for snap := m.scope.snap.Load(); ; snap = m.scope.snap.Load() {
-		if n := snap.named.get(m.keeper.node); n != nil && !n.id.before(id) {
+		// A later stay has snapshots, too, but only when this one is over.
+		if n := snap.named.get(m.keeper.node); n != nil && !n.id.before(id) && m.ctx.Err() == nil {
 			return nil
+		}
+		if err := m.unconfirmed(ctx, errNotAnnounced); err != nil {
+			return err
 		}
 		select {
 		case <-snap.superseded:
@@ -60,17 +64,25 @@ func (m *member) visible(ctx context.Context, id life) error {
 			patience = min(2*patience, 4*time.Second) // the servers may have much to do
 			timer.Reset(patience)
 		case <-ctx.Done():
-			return notConfirmed(ctx, errors.New("stored, but not announced yet"))
 		case <-m.bus.ctx.Done():
-			return m.bus.endedOr(ctx)
-		case <-m.ctx.Done():
-			return ErrNotJoined
+		case <-m.kctx.Done():
 		}
 	}
 }
 
-func notConfirmed(ctx context.Context, cause error) error {
-	if cause == nil {
+var errNotAnnounced = errors.New("stored, but not announced yet")
+
+// unconfirmed returns why there is no waiting any more: the Bus has stopped, the scope is left, or ctx is over, in this order,
+// because only the last leaves the change wanted. nil if none of them is so.
+func (m *member) unconfirmed(ctx context.Context, cause error) error {
+	switch {
+	case m.bus.ctx.Err() != nil:
+		return m.bus.endedOr(ctx)
+	case m.kctx.Err() != nil:
+		return ErrNotJoined
+	case ctx.Err() == nil:
+		return nil
+	case cause == nil:
 		return fmt.Errorf("%w: %w", ErrNotConfirmed, ended(ctx))
 	}
 	return fmt.Errorf("%w: %w: %w", ErrNotConfirmed, ended(ctx), cause)

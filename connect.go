@@ -96,7 +96,12 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 func (b *Bus) insist(ctx context.Context, try func() error) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := try()
-		if err == nil || !passing(err) || ctx.Err() != nil {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return overBy(ctx, err)
+		case !passing(err):
 			return err
 		}
 		b.opts.log.Info("NATS is not ready, trying again", "bucket", b.opts.bucket, "error", err)
@@ -151,7 +156,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 			return nc, waited, nil
 		}
 		if !unreachable(err) {
-			return nil, waited, err
+			return nil, waited, overBy(ctx, err)
 		}
 		o.log.Info("no NATS server answers, trying again", "node", o.node, "error", err)
 		waited = true

@@ -169,13 +169,14 @@ func (f *fakeBucket) wipe(reset bool) {
 type fakeLink struct {
 	*fakeBucket
 	cut        bool
-	refusePuts int         // so many records are not stored
-	damaged    bool        // the replica that it reads from has lost all records
-	deaf       bool        // what it writes is stored, but the acknowledgement is lost
-	limit      int         // the largest record that the server takes from it; 0 for any
-	onPut      func()      // called before a record is stored
-	unheard    atomic.Bool // what it writes is stored, but no answer comes
-	refusal    error       // what the client says of each write, if anything
+	refusePuts int           // so many records are not stored
+	damaged    bool          // the replica that it reads from has lost all records
+	deaf       bool          // what it writes is stored, but the acknowledgement is lost
+	limit      int           // the largest record that the server takes from it; 0 for any
+	onPut      func()        // called before a record is stored
+	unheard    atomic.Bool   // what it writes is stored, but no answer comes
+	refusal    error         // what the client says of each write, if anything
+	slow       time.Duration // each request takes so long
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -204,6 +205,12 @@ func (l *fakeLink) refuse(refusal error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refusal = refusal
+}
+
+func (l *fakeLink) slowDown(each time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slow = each
 }
 
 func (l *fakeLink) setCut(cut bool) {
@@ -246,6 +253,12 @@ func (l *fakeLink) atLeader(ctx context.Context, op func() error) error {
 
 // do runs an operation, if the bucket can be reached.
 func (l *fakeLink) do(ctx context.Context, op func() error) error {
+	l.mu.Lock()
+	slow := l.slow
+	l.mu.Unlock()
+	if slow > 0 && !sleep(ctx, slow) {
+		return ctx.Err()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ctx.Err() != nil {
