@@ -1,12 +1,14 @@
 package rolebus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,11 +34,16 @@ type Bus struct {
 	ctx    context.Context // over, with the cause, when the Bus begins to stop
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
-	parted chan struct{} // closed when every goodbye was said, or given up
-	done   chan struct{} // closed when everything has stopped
+	giving context.Context // over, with the cause, when no role is given and no scope is joined any more
+	parted chan struct{}   // closed when every goodbye was said, or given up
+	done   chan struct{}   // closed when everything has stopped
 
 	patience context.Context // over when whoever ends the Bus waits for nothing more
 	hurry    context.CancelFunc
+
+	stopGiving context.CancelCauseFunc
+	drain      *drain
+	farewells  atomic.Int64 // for how long goodbyes are tried again; 0 for the request timeout
 
 	mu       sync.Mutex
 	scopes   map[string]*Scope // every handle that was asked for
@@ -60,6 +67,8 @@ func newBus(o *options, n *noise, st store) *Bus {
 	b.hooks, n.hooks = o.hooks, o.hooks
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	b.giving, b.stopGiving = context.WithCancelCause(b.ctx)
+	b.drain = newDrain(o.log.With("node", o.node))
 	b.patience, b.hurry = context.WithCancel(context.Background())
 	b.Scope = b.In(o.defaultScope)
 	return b
@@ -107,10 +116,13 @@ func (b *Bus) giveUp(ctx context.Context) error {
 
 // Name returns the name of this process's node, also for an observer, whom others do not see. That of the default scope is
 // b.Scope.Name().
-func (b *Bus) Name() string { return b.opts.node }
+func (b *Bus) Name() string {
+	must(b.made())
+	return b.opts.node
+}
 
 // IsLocal says whether a node's name is this process's own.
-func (b *Bus) IsLocal(node string) bool { return node == b.opts.node }
+func (b *Bus) IsLocal(node string) bool { return node == b.Name() }
 
 // self is the name of this process's own node, "" if it has none.
 func (b *Bus) self() string {
@@ -123,7 +135,10 @@ func (b *Bus) self() string {
 // In returns the handle on a scope, always the same for the same name, without joining it: its reads find nothing
 // until it is joined, by [Bus.Join] or by adding a role. A name that cannot be a scope's gets a handle, too; its writes
 // return [ErrBadName].
-func (b *Bus) In(scope string) *Scope { return b.handle(scope, true) }
+func (b *Bus) In(scope string) *Scope {
+	must(b.made())
+	return b.handle(scope, true)
+}
 
 // handle returns the handle on a scope. One that a user has asked for is kept for ever.
 func (b *Bus) handle(scope string, asked bool) *Scope {
@@ -158,8 +173,11 @@ func (b *Bus) goWhileOpen(f func()) error {
 }
 
 // Join joins a scope and returns when its snapshot holds who is there, this node among them, without roles. The error
-// matches [ErrAlreadyJoined], [ErrBadName], [ErrClosed], or is that of NATS; after an error the scope is not joined.
+// matches [ErrAlreadyJoined], [ErrBadName], [ErrClosed], or is that of NATS or of ctx; after an error the scope is not joined.
 func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
+	if err := b.usable(ctx); err != nil {
+		return nil, failed("join", err)
+	}
 	s := b.In(scope)
 	if s.bad != nil {
 		return nil, s.opErr("join", s.bad)
@@ -167,7 +185,7 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 	if err := ended(ctx); err != nil {
 		return nil, s.opErr("join", err)
 	}
-	release, err := s.hold(ctx)
+	release, err := s.hold(ctx, b.giving)
 	if err != nil {
 		return nil, s.opErr("join", err)
 	}
@@ -187,6 +205,9 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 // same, and others see the node go when its lease ends. If ctx is over before anything was done, the error is ctx's, and the
 // scope is not left.
 func (b *Bus) Leave(ctx context.Context, scope string) error {
+	if err := b.usable(ctx); err != nil {
+		return failed("leave", err)
+	}
 	return b.In(scope).leave(ctx)
 }
 
@@ -194,7 +215,7 @@ func (s *Scope) leave(ctx context.Context) error {
 	if err := ended(ctx); err != nil {
 		return s.opErr("leave", err)
 	}
-	release, err := s.hold(ctx)
+	release, err := s.hold(ctx, s.bus.ctx)
 	if err != nil {
 		return s.opErr("leave", err)
 	}
@@ -210,6 +231,7 @@ func (s *Scope) leave(ctx context.Context) error {
 
 // Scopes returns the names of the scopes that are joined, sorted.
 func (b *Bus) Scopes() []string {
+	must(b.made())
 	var names []string
 	for _, s := range b.joined() {
 		names = append(names, s.name)
@@ -230,6 +252,13 @@ func (b *Bus) joined() []*Scope {
 	return joined
 }
 
+// handles returns every handle that was asked for.
+func (b *Bus) handles() []*Scope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Values(b.scopes))
+}
+
 // Close leaves every scope with a goodbye, stops, and returns when everything has stopped; the connection is closed if
 // [Connect] made it. Reads go on answering from the last snapshots, everything else returns [ErrClosed]. A goodbye that fails in
 // passing, because a server restarts or a cluster has no leader, is tried again for the request timeout, see
@@ -237,6 +266,11 @@ func (b *Bus) joined() []*Scope {
 // Or it says that a handler or a hook is still running after that timeout once more. It may be called more than once, from any
 // goroutine; each call waits and returns the same. A handler or a hook that calls it waits for itself, for that timeout.
 func (b *Bus) Close() error {
+	if err := b.made(); err != nil {
+		return failed("close", err)
+	}
+	b.farewells.Store(0)
+	b.drain.enough(ErrClosed)
 	b.cancel(ErrClosed)
 	<-b.done
 	return b.closeErr
@@ -244,12 +278,20 @@ func (b *Bus) Close() error {
 
 // Done returns a channel that is closed when the Bus has stopped, and nothing of it runs any more: by Close, because a newer
 // process took the node's name, or because its connection was closed. [Bus.Err] says which.
-func (b *Bus) Done() <-chan struct{} { return b.done }
+func (b *Bus) Done() <-chan struct{} {
+	must(b.made())
+	return b.done
+}
 
 // Err returns nil while the Bus runs; then [ErrClosed] after Close, an error that matches [ErrSuperseded], or one that
 // matches nats.ErrConnectionClosed. It does so from the moment when the Bus begins to stop: before a watch ends for that reason,
 // before any call returns [ErrClosed], and before [Bus.Done].
-func (b *Bus) Err() error { return context.Cause(b.ctx) }
+func (b *Bus) Err() error {
+	if err := b.made(); err != nil {
+		return err
+	}
+	return context.Cause(b.ctx)
+}
 
 // endedOr returns why a call cannot go on: the Bus has stopped, or ctx is over.
 func (b *Bus) endedOr(ctx context.Context) error {
@@ -263,6 +305,32 @@ func (b *Bus) endedOr(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ErrClosed, cause)
 }
 
+// refusedOr is endedOr for what gives roles or joins scopes: also when the Bus shuts down.
+func (b *Bus) refusedOr(ctx context.Context) error {
+	if b.ctx.Err() == nil && errors.Is(context.Cause(b.giving), errShuttingDown) {
+		return errShuttingDown
+	}
+	return b.endedOr(ctx)
+}
+
+// made says if the Bus is none.
+func (b *Bus) made() error {
+	if b == nil || b.done == nil {
+		return errNotMade
+	}
+	return nil
+}
+
+// usable says what is wrong with a call of the Bus.
+func (b *Bus) usable(ctx context.Context) error { return cmp.Or(b.made(), given(ctx)) }
+
+// Conn returns the connection, to talk to those who were found. It is never nil. If [Connect] made it, it is the Bus's own: not to
+// be closed or drained by others, and closed by [Bus.Close].
+func (b *Bus) Conn() *nats.Conn {
+	must(b.made())
+	return b.nc
+}
+
 // run waits for the end and then stops everything.
 func (b *Bus) run() {
 	<-b.ctx.Done()
@@ -270,15 +338,14 @@ func (b *Bus) run() {
 		b.opts.log.Warn("the bus stops", "node", b.opts.node, "error", cause)
 	}
 	var leaving sync.WaitGroup
-	b.mu.Lock()
-	scopes := slices.Collect(maps.Values(b.scopes))
-	b.mu.Unlock()
+	scopes := b.handles()
 	errs := make([]error, len(scopes))
+	patience := cmp.Or(time.Duration(b.farewells.Load()), b.opts.timeout)
 	for i, s := range scopes {
 		leaving.Go(func() {
 			s.turn <- struct{}{} // a join that is under way ends with b.ctx
 			if m := s.member.Swap(nil); m != nil {
-				ctx, again, end := b.farewell(context.Background(), b.opts.timeout)
+				ctx, again, end := b.farewell(context.Background(), patience)
 				defer end()
 				errs[i] = s.opErr("close", m.end(ctx, again, lastSnapshot))
 			}
@@ -287,10 +354,12 @@ func (b *Bus) run() {
 	}
 	leaving.Wait()
 	close(b.parted)
-	began := time.Now()
-	errs = append(errs, b.awaitHandlers())
+	ctx, cancel := context.WithTimeout(context.Background(), b.opts.timeout) // for the user's code
+	defer cancel()
+	defer context.AfterFunc(b.patience, func() { sleep(ctx, userTime); cancel() })()
+	errs = append(errs, b.awaitHandlers(ctx))
 	b.wg.Wait()
-	errs = append(errs, b.hooks.close(b.opts.timeout-time.Since(began))) // last: all that was done is told
+	errs = append(errs, b.hooks.closeUntil(ctx)) // last: all that was done is told
 	if b.owned {
 		b.nc.Close()
 	}

@@ -33,8 +33,9 @@ type catcher struct {
 	deliver  func(context.Context, reading)
 	hooks    *hooks
 
-	cursor uint64        // run only: everything up to this generation has been read
-	heard  atomic.Uint64 // the newest generation that was announced or read
+	cursor uint64                    // run only: everything up to this generation has been read
+	heard  atomic.Uint64             // the newest generation that was announced or read
+	synced atomic.Pointer[time.Time] // when it last began to ask for what was missed, and was answered
 	wake   chan struct{}
 
 	mu    sync.Mutex
@@ -205,6 +206,18 @@ func (k *catcher) do(ctx context.Context, todo asked) error {
 // anything to read. Unless it must read what is newer, it trusts that of what was announced nothing was lost in between:
 // between servers that may happen unseen, hence newerEvery.
 func (k *catcher) read(ctx context.Context, todo asked) (reading, error) {
+	began := time.Now()
+	r, err := k.readOnce(ctx, todo)
+	if err == nil {
+		k.synced.Store(&began)
+	}
+	return r, err
+}
+
+// age returns how long ago everything was known.
+func (k *catcher) age(now time.Time) time.Duration { return now.Sub(*k.synced.Load()) }
+
+func (k *catcher) readOnce(ctx context.Context, todo asked) (reading, error) {
 	snap := k.snap()
 	r := reading{whole: todo.whole, began: snap.serial}
 	heard, sure := k.heard.Load(), todo.newer || todo.whole

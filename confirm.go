@@ -11,7 +11,18 @@ import (
 
 // change makes the node want to be something else, and waits until it is.
 func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
-	rev, err := m.keeper.want.edit(next, m.checkSize)
+	gives := false
+	rev, err := m.keeper.want.edit(func(have []Role) []Role {
+		want := next(have)
+		gives = len(missing(want, have)) > 0
+		return want
+	}, func(want wanted) error {
+		// After Shutdown has begun, and under the lock by which it then takes the roles: none comes after that.
+		if gives && m.bus.giving.Err() != nil {
+			return m.bus.refusedOr(ctx)
+		}
+		return m.checkSize(want)
+	})
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	began := time.Now()
 	o, err := newOptions(opts)
-	if err = errors.Join(checkURLs(url), err); err != nil {
+	if err = errors.Join(given(ctx), checkURLs(url), err); err != nil {
 		return nil, failed("connect", err)
 	}
 	nc, waited, err := dial(ctx, url, o)
@@ -44,7 +44,7 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 	began := time.Now()
 	o, err := newOptions(opts)
-	err = errors.Join(err,
+	err = errors.Join(given(ctx), err,
 		check(nc != nil, "the connection is nil"),
 		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"))
 	if err != nil {

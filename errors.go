@@ -10,7 +10,8 @@ import (
 // Errors that a caller may act on. Match them with errors.Is; the cause stands beside them in the same error and
 // can be matched too. Every error of this package begins with "rolebus: ".
 var (
-	// ErrClosed says that the Bus was closed, or has stopped; [Bus.Err] then says why.
+	// ErrClosed says that the Bus was closed, or has stopped; [Bus.Err] then says why. A Bus that shuts down says so, too, to whoever
+	// would give a role or join a scope; [Bus.Err] is still nil then.
 	ErrClosed = sentinel("bus is closed")
 	// ErrAlreadyJoined says that the scope to join is joined already.
 	ErrAlreadyJoined = sentinel("scope is already joined")
@@ -22,6 +23,8 @@ var (
 	ErrLeaseLost = sentinel("lease lost")
 	// ErrNodeGone says that a node, or this life of it, is not listed any more: see [Scope.While].
 	ErrNodeGone = sentinel("node is gone")
+	// ErrStale says that this process's view of a scope may have missed something: see [Bus.Check].
+	ErrStale = sentinel("the view is old")
 	// ErrNotConfirmed says that the bucket did not confirm a change in time. The change is still wanted: it is
 	// written as soon as NATS can be reached. The way to take it back is the opposite call.
 	ErrNotConfirmed = sentinel("not confirmed by the bucket")
@@ -37,6 +40,14 @@ var (
 	// or cannot, mend. The error lists each difference and the command that mends it.
 	ErrBucketMismatch = sentinel("bucket has other settings")
 )
+
+// Mistakes in use, which nobody need tell apart.
+var (
+	errNotMade    = errors.New(notMade)
+	errNilContext = errors.New(prefix + "nil context")
+)
+
+const notMade = prefix + "not made by Connect or New"
 
 // What a store says of an operation, whatever the server called it.
 var (
@@ -65,6 +76,21 @@ func failed(op string, err error) error {
 		return nil
 	}
 	return &opError{prefix + op + ": " + strings.ReplaceAll(err.Error(), prefix, ""), err}
+}
+
+// given says if there is no context at all.
+func given(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	return nil
+}
+
+// must panics with an error, in a call that cannot return one.
+func must(err error) {
+	if err != nil {
+		panic(err.Error())
+	}
 }
 
 // ended returns why a caller's context is over, nil if it is not. It matches ctx.Err() also where a cause was given.

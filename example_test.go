@@ -303,6 +303,7 @@ func ExampleScope_AddRoles() {
 	if errors.Is(err, rolebus.ErrNotConfirmed) {
 		fmt.Println("not stored yet, but wanted: it is written when NATS is back")
 	}
+	_ = bus.Shutdown(ctx) // without patience: nobody is there to hear the goodbye
 	// Output: not stored yet, but wanted: it is written when NATS is back
 }
 

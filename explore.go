@@ -12,7 +12,11 @@ import (
 // AllScopes returns the names of the scopes in which somebody is now, joined or not, sorted: what the bucket says. It reads the
 // whole bucket. The error is that of ctx or of NATS, or matches [ErrClosed].
 func (b *Bus) AllScopes(ctx context.Context) ([]string, error) {
-	if err := b.endedOr(ctx); err != nil {
+	err := b.usable(ctx)
+	if err == nil {
+		err = b.endedOr(ctx)
+	}
+	if err != nil {
 		return nil, failed("all scopes", err)
 	}
 	names, err := b.store.scopes(ctx)
@@ -99,7 +103,7 @@ func (e *explorer) run() {
 			e.leaveEmpty(time.Now())
 			if round++; e.look || round%exploreEvery == 0 {
 				err := e.joinAll(ctx)
-				if e.look = err != nil; e.look && ctx.Err() == nil {
+				if e.look = err != nil; e.look && e.bus.giving.Err() == nil {
 					e.bus.opts.log.Warn("not all scopes can be joined, trying again", "error", err)
 				}
 			}

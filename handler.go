@@ -69,7 +69,7 @@ func (b *Bus) serveAll() {
 	b.unserved = nil
 	b.mu.Unlock()
 	for _, m := range unserved {
-		release, err := m.scope.hold(b.ctx) // so that the end waits for what is started here
+		release, err := m.scope.hold(b.ctx, b.ctx) // so that the end waits for what is started here
 		if err != nil {
 			return // it stops already
 		}
@@ -170,12 +170,10 @@ func blame(log *slog.Logger, what string, fault any, attrs ...any) {
 }
 
 // awaitHandlers waits for the handlers to return from their last event, not for ever: they are the user's code.
-func (b *Bus) awaitHandlers() error {
+func (b *Bus) awaitHandlers(ctx context.Context) error {
 	b.mu.Lock()
 	handlers := b.handlers
 	b.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), b.opts.timeout)
-	defer cancel()
 	var errs []error
 	for _, d := range handlers {
 		select {

@@ -102,11 +102,16 @@ func (h *hooks) add(hook Hook, log *slog.Logger) (hears bool) {
 
 // close takes in nothing more, and waits until the hooks were told everything, for so long at the most.
 func (h *hooks) close(patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return h.closeUntil(ctx)
+}
+
+// closeUntil is close, for as long as ctx is not over.
+func (h *hooks) closeUntil(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	for _, q := range h.queues {
 		q.close()
 	}

@@ -19,6 +19,9 @@ import (
 // that is left meanwhile is no error.
 func (b *Bus) SetMeta(ctx context.Context, meta map[string]string) error {
 	const op = "set metadata"
+	if err := b.usable(ctx); err != nil {
+		return failed(op, err)
+	}
 	meta = maps.Clone(meta)
 	err := b.writable(ctx)
 	if err == nil {

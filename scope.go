@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,25 +36,34 @@ func newScope(b *Bus, name string) *Scope {
 }
 
 // Name returns the scope's name.
-func (s *Scope) Name() string { return s.name }
+func (s *Scope) Name() string {
+	must(s.made())
+	return s.name
+}
 
 // Snapshot returns the view of this instant, to ask several things of one and the same state. Never nil.
-func (s *Scope) Snapshot() *Snapshot { return s.snap.Load() }
+func (s *Scope) Snapshot() *Snapshot {
+	snap := s.current()
+	if snap == nil {
+		panic(notMade)
+	}
+	return snap
+}
 
 // Nodes returns the nodes that have a role, sorted by name; none if nobody has it.
-func (s *Scope) Nodes(role Role) Nodes { return s.snap.Load().Nodes(role) }
+func (s *Scope) Nodes(role Role) Nodes { return s.current().Nodes(role) }
 
 // AllNodes returns every node with at least one role, sorted by name.
-func (s *Scope) AllNodes() Nodes { return s.snap.Load().AllNodes() }
+func (s *Scope) AllNodes() Nodes { return s.current().AllNodes() }
 
 // Roles returns the roles of a node, sorted; none if the node is not known.
-func (s *Scope) Roles(node string) Roles { return s.snap.Load().Roles(node) }
+func (s *Scope) Roles(node string) Roles { return s.current().Roles(node) }
 
 // MyRoles returns this node's own roles, sorted, as everybody else sees them; none for an observer.
-func (s *Scope) MyRoles() Roles { return s.snap.Load().MyRoles() }
+func (s *Scope) MyRoles() Roles { return s.current().MyRoles() }
 
 // Generation returns the KV revision of this node's own record, 0 if it has none. It moves when this node's roles move.
-func (s *Scope) Generation() uint64 { return s.snap.Load().Generation() }
+func (s *Scope) Generation() uint64 { return s.current().Generation() }
 
 // LeaseLeft returns for how long this node is still certain to be listed in the scope: what is left of its lease, by this
 // process's own monotonic clock, less a tenth of the TTL for clocks that run apart. 0 if it is not certain: no heartbeat
@@ -63,6 +73,7 @@ func (s *Scope) Generation() uint64 { return s.snap.Load().Generation() }
 // It is about the lease alone: a process that cannot reach this one may leave it out of its own snapshot for a while
 // ([ReasonUnreachable]). Nor does it exclude that a newer process of the same name is listed instead.
 func (s *Scope) LeaseLeft() time.Duration {
+	must(s.made())
 	if m := s.member.Load(); m != nil {
 		return m.lease.left()
 	}
@@ -78,6 +89,7 @@ func (s *Scope) LeaseLeft() time.Duration {
 // A process that was frozen learns of it only when it runs again, and its other goroutines may run first: before
 // something that cannot be taken back, ask [Scope.LeaseLeft].
 func (s *Scope) LeaseContext() context.Context {
+	must(s.made())
 	switch m := s.member.Load(); {
 	case s.bus.ctx.Err() != nil:
 		return over(context.Cause(s.bus.ctx))
@@ -128,6 +140,9 @@ func (s *Scope) ChangeRoles(ctx context.Context, add, remove []Role) error {
 
 // write changes what this node wants to be in the scope, joining it if need be.
 func (s *Scope) write(ctx context.Context, op string, roles []Role, join bool, next func([]Role) []Role) error {
+	if err := s.usable(ctx); err != nil {
+		return failed(op, err)
+	}
 	err := s.writable(ctx)
 	if err == nil {
 		err = checkRoles(roles)
@@ -147,6 +162,25 @@ func (s *Scope) write(ctx context.Context, op string, roles []Role, join bool, n
 	return s.opErr(op, m.change(ctx, next))
 }
 
+// made says if the scope is none, usable also if there is no context.
+func (s *Scope) made() error {
+	if s == nil || s.bus == nil {
+		return errNotMade
+	}
+	return nil
+}
+
+func (s *Scope) usable(ctx context.Context) error { return cmp.Or(s.made(), given(ctx)) }
+
+// current returns the newest snapshot for a read; nil if nobody made the scope. That it is nil is for the snapshot's method to
+// tell: here it would make the read too much to be inlined.
+func (s *Scope) current() *Snapshot {
+	if s == nil {
+		return nil
+	}
+	return s.snap.Load()
+}
+
 func (s *Scope) writable(ctx context.Context) error {
 	switch {
 	case s.bus.ctx.Err() != nil:
@@ -161,7 +195,7 @@ func (s *Scope) writable(ctx context.Context) error {
 
 // join returns the stay in the scope, beginning one with these roles if there is none.
 func (s *Scope) join(ctx context.Context, roles []Role) (*member, error) {
-	release, err := s.hold(ctx)
+	release, err := s.hold(ctx, s.bus.giving)
 	if err != nil {
 		return nil, err
 	}
@@ -175,10 +209,10 @@ func (s *Scope) join(ctx context.Context, roles []Role) (*member, error) {
 // enter begins a stay. The caller holds the scope's turn.
 func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	began := time.Now()
-	// A bus that closes meanwhile ends the join, too.
+	// A bus that closes, or shuts down, meanwhile ends the join, too.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.bus.ctx, func() { cancel(ErrClosed) })()
+	defer context.AfterFunc(s.bus.giving, func() { cancel(ErrClosed) })()
 	var m *member
 	deleted, waited := false, false
 	err := s.bus.insist(ctx, func() error {
@@ -193,8 +227,8 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 		return err
 	})
 	if err != nil {
-		if s.bus.ctx.Err() != nil {
-			return nil, s.bus.endedOr(ctx)
+		if s.bus.giving.Err() != nil {
+			return nil, s.bus.refusedOr(ctx)
 		}
 		return nil, err
 	}
@@ -207,20 +241,21 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	return m, nil
 }
 
-// hold takes the scope's turn to join or leave, and returns how to give it back.
-func (s *Scope) hold(ctx context.Context) (release func(), err error) {
+// hold takes the scope's turn to join or leave, unless a context of the Bus is over, and returns how to give it back.
+func (s *Scope) hold(ctx, open context.Context) (release func(), err error) {
 	select {
 	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ended(ctx)
-	case <-s.bus.ctx.Done():
-		return nil, s.bus.endedOr(ctx)
-	}
-	if s.bus.ctx.Err() != nil {
+		if open.Err() == nil {
+			return func() { <-s.turn }, nil
+		}
 		<-s.turn
-		return nil, s.bus.endedOr(ctx)
+	case <-ctx.Done():
+	case <-open.Done():
 	}
-	return func() { <-s.turn }, nil
+	if open.Err() != nil {
+		return nil, s.bus.refusedOr(ctx)
+	}
+	return nil, s.bus.endedOr(ctx)
 }
 
 // publish makes next the scope's snapshot.

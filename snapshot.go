@@ -63,6 +63,9 @@ type roleNames struct{ made atomic.Pointer[[]Role] }
 
 // Nodes returns the nodes that have a role.
 func (snap *Snapshot) Nodes(role Role) Nodes {
+	if snap == nil {
+		panic(notMade)
+	}
 	if e := snap.holders.find(string(role)); e != nil {
 		return Nodes{e.value.all(&snap.members)}
 	}
@@ -70,7 +73,17 @@ func (snap *Snapshot) Nodes(role Role) Nodes {
 }
 
 // AllNodes returns every node with at least one role.
-func (snap *Snapshot) AllNodes() Nodes { return Nodes{snap.nodes.all(&snap.members)} }
+func (snap *Snapshot) AllNodes() Nodes {
+	if snap == nil {
+		panic(notMade)
+	}
+	if long := snap.nodes.long; long == nil { // as all does, but for one call
+		return Nodes{snap.nodes.nodes}
+	} else if made := long.made.Load(); made != nil {
+		return Nodes{*made}
+	}
+	return Nodes{snap.nodes.all(&snap.members)}
+}
 
 // Members returns every node that is listed, also those without a role.
 func (snap *Snapshot) Members() Nodes { return Nodes{snap.members.all(nil)} }
@@ -102,6 +115,9 @@ func (snap *Snapshot) count(role Role) int {
 
 // Roles returns the roles of a node, sorted; none if the node is not known.
 func (snap *Snapshot) Roles(node string) Roles {
+	if snap == nil {
+		panic(notMade)
+	}
 	if n := snap.named.get(node); n != nil {
 		return n.Roles()
 	}
@@ -109,10 +125,21 @@ func (snap *Snapshot) Roles(node string) Roles {
 }
 
 // MyRoles returns the roles of this process's own node, sorted; none for an observer.
-func (snap *Snapshot) MyRoles() Roles { return snap.Roles(snap.self) }
+func (snap *Snapshot) MyRoles() Roles {
+	if snap == nil {
+		panic(notMade)
+	}
+	if n := snap.named.get(snap.self); n != nil {
+		return n.Roles()
+	}
+	return Roles{}
+}
 
 // Generation returns the KV revision of this process's own record; 0 if it has none.
 func (snap *Snapshot) Generation() uint64 {
+	if snap == nil {
+		panic(notMade)
+	}
 	if n := snap.named.get(snap.self); n != nil {
 		return n.generation
 	}

@@ -14,6 +14,7 @@ import (
 // joined again ([Snapshot.Joined]); it ends when ctx is over and when the Bus stops. It may be called any number of times, from
 // any goroutine.
 func (s *Scope) Snapshots(ctx context.Context) iter.Seq[*Snapshot] {
+	must(s.usable(ctx))
 	return func(yield func(*Snapshot) bool) {
 		for snap := s.snap.Load(); snap != nil; snap = s.next(ctx, snap) {
 			if ctx.Err() != nil || s.bus.ctx.Err() != nil || !yield(snap) {
@@ -27,6 +28,9 @@ func (s *Scope) Snapshots(ctx context.Context) iter.Seq[*Snapshot] {
 // goroutine, at once and after each change; while it takes long, snapshots are skipped, never the newest. If ctx is over first,
 // the error matches ctx's; if the Bus stops, [ErrClosed]. In a scope whose name cannot be one it matches [ErrBadName].
 func (s *Scope) Wait(ctx context.Context, holds func(*Snapshot) bool) (*Snapshot, error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, failed("wait", err)
+	}
 	if holds == nil {
 		return nil, s.opErr("wait", errors.New("the condition is nil"))
 	}
@@ -50,6 +54,9 @@ func (s *Scope) wait(ctx context.Context, holds func(*Snapshot) bool) (*Snapshot
 // [Scope.Wait] does, and its error tells who has the role, and whether the scope is joined. A role that cannot be one matches
 // [ErrBadName].
 func (s *Scope) WaitFor(ctx context.Context, role Role, n int) error {
+	if err := s.usable(ctx); err != nil {
+		return failed("wait for role", err)
+	}
 	if n <= 0 {
 		return nil
 	}
@@ -93,6 +100,8 @@ func (snap *Snapshot) found(role Role, n int) string {
 // scope it is b.Scope.Err(): [Bus.Err] is that of the Bus.
 func (s *Scope) Err() error {
 	switch {
+	case s.made() != nil:
+		return errNotMade
 	case s.bus.ctx.Err() != nil:
 		return context.Cause(s.bus.ctx)
 	case !s.snap.Load().joined:

@@ -17,6 +17,7 @@ import (
 // then: ctx.Err() is not nil, or [Scope.Err] says why; if that is nil, too, the scope was left and has been joined again since.
 // It may be called any number of times, from any goroutine.
 func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
+	must(s.usable(ctx))
 	return func(yield func(Event) bool) {
 		cur := s.snap.Load()
 		for cur != nil && !cur.joined {

@@ -13,6 +13,7 @@ import (
 //
 // A node that is only suspected may still be at work: who must not do a thing twice waits for [NodeBuried].
 func (s *Scope) While(ctx context.Context, n *Node) (context.Context, context.CancelFunc) {
+	must(s.usable(ctx))
 	ctx, cancel := context.WithCancelCause(ctx)
 	if n == nil {
 		cancel(fmt.Errorf("%w: there was none", ErrNodeGone))

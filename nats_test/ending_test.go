@@ -1,9 +1,14 @@
 package nats_test
 
 import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolebus/rolebus"
@@ -42,4 +47,59 @@ func TestCloseDuringARestartOfTheServer(t *testing.T) {
 			t.Logf("the goodbye was heard %v after the server was back", took)
 		})
 	}
+}
+
+// Workers come and go while others send them jobs, each once, over the workers' own connections, and as an observer, whom the
+// workers do not see.
+func TestDrainedWorkersLoseNoJob(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	var jobs atomic.Int64
+	work := func(name string) *rolebus.Bus {
+		b := bus(srv, name)
+		sub, err := b.Conn().Subscribe("job."+name, func(msg *nats.Msg) {
+			time.Sleep(5 * time.Millisecond) // the work
+			jobs.Add(1)
+			_ = msg.Respond(nil) // if it does not get through, the one who asks tells
+		})
+		require.NoError(t, err)
+		b.OnShutdown(func(ctx context.Context) {
+			done := make(chan struct{})
+			sub.SetClosedHandler(func(string) { close(done) })
+			if err := sub.Drain(); err != nil {
+				t.Errorf("drain: %v", err)
+				return
+			}
+			select {
+			case <-done:
+			case <-ctx.Done():
+				t.Errorf("%s was not drained", name)
+			}
+		})
+		require.NoError(t, b.AddRoles(t.Context(), "worker"))
+		return b
+	}
+	work("stays")
+	o := bus(srv, "o", rolebus.WithObserver())
+	var askers sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	for range 4 {
+		askers.Go(func() {
+			for ctx.Err() == nil {
+				worker := o.Nodes("worker").Pick()
+				if _, err := o.Conn().Request("job."+worker.Name(), nil, 20*time.Second); err != nil {
+					t.Errorf("a job of %s: %v", worker, err)
+				}
+			}
+		})
+	}
+	for i := range 8 {
+		b := work(fmt.Sprint("passes-", i))
+		rolebustest.WaitRoles(t, o, b.Name(), "worker")
+		before := jobs.Load()
+		eventually(t, "it to be busy", func() bool { return jobs.Load() > before+20 })
+		require.NoError(t, b.Shutdown(t.Context()))
+	}
+	stop()
+	askers.Wait()
+	t.Logf("%d jobs", jobs.Load())
 }

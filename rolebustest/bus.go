@@ -37,11 +37,22 @@ func openBus(tb testing.TB, url string, names *names, opts []rolebus.Option) *ro
 		tb.Fatalf("rolebustest: a bus to %s: %v", url, err)
 	}
 	tb.Cleanup(func() {
-		if err := b.Close(); err != nil { // no fault where the test has cut the bus off
+		if err := closeBus(b); err != nil { // no fault where the test has cut the bus off
 			tb.Logf("rolebustest: closing the bus of node %s: %v", b.Name(), err)
 		}
 	})
 	return b
+}
+
+// closeBus closes a bus. One that the test has cut off, or whose server it has stopped, would wait in vain for the connection to
+// be back, to say goodbye.
+func closeBus(b *rolebus.Bus) error {
+	if b.Conn().IsConnected() {
+		return b.Close()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return b.Shutdown(ctx)
 }
 
 // openConn makes a plain connection that is closed with the test.

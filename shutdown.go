@@ -1,0 +1,285 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How a process goes away without work being lost: no roles, then no work, then no node.
+
+const (
+	// settling is for how long others may still pick this process after its roles have gone, because they had not heard of it.
+	settling = 250 * time.Millisecond
+
+	// userTime is what user code has to return when its own time is up.
+	userTime = 100 * time.Millisecond
+)
+
+// errShuttingDown is what a Bus says between the beginning of Shutdown and its end.
+var errShuttingDown error = &opError{prefix + "bus is shutting down", ErrClosed}
+
+// Shutdown ends the Bus as [Bus.Close] does, and before that lets the work end that others have given this process:
+//
+//  1. The roles of this node go away in all scopes at once. The node stays listed, without roles, and keeps its leases. From now
+//     on whatever would give a role or join a scope returns an error that matches [ErrClosed]; roles can still be taken away,
+//     reads and watches go on, and [Bus.Err] is still nil.
+//  2. If there are functions of [Bus.OnShutdown], it waits a quarter of a second: another process may have picked this one just
+//     before it heard of that. Then it calls them all at the same time, and waits until they have returned.
+//  3. It says goodbye in all scopes, and stops.
+//
+// So a function is called when the bucket has held for a quarter of a second that this node has no roles. What others send who
+// picked it by a role has come by then, if an announcement and a message together take no longer than that; a function that takes
+// what has come, and no more after that, and returns when all of it is done, loses nothing, though nobody sends anything twice.
+// If the roles could not be taken away in time, of which the error tells, that is not so.
+//
+// It takes no longer than ctx. Of the time that ctx has, a NATS that does not answer costs a third before the functions are called,
+// and a third after, each at most the request timeout; the quarter of a second is at most a tenth of the time; the functions have
+// the rest, and their context is over a tenth of the time, at most a second, before ctx is. When ctx is over, or if it was at the
+// beginning, what is under way has a third of a second to come to its end: the functions are called in any case, and one goodbye
+// is said in each scope.
+//
+// The error is that of Close, joined with what else did not work: roles whose end was not confirmed ([ErrNotConfirmed]), functions
+// that were still running when their context was over (which it matches), that panicked or ended their goroutine.
+//
+// It may be called more than once, from any goroutine, also on a Bus that has stopped by itself or was closed: each function is
+// called once in all, by the first, and each call returns when everything has stopped. Whoever has the least patience decides for
+// all: when the ctx of one of several is over it is for each of them, and Close ends the waiting for the functions at once. A
+// function or a handler that calls it waits for itself, until ctx is over.
+func (b *Bus) Shutdown(ctx context.Context) error {
+	if err := b.usable(ctx); err != nil {
+		return failed("shut down", err)
+	}
+	defer context.AfterFunc(ctx, func() { b.hasten(ended(ctx)) })()
+	if b.drain.begin() {
+		b.drain.end(b.retire(ctx))
+	}
+	<-b.drain.done // by whoever was first
+	b.cancel(ErrClosed)
+	<-b.done
+	if b.drain.err == nil {
+		return b.closeErr
+	}
+	return errors.Join(b.drain.err, b.closeErr)
+}
+
+// OnShutdown has a function called by [Bus.Shutdown], which waits for it: when this node's roles have gone everywhere, and before
+// it says goodbye. Its context is over when it has to come to its end. [Bus.Close] calls and waits for no function: it does not
+// wait for work.
+//
+// A function is called on a goroutine of its own. If it panics, or ends the goroutine, that is told as a handler's is (see
+// [Handler]), and by the error of Shutdown, and stops nothing else. A function that comes when the others have been called already is called at once.
+//
+// stop takes the function back; it returns false if the function has been called, or was taken back before. f must not be nil.
+func (b *Bus) OnShutdown(f func(ctx context.Context)) (stop func() bool) {
+	must(b.made())
+	if f == nil {
+		panic(prefix + "nil function")
+	}
+	return b.drain.add(&errand{f})
+}
+
+// retire takes the roles away, and then has the work end that they brought.
+func (b *Bus) retire(ctx context.Context) error {
+	left := forEver
+	if end, ok := ctx.Deadline(); ok {
+		left = max(0, time.Until(end))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(b.drain.waiting, func() { cancel(context.Cause(b.drain.waiting)) })()
+	third := min(b.opts.timeout, left/3)
+	b.farewells.Store(int64(max(third, 1)))
+	b.stopGiving(errShuttingDown)
+	var err error
+	if ctx.Err() == nil {
+		err = b.dropRoles(ctx, third)
+	}
+	if b.drain.due() && !b.opts.observer && b.ctx.Err() == nil {
+		// Also if nobody else is in sight: observers are not seen.
+		sleep(ctx, min(settling, left/10))
+	}
+	return errors.Join(err, b.drain.run(ctx, left))
+}
+
+// dropRoles takes this node's roles away in all scopes.
+func (b *Bus) dropRoles(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	scopes := b.handles()
+	errs := make([]error, len(scopes))
+	var dropping sync.WaitGroup
+	for i, s := range scopes {
+		dropping.Go(func() { errs[i] = s.opErr("shut down", s.dropRoles(ctx)) })
+	}
+	dropping.Wait()
+	if b.ctx.Err() != nil {
+		return nil // the goodbye does it, or there is nothing to be done any more
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Scope) dropRoles(ctx context.Context) error {
+	m := s.member.Load()
+	if m == nil { // it may be joining: then that ends now
+		release, err := s.hold(ctx, s.bus.ctx)
+		if err != nil {
+			return err
+		}
+		m = s.member.Load()
+		release()
+	}
+	if m == nil || m.keeper == nil {
+		return nil
+	}
+	err := m.change(ctx, func([]Role) []Role { return nil })
+	if errors.Is(err, ErrNotJoined) {
+		return nil // it is being left
+	}
+	return err
+}
+
+// hasten ends all waiting, because somebody has no more time for it.
+func (b *Bus) hasten(why error) {
+	b.drain.enough(why)
+	<-b.drain.done
+	b.hurry()
+}
+
+// drain is the work that has to end before the Bus does.
+type drain struct {
+	log     *slog.Logger
+	waiting context.Context // over when nobody waits for it any more
+	enough  context.CancelCauseFunc
+	done    chan struct{} // closed when all has ended, or nobody waits any more
+	err     error         // set before done is closed
+
+	mu      sync.Mutex
+	begun   bool
+	errands []*errand       // not called yet
+	ctx     context.Context // what they are called with; nil before they are
+	running int
+	idle    chan struct{} // closed when none is running any more
+	errs    []error
+}
+
+// errand is a function of OnShutdown.
+type errand struct{ do func(context.Context) }
+
+func newDrain(log *slog.Logger) *drain {
+	d := &drain{log: log, done: make(chan struct{})}
+	d.waiting, d.enough = context.WithCancelCause(context.Background())
+	return d
+}
+
+// begin says whether nobody has begun it before.
+func (d *drain) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := !d.begun
+	d.begun = true
+	return first
+}
+
+func (d *drain) end(err error) {
+	d.err = err
+	close(d.done)
+}
+
+// due says whether there is anything to call.
+func (d *drain) due() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.errands) > 0
+}
+
+func (d *drain) add(e *errand) (stop func() bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx != nil {
+		d.start(e)
+		return func() bool { return false }
+	}
+	d.errands = append(d.errands, e)
+	return func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		at := slices.Index(d.errands, e)
+		if at < 0 {
+			return false
+		}
+		d.errands = slices.Delete(d.errands, at, at+1)
+		return true
+	}
+}
+
+// start calls a function. The caller holds mu.
+func (d *drain) start(e *errand) {
+	if d.running == 0 {
+		d.idle = make(chan struct{})
+	}
+	d.running++
+	ctx := d.ctx
+	go func() { // joined by run, which does not wait for ever: it is the user's code
+		const what = "a function of OnShutdown panicked"
+		err := errors.New("a function of OnShutdown ended its goroutine")
+		defer func() {
+			var fault any = "runtime.Goexit"
+			if panicked := recover(); panicked != nil {
+				fault, err = panicked, fmt.Errorf("%s: %v", what, panicked)
+			}
+			if err != nil {
+				blame(d.log, what, fault)
+			}
+			d.returned(err)
+		}()
+		e.do(ctx)
+		err = nil
+	}()
+}
+
+func (d *drain) returned(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.errs = append(d.errs, failed("shut down", err))
+	if d.running--; d.running == 0 {
+		close(d.idle)
+	}
+}
+
+// run calls the functions, and waits for them for as long as there is time.
+func (d *drain) run(ctx context.Context, left time.Duration) error {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-min(left/10, time.Second)))
+		defer cancel()
+	}
+	d.mu.Lock()
+	d.ctx = ctx
+	for _, e := range d.errands {
+		d.start(e)
+	}
+	d.errands = nil
+	d.mu.Unlock()
+	var late <-chan time.Time
+	for over := ctx.Done(); ; {
+		d.mu.Lock()
+		running, idle, errs := d.running, d.idle, errors.Join(d.errs...)
+		d.mu.Unlock()
+		if running == 0 {
+			return errs
+		}
+		select {
+		case <-idle:
+		case <-over:
+			over, late = nil, time.After(userTime)
+		case <-late:
+			still := failed("shut down", fmt.Errorf("functions of OnShutdown that are still running: %d: %w", running, ended(ctx)))
+			return errors.Join(errs, still)
+		}
+	}
+}
