@@ -42,6 +42,12 @@
 //
 // A process that must know whether it is still listed itself asks [Scope.LeaseLeft], or hangs its work on [Scope.LeaseContext].
 //
+// # End
+//
+// [Bus.Close] says goodbye in every scope and stops; what a server that restarts does not hear is said again. [Bus.Shutdown] takes
+// the roles away first, and lets the work end that they brought ([Bus.OnShutdown]), before the node goes. [Bus.Err] says why a Bus
+// stops as soon as it begins to, and [Bus.Check] tells a page of health whether all is well.
+//
 // # Start
 //
 // [Connect] joins with a connection of its own, [New] with one that the program has already; both need a NATS server

@@ -40,6 +40,7 @@ type keeper struct {
 	lease *lease
 	scope string
 	node  string
+	named string // where the node's name came from, for whoever has to find out who else has it
 	ttl   time.Duration
 	want  *intent
 	nudge chan struct{} // the record may not be what was written: look at it, do not trust its generation

@@ -65,7 +65,7 @@ func newMember(s *Scope, want wanted) *member {
 		return m
 	}
 	m.keeper = &keeper{
-		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node,
+		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, named: b.opts.origin(),
 		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
 		hooks: b.hooks,

@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ type Option func(*options)
 
 type options struct {
 	node         string
+	named        bool // by WithNode
 	meta         map[string]string
 	roles        []Role
 	scopes       []string
@@ -45,6 +47,9 @@ const (
 	minTTL   = time.Second
 	maxTTL   = 24 * time.Hour
 	minProbe = 50 * time.Millisecond
+
+	minSync    = 50 * time.Millisecond
+	minTimeout = 50 * time.Millisecond
 )
 
 func checkTTL(ttl time.Duration) error {
@@ -55,9 +60,10 @@ func checkTTL(ttl time.Duration) error {
 }
 
 // WithNode gives the process its stable name. A process that restarts under the same name takes the place of the one
-// before it. Default: host name and process id, such as "web-7f9c-4711". At most 200 bytes in the form that stands in
-// subjects, in which any byte but letters, digits, - and _ takes three.
-func WithNode(name string) Option { return func(o *options) { o.node = name } }
+// before it. Default: the host's name and some random characters, such as "web-7f9c-k3vyq7n2", so that each Bus is a node of its
+// own, and a process that restarts is another one. At most 200 bytes in the form that stands in subjects, in which any byte but
+// letters, digits, - and _ takes three.
+func WithNode(name string) Option { return func(o *options) { o.node, o.named = name, true } }
 
 // WithMeta gives the node metadata, the same in every scope; others read it by [Node.Meta]. Keys and values are UTF-8, keys not
 // empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says.
@@ -86,10 +92,11 @@ func WithBucket(name string) Option { return func(o *options) { o.bucket = name 
 // lost it, is counted in that. A node with a very different one is worth a line in the log, as it is a slip more often than not.
 func WithTTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
 
-// WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s.
+// WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s; least: 50 ms.
 func WithSyncInterval(d time.Duration) Option { return func(o *options) { o.sync = d } }
 
-// WithRequestTimeout bounds each single request to NATS. Default: 5 s.
+// WithRequestTimeout bounds each single request to NATS, and for how long a goodbye is tried again: see [Bus.Close]. Default: 5 s; least:
+// 50 ms.
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // WithProbeInterval sets how often this process asks its neighbours in each scope whether they are there, so that a
@@ -174,11 +181,8 @@ func newOptions(opts []Option) (*options, error) {
 		settings: settings{storage: jetstream.FileStorage},
 		log:      slog.New(slog.DiscardHandler),
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "node"
-	}
-	o.node = fmt.Sprintf("%s-%d", host, os.Getpid())
+	host, _ := os.Hostname() // without one it works, too
+	o.node = defaultNode(host)
 	for i, opt := range opts {
 		if opt == nil {
 			o.errs = append(o.errs, fmt.Errorf("option %d is nil", i+1))
@@ -196,8 +200,8 @@ func newOptions(opts []Option) (*options, error) {
 		checkName("node", o.node),
 		checkBucket(o.bucket),
 		checkTTL(ttl),
-		check(o.sync > 0, "sync interval %v: must be positive", o.sync),
-		check(o.timeout > 0, "request timeout %v: must be positive", o.timeout),
+		check(o.sync >= minSync, "sync interval %v: at least %v", o.sync, minSync),
+		check(o.timeout >= minTimeout, "request timeout %v: at least %v", o.timeout, minTimeout),
 		check(o.probe == 0 || o.probe >= minProbe, "probe interval %v: at least %v, or 0 for no probes", o.probe, minProbe),
 		check(!o.observer || len(o.roles) == 0, "roles %v: an observer has none", o.roles),
 		check(!o.allScopes || o.observer, "all scopes: only for an observer"),
@@ -207,6 +211,29 @@ func newOptions(opts []Option) (*options, error) {
 		errs = append(errs, checkName("scope", scope))
 	}
 	return o, errors.Join(append(errs, checkMeta(o.meta))...)
+}
+
+// defaultNode makes a name of the host's. That alone would not do, nor with the process's id: in two containers that share a host's
+// network both are the same, and two nodes of one name supersede each other for ever.
+func defaultNode(host string) string {
+	host = strings.ToValidUTF8(host, "_")
+	if host == "" {
+		host = "node"
+	}
+	random := strings.ToLower(rand.Text()[:8])
+	for len(token(host))+len("-")+len(random) > maxToken {
+		_, size := utf8.DecodeLastRuneInString(host)
+		host = host[:len(host)-size]
+	}
+	return host + "-" + random
+}
+
+// origin says where the node's name came from.
+func (o *options) origin() string {
+	if o.named {
+		return "named by WithNode"
+	}
+	return "named by default"
 }
 
 func checkMeta(meta map[string]string) error {

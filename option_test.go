@@ -1,9 +1,9 @@
 package rolebus
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +18,8 @@ func TestDefaults(t *testing.T) {
 	require.NoError(t, err)
 	host, err := os.Hostname()
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf("%s-%d", host, os.Getpid()), o.node)
+	require.Regexp(t, "^"+regexp.QuoteMeta(host)+"-[a-z2-7]{8}$", o.node)
+	require.False(t, o.named)
 	require.Equal(t, "default", o.defaultScope)
 	require.Equal(t, []string{"default"}, o.scopes)
 	require.Equal(t, "rolebus", o.bucket)
@@ -35,6 +36,23 @@ func TestDefaults(t *testing.T) {
 	require.Empty(t, o.nats)
 }
 
+func TestTheDefaultNameIsLegalAndItsOwn(t *testing.T) {
+	for host, want := range map[string]string{
+		"web-7f9c":               "web-7f9c",
+		"":                       "node",
+		"\xff\xfe":               "_",
+		"a\xffb":                 "a_b",
+		strings.Repeat("h", 300): strings.Repeat("h", 191),
+		strings.Repeat(".", 300): strings.Repeat(".", 63),
+		strings.Repeat("ß", 300): strings.Repeat("ß", 31), // six bytes each, and none is cut
+	} {
+		name := defaultNode(host)
+		require.NoError(t, checkName("node", name), host)
+		require.Equal(t, want, name[:len(name)-len("-12345678")], host)
+		require.NotEqual(t, name, defaultNode(host), "not the same twice")
+	}
+}
+
 func TestOptionsAreTaken(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	plain, err := newOptions([]Option{WithReplicas(1), WithStorage(jetstream.FileStorage), WithLogger(log)})
@@ -47,7 +65,7 @@ func TestOptionsAreTaken(t *testing.T) {
 	o, err := newOptions([]Option{
 		WithNode("api-1.prod@eu"), WithMeta(meta), WithRoles("a"), WithRoles("b", "a"),
 		WithScopes("x", "y"), WithScopes("main", "x"), WithDefaultScope("main"), WithBucket("fleet"),
-		WithTTL(time.Second), WithSyncInterval(time.Millisecond), WithRequestTimeout(time.Minute),
+		WithTTL(time.Second), WithSyncInterval(50 * time.Millisecond), WithRequestTimeout(time.Minute),
 		WithReplicas(5), WithStorage(jetstream.MemoryStorage),
 		WithHandler(Handler{}), WithHandler(Handler{OnNodeJoined: func(Event) { joined++ }}),
 		WithLogger(nil),
@@ -60,7 +78,7 @@ func TestOptionsAreTaken(t *testing.T) {
 	require.Equal(t, []Role{"a", "b", "a"}, o.roles)
 	require.Equal(t, []string{"main", "x", "y"}, o.scopes, "the default scope first, each once")
 	require.Equal(t, "fleet", o.bucket)
-	require.Equal(t, []time.Duration{time.Second, time.Millisecond, time.Minute}, []time.Duration{o.ttl, o.sync, o.timeout})
+	require.Equal(t, []time.Duration{time.Second, 50 * time.Millisecond, time.Minute}, []time.Duration{o.ttl, o.sync, o.timeout})
 	require.Equal(t, settings{replicas: 5, storage: jetstream.MemoryStorage, storageSet: true}, o.settings)
 	o.handler.handle(Event{Kind: NodeJoined})
 	require.Equal(t, 1, joined, "the last handler counts")
@@ -84,8 +102,10 @@ var badOptions = []struct {
 	{"empty bucket", WithBucket(""), "bucket is empty", true},
 	{"bucket with a dot", WithBucket("a.b"), `bucket "a.b": only letters`, true},
 	{"short TTL", WithTTL(time.Second - 1), "TTL 999.999999ms: at least 1s", false},
-	{"sync 0", WithSyncInterval(0), "sync interval 0s: must be positive", false},
-	{"timeout below 0", WithRequestTimeout(-1), "request timeout -1ns: must be positive", false},
+	{"sync 0", WithSyncInterval(0), "sync interval 0s: at least 50ms", false},
+	{"sync without a unit", WithSyncInterval(7), "sync interval 7ns: at least 50ms", false},
+	{"timeout below 0", WithRequestTimeout(-1), "request timeout -1ns: at least 50ms", false},
+	{"timeout without a unit", WithRequestTimeout(7), "request timeout 7ns: at least 50ms", false},
 	{"no replicas", WithReplicas(0), "replicas 0: must be 1 to 5", false},
 	{"six replicas", WithReplicas(6), "replicas 6: must be 1 to 5", false},
 	{"unknown storage", WithStorage(7), "must be file or memory", false},

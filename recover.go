@@ -74,7 +74,7 @@ func (k *keeper) recover(ctx context.Context) error {
 }
 
 func (k *keeper) superseded(found, own uint64) error {
-	return fmt.Errorf("%w: node %q in scope %q: incarnation %d, this is %d", ErrSuperseded, k.node, k.scope, found, own)
+	return fmt.Errorf("%w: node %q, %s, in scope %q: incarnation %d, this is %d", ErrSuperseded, k.node, k.named, k.scope, found, own)
 }
 
 // rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever

@@ -103,3 +103,20 @@ func TestDrainedWorkersLoseNoJob(t *testing.T) {
 	askers.Wait()
 	t.Logf("%d jobs", jobs.Load())
 }
+
+func TestTwoBusesWithoutANameAreTwoNodes(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	var both []*rolebus.Bus
+	for range 2 {
+		b, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithRoles("x"))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		both = append(both, b)
+	}
+	for _, b := range both {
+		eventually(t, "both", func() bool { return b.Nodes("x").Len() == 2 })
+		require.NoError(t, b.Err())
+		require.True(t, b.Conn().IsConnected())
+		require.NoError(t, b.Check())
+	}
+}
