@@ -177,6 +177,7 @@ type fakeLink struct {
 	unheard    atomic.Bool   // what it writes is stored, but no answer comes
 	refusal    error         // what the client says of each write, if anything
 	slow       time.Duration // each request takes so long
+	unread     bool          // what was written last is not told
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -205,6 +206,12 @@ func (l *fakeLink) refuse(refusal error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refusal = refusal
+}
+
+func (l *fakeLink) blind(blind bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unread = blind
 }
 
 func (l *fakeLink) slowDown(each time.Duration) {
@@ -285,6 +292,9 @@ func (l *fakeLink) subscribe(ctx context.Context, scope string) (*feed, error) {
 
 func (l *fakeLink) newest(ctx context.Context, scope string, _ bool) (newest uint64, err error) {
 	err = l.do(ctx, func() error {
+		if l.unread {
+			return errFakeDown
+		}
 		for key, r := range l.records {
 			if key[0] == scope {
 				newest = max(newest, r.generation)
