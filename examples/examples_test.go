@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(bin)
 		args := append([]string{"build", "-o", bin + string(filepath.Separator)}, buildFlags...)
-		build := exec.Command("go", append(args, "./quickstart", "./events", "./sharding", "./polyglot")...)
+		build := exec.Command("go", append(args, "./quickstart", "./events", "./sharding", "./polyglot", "./jobs")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
@@ -375,6 +375,11 @@ func (p *program) begin(t *testing.T) {
 
 // wait returns the exit status.
 func (p *program) wait(t *testing.T) int {
+	t.Helper()
+	return p.waitWithin(t, deadline)
+}
+
+func (p *program) waitWithin(t *testing.T, deadline time.Duration) int {
 	t.Helper()
 	select {
 	case <-p.ended:
