@@ -51,7 +51,7 @@ func (d *dispatcher) do(ctx context.Context, job Job) (Result, []error, error) {
 				again = append(again, why)
 			}
 			go func() {
-				select {
+				select { // when it was asked: also if the job is done by then
 				case answers <- d.ask(ctx, n, job):
 				case <-ctx.Done():
 				}

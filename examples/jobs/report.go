@@ -82,7 +82,7 @@ func (r *report) since(name string) string {
 	if t == nil {
 		return ""
 	}
-	return fmt.Sprintf(", %s after %s", short(time.Since(t.from)), t.fault)
+	return fmt.Sprintf(" %s after %s", short(time.Since(t.from)), t.fault)
 }
 
 // during returns the fault that a job has met, "" if there was none. Of several it is the one that is felt longest.

@@ -179,7 +179,7 @@ func (s *story) watch(ctx context.Context) {
 	for ev := range s.bus.Watch(ctx) {
 		switch name := ev.Node.Name(); {
 		case ev.Kind == rolebus.NodeLeft:
-			s.tell(name, fmt.Sprintf("  is gone (%v)%s", ev.Reason, s.report.since(name)))
+			s.tell(name, fmt.Sprintf("  gone (%v)%s", ev.Reason, s.report.since(name)))
 		case ev.Kind == rolebus.RoleRemoved && ev.Reason == 0:
 			s.tell(name, "  gave its role back"+s.report.since(name))
 		case ev.Kind == rolebus.RoleAdded && known[name]:
@@ -195,10 +195,10 @@ func (s *story) tell(name, what string) {
 	done, again, lost := s.report.counts()
 	s.telling.Lock()
 	defer s.telling.Unlock()
-	line := fmt.Sprintf("%6.2f s  %-10s %-44s", time.Since(s.began).Seconds(), name, what)
-	line = s.paint(what, line) + fmt.Sprintf("%6d done, %d again", done, again)
+	line := fmt.Sprintf("%5.1f s  %-9s %-41s", time.Since(s.began).Seconds(), name, what)
+	line = s.paint(what, line) + fmt.Sprintf("%6d done%4d again", done, again)
 	if lost > 0 {
-		line += s.paint("lost", fmt.Sprintf(", %d lost", lost))
+		line += s.paint("lost", fmt.Sprintf("%4d lost", lost))
 	}
 	if _, err := fmt.Println(line); err != nil {
 		s.fail(err) // nobody is reading
