@@ -190,6 +190,7 @@ func newOptions(opts []Option) (*options, error) {
 		}
 		opt(o)
 	}
+	var err error
 	if o.hooks, err = newHooks(o.given, o.log); err != nil {
 		o.errs = append(o.errs, err)
 	}
