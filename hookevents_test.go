@@ -90,8 +90,9 @@ func TestHooksHearOfScopes(t *testing.T) {
 		left := told[ScopeLeftInfo](r) // without a wait: Close has waited
 		require.Len(t, left, 1)
 		require.ErrorIs(t, left[0].Err, ErrNotConfirmed)
-		left[0].Err = nil
-		require.Equal(t, ScopeLeftInfo{Scope: "default", Nodes: 2, Took: time.Second}, left[0])
+		require.GreaterOrEqual(t, left[0].Took, time.Second, "it was tried for the request timeout")
+		left[0].Err, left[0].Took = nil, 0
+		require.Equal(t, ScopeLeftInfo{Scope: "default", Nodes: 2}, left[0])
 	})
 }
 
