@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -434,7 +435,8 @@ func TestPromise12UserCodeStopsNothing(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	block, entered := make(chan struct{}), make(chan struct{}, 100)
-	slow := bus(srv, "slow", rolebus.WithScopes("s"), rolebus.WithHandler(rolebus.Handler{
+	log := &logged{} // else the panics go to standard error
+	slow := bus(srv, "slow", rolebus.WithScopes("s"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))), rolebus.WithHandler(rolebus.Handler{
 		OnNodeJoined: func(rolebus.Event) { panic("of the user's code") },
 		OnRoleAdded: func(rolebus.Event) {
 			entered <- struct{}{}
@@ -454,4 +456,5 @@ func TestPromise12UserCodeStopsNothing(t *testing.T) {
 	}
 	close(block)
 	eventually(t, "the handler to catch up", func() bool { return len(entered) > 0 })
+	require.Positive(t, log.count("a handler panicked"), "and never in silence")
 }

@@ -59,6 +59,7 @@ func closeBus(b *rolebus.Bus) error {
 func openConn(tb testing.TB, url string, opts []nats.Option) *nats.Conn {
 	tb.Helper()
 	opts = append([]nats.Option{
+		nats.Timeout(10 * time.Second), // a machine may be busy
 		nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond), nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond),
 	}, opts...)
 	nc, err := nats.Connect(url, opts...)

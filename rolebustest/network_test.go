@@ -144,7 +144,7 @@ func TestStallDown(t *testing.T) {
 	require.Equal(t, "heard", next(t, atNear))
 	addRoles(t, other, "web")
 	logged(t, "gone", func() { rolebustest.WaitRoles(t, other, deaf.Name()) })
-	require.Empty(t, deaf.Roles(other.Name()), "it heard")
+	require.Empty(t, deaf.Roles(other.Name()).Slice(), "it heard")
 	requireNothing(t, atFar)
 	cancel()
 	call.Wait()
