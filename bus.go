@@ -98,7 +98,7 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 	}
 	if b.opts.allScopes {
 		if err := b.explore(ctx); err != nil {
-			_ = b.Close()
+			_ = b.giveUp(ctx)
 			return err
 		}
 	}
@@ -375,50 +375,6 @@ func lastSnapshot(snap *Snapshot) *Snapshot {
 	return snap.withStale(time.Now())
 }
 
-// listen starts to hear what concerns every scope: who asks for a witness, and whose connection was closed.
-func (b *Bus) listen() error {
-	if b.peers == nil {
-		return nil
-	}
-	b.attest()
-	if b.opts.probe == 0 {
-		return nil
-	}
-	run, err := b.peers.deaths(func(h hint) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		for m := range b.stays {
-			m.prober.hear(h)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	b.wg.Go(func() { run(b.ctx) })
-	return nil
-}
-
-// attest makes this process a witness for the server that it is connected to now, and no more for the one before.
-func (b *Bus) attest() {
-	if b.peers == nil || b.opts.observer || b.peers.server() == "" {
-		return
-	}
-	b.attesting.Lock()
-	defer b.attesting.Unlock()
-	ctx, cancel := context.WithCancel(b.ctx)
-	run, err := b.peers.attest()
-	if err != nil {
-		b.opts.log.Info("no witness for the server", "node", b.opts.node, "error", err)
-		cancel()
-		return
-	}
-	b.wg.Go(func() { run(ctx) })
-	if b.unattest != nil {
-		b.unattest()
-	}
-	b.unattest = cancel
-}
-
 // begin makes a stay, which hears of the connection, until forget. Under the same lock it gets its metadata: what is set before
 // is in it, what is set afterwards reaches it.
 func (b *Bus) begin(s *Scope, roles []Role) *member {
@@ -433,76 +389,6 @@ func (b *Bus) forget(m *member) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.stays, m)
-}
-
-// watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when it
-// sent nothing for a fifth of a TTL, and then answered nothing for as long. A server that sends is only busy, however late it
-// answers: to leave it would make more work for it, and the more who do so the more. Nor need it be asked. If to leave did not
-// help, the next time it takes twice as long.
-func (b *Bus) watchServer() {
-	every, silent, enough, came := max(b.opts.ttl/5, time.Second), 0, 1, uint64(0)
-	for {
-		began, before := time.Now(), came
-		came = b.nc.Stats().InMsgs
-		switch {
-		case !b.nc.IsConnected():
-			silent = 0
-		case came == before && b.answersNothing(every) && b.nc.Stats().InMsgs == came:
-			silent++
-		default:
-			silent, enough = 0, max(enough/2, 1)
-		}
-		if silent >= enough {
-			silent, enough = 0, min(2*enough, 16)
-			b.opts.log.Warn("the server is silent, trying another one", "node", b.opts.node)
-			_ = b.nc.ForceReconnect() // fails only if the connection is closed already
-		}
-		if !sleep(b.ctx, every-time.Since(began)) {
-			return
-		}
-	}
-}
-
-// answersNothing says whether the server leaves a question unanswered for so long.
-func (b *Bus) answersNothing(patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	return errors.Is(b.nc.FlushWithContext(ctx), context.DeadlineExceeded) && b.nc.IsConnected()
-}
-
-// watchConnection tells the scopes when the connection is lost and when it is back.
-func (b *Bus) watchConnection(status chan nats.Status) {
-	defer b.nc.RemoveStatusListener(status)
-	for {
-		var up bool
-		select {
-		case <-b.parted: // until then a goodbye may wait for the connection
-			return
-		case now := <-status:
-			up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
-		}
-		if !b.owned { // else its handlers tell
-			b.hooks.tellStatus(b.nc, up)
-		}
-		if b.nc.IsClosed() {
-			b.cancel(failed("the bus stops", nats.ErrConnectionClosed))
-			return
-		}
-		b.opts.log.Info("connection", "up", up, "node", b.opts.node)
-		if up && b.ctx.Err() == nil {
-			b.clock.reset()
-			b.attest()
-		}
-		if up {
-			for _, m := range b.staying() {
-				m.connected()
-			}
-			continue
-		}
-		for _, m := range b.staying() {
-			m.disconnected()
-		}
-	}
 }
 
 // relocated has everything read and looked at again, because the bucket is another one.
