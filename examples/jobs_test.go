@@ -28,10 +28,11 @@ func TestNoJobIsLost(t *testing.T) {
 	noJobIsLost(t, p, "SIGTERM|SIGKILL|SIGSTOP")
 }
 
-// A worker that leaves in an orderly way goes on until everybody knows: then nobody needs a second try.
+// A worker that leaves in an orderly way goes on until everybody knows: then nobody needs a second try. At half the rate, so that no
+// worker has enough to do and refuses a job, on whatever machine.
 func TestDrainedWorkersLoseNoJobThoughNothingIsRetried(t *testing.T) {
 	t.Parallel()
-	p := start(t, "jobs", "-for", jobsFor.String(), "-seed", strconv.FormatUint(*jobsSeed, 10), "-retry=false", "-faults", "SIGTERM")
+	p := start(t, "jobs", "-for", jobsFor.String(), "-seed", strconv.FormatUint(*jobsSeed, 10), "-retry=false", "-faults", "SIGTERM", "-rate", "100")
 	require.Equal(t, 0, p.waitWithin(t, *jobsFor+deadline), p)
 	t.Log(p.stdout.String())
 	p.leavesNothing(t)

@@ -38,8 +38,8 @@ func work(ctx context.Context, url string, opts ...rolebus.Option) error {
 		defer close(served)
 		serve(leaving, sub)
 	}()
-	// Shutdown calls this when the role is gone, and waits for it before the goodbye: until that the node is listed, so that
-	// those who wait for its answers do not give it up.
+	// Shutdown calls this a quarter of a second after the role went, and waits for it before the goodbye: until that the node is
+	// listed, so that those who wait for its answers do not give it up.
 	bus.OnShutdown(func(ctx context.Context) {
 		leave()
 		select {
@@ -61,8 +61,8 @@ func work(ctx context.Context, url string, opts ...rolebus.Option) error {
 	return bus.Shutdown(ctx)
 }
 
-// serve does the jobs that come. When it is leaving, the role is gone from the bucket, but somebody may not have heard of it
-// yet, or may have picked this worker just before he did: so it goes on until it was quiet for a while.
+// serve does the jobs that come. When it is leaving nobody picks this worker any more who has heard of it. But one who has far too
+// much to do may hear of it late, or has picked it before and sends late: so it goes on until it was quiet for a while.
 func serve(leaving context.Context, sub *nats.Subscription) {
 	var running sync.WaitGroup
 	defer running.Wait()
