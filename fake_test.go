@@ -87,7 +87,7 @@ func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.T
 	if scheduler != "" {
 		hdr.Set("Nats-Scheduler", scheduler)
 	}
-	subject := "rolebus.changes." + token(scope) + "." + token(c.node)
+	subject := "rolebus.changes." + SubjectToken(scope) + "." + SubjectToken(c.node)
 	for _, l := range f.links {
 		for _, ch := range slices.Concat(l.feeds[scope], l.feeds[""]) {
 			if !l.cut {

@@ -8,7 +8,7 @@ import (
 )
 
 // Nodes is a list of nodes that cannot be changed, sorted by name: a value to be passed on and kept as it is. The zero Nodes is
-// empty. All methods may be called from any goroutine, and but for Slice and String they do not allocate.
+// empty. All methods may be called from any goroutine, and but for Slice, Filter and String they do not allocate.
 type Nodes struct{ list []*Node }
 
 // Len returns how many nodes there are.
@@ -25,6 +25,17 @@ func (ns Nodes) Slice() []*Node { return slices.Clone(ns.list) }
 
 // Find returns the node of a name, nil if it is not in the list.
 func (ns Nodes) Find(name string) *Node { return find(ns.list, name) }
+
+// Filter returns the nodes for which a function holds, such as those that have not been asked yet. It allocates.
+func (ns Nodes) Filter(holds func(*Node) bool) Nodes {
+	var list []*Node
+	for _, n := range ns.list {
+		if holds(n) {
+			list = append(list, n)
+		}
+	}
+	return Nodes{list}
+}
 
 // Pick returns one of the nodes at random, each as likely as any other; nil of none.
 func (ns Nodes) Pick() *Node {

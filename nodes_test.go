@@ -257,3 +257,13 @@ func TestSnapshotsByHand(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+func TestFilterLeavesTheListAlone(t *testing.T) {
+	all := listOf(t, "a", "b", "c")
+	some := all.Filter(func(n *Node) bool { return n.Name() != "b" })
+	require.Equal(t, "[a c]", some.String())
+	require.Equal(t, "[a b c]", all.String())
+	require.Nil(t, some.Find("b"))
+	require.Equal(t, "[]", all.Filter(func(*Node) bool { return false }).String())
+	require.Zero(t, Nodes{}.Filter(func(*Node) bool { return true }).Len())
+}

@@ -222,7 +222,7 @@ func defaultNode(host string) string {
 		host = "node"
 	}
 	random := strings.ToLower(rand.Text()[:8])
-	for len(token(host))+len("-")+len(random) > maxToken {
+	for len(SubjectToken(host))+len("-")+len(random) > maxToken {
 		_, size := utf8.DecodeLastRuneInString(host)
 		host = host[:len(host)-size]
 	}

@@ -208,7 +208,7 @@ func checkServer(id string) error {
 	if err := checkName("server id", id); err != nil {
 		return err
 	}
-	if token(id) != id {
+	if SubjectToken(id) != id {
 		return fmt.Errorf("%w: server id %q", ErrBadName, clip(id))
 	}
 	return nil

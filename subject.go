@@ -18,32 +18,32 @@ func (s subjects) leases() string  { return "$KV." + s.bucket + "=lease.>" }
 func (s subjects) changes() string { return s.bucket + ".changes.>" }
 
 func (s subjects) probe(scope, node string) string {
-	return s.bucket + ".probe." + token(scope) + "." + token(node)
+	return s.bucket + ".probe." + SubjectToken(scope) + "." + SubjectToken(node)
 }
 
 func (s subjects) suspect(scope, node string) string {
-	return s.bucket + ".suspect." + token(scope) + "." + token(node)
+	return s.bucket + ".suspect." + SubjectToken(scope) + "." + SubjectToken(node)
 }
 
 func (s subjects) scopeSuspects(scope string) string {
-	return s.bucket + ".suspect." + token(scope) + ".*"
+	return s.bucket + ".suspect." + SubjectToken(scope) + ".*"
 }
 
 // witness is answered by the processes that are connected to a server.
-func (s subjects) witness(server string) string { return s.bucket + ".witness." + token(server) }
+func (s subjects) witness(server string) string { return s.bucket + ".witness." + SubjectToken(server) }
 
 // disconnects is where an account hears of its connections that were closed, if its servers are set up so. It is the same
 // for all buckets.
 const disconnects = "rolebus.sys.disconnect"
 
 func (s subjects) record(scope, node string) string {
-	return "$KV." + s.bucket + "." + token(scope) + "." + token(node)
+	return "$KV." + s.bucket + "." + SubjectToken(scope) + "." + SubjectToken(node)
 }
 
 // lease is where a node's lease stands. No key of any bucket can be written so, and a leaf node's link never carries what
 // begins with $KV: the leases of two buckets of one name, in two domains, stay apart.
 func (s subjects) lease(scope, node string) string {
-	return "$KV." + s.bucket + "=lease." + token(scope) + "." + token(node)
+	return "$KV." + s.bucket + "=lease." + SubjectToken(scope) + "." + SubjectToken(node)
 }
 
 // scopeRecords and scopeChanges are of all scopes if there is no name.
@@ -59,7 +59,7 @@ func anyToken(name string) string {
 	if name == "" {
 		return "*"
 	}
-	return token(name)
+	return SubjectToken(name)
 }
 
 // leaderGet is where the stream's leader is asked for a message, directGet where any replica is asked for some.
@@ -128,9 +128,9 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
-// token writes a name as one token of a subject and of a KV key: letters, digits, - and _ as they are, every other
-// byte as =XX.
-func token(name string) string {
+// SubjectToken returns the form of a name that stands in subjects as one token, for subjects of one's own that name a node or a
+// scope: letters, digits, - and _ as they are, every other byte as =XX in upper-case hex. No two names have the same one.
+func SubjectToken(name string) string {
 	special := 0
 	for i := range len(name) {
 		if !plain(name[i]) {
@@ -179,7 +179,7 @@ func parseToken(tok string) (string, error) {
 	if err := checkName("name", name); err != nil {
 		return "", err
 	}
-	if token(name) != tok {
+	if SubjectToken(name) != tok {
 		return "", fmt.Errorf("%w: %q is not how %q is written", ErrBadName, tok, name)
 	}
 	return name, nil
@@ -203,7 +203,7 @@ func checkName(what, name string) error {
 	if !utf8.ValidString(name) {
 		return fmt.Errorf("%w: %s %q is not UTF-8", ErrBadName, what, clip(name))
 	}
-	if n := len(token(name)); n > maxToken {
+	if n := len(SubjectToken(name)); n > maxToken {
 		return fmt.Errorf("%w: %s %q takes %d bytes, at most %d", ErrBadName, what, clip(name), n, maxToken)
 	}
 	return nil

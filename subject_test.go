@@ -27,7 +27,7 @@ func TestTokens(t *testing.T) {
 		{"ä", "=C3=A4"},
 		{"\ufffd", "=EF=BF=BD"},
 	} {
-		require.Equal(t, tc.token, token(tc.name))
+		require.Equal(t, tc.token, SubjectToken(tc.name))
 		name, err := parseToken(tc.token)
 		require.NoError(t, err, tc.token)
 		require.Equal(t, tc.name, name)
@@ -152,7 +152,7 @@ func FuzzName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		// As a token that came in.
 		if name, err := parseToken(text); err == nil {
-			require.Equal(t, text, token(name))
+			require.Equal(t, text, SubjectToken(name))
 			require.NoError(t, checkName("name", name))
 		} else {
 			require.ErrorIs(t, err, ErrBadName)
@@ -160,7 +160,7 @@ func FuzzName(f *testing.F) {
 		}
 
 		// As a name that goes out.
-		written := token(text)
+		written := SubjectToken(text)
 		if err := checkName("name", text); err != nil {
 			require.ErrorIs(t, err, ErrBadName)
 			require.True(t, text == "" || len(written) > maxToken || !utf8.ValidString(text), "refused: %q", text)

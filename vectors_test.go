@@ -62,7 +62,7 @@ func TestVectorsNames(t *testing.T) {
 		switch {
 		case v.Error == "":
 			require.NoError(t, checkName("name", *v.Name))
-			require.Equal(t, *v.Token, token(*v.Name))
+			require.Equal(t, *v.Token, SubjectToken(*v.Name))
 			name, err := parseToken(*v.Token)
 			require.NoError(t, err)
 			require.Equal(t, *v.Name, name)

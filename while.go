@@ -11,6 +11,15 @@ import (
 // [ErrNodeGone] and says why. If the node is nil, or not listed to begin with, it is over at once. It is also over when ctx is,
 // and when the Bus stops, with the error of [Bus.Err]. Call cancel when the work is done.
 //
+// What runs under such a context, a request of nats.go for instance, mostly returns no more than context.Canceled: look at the cause.
+//
+//	reply, err := bus.Conn().RequestWithContext(ctx, subject, data)
+//	if errors.Is(context.Cause(ctx), rolebus.ErrNodeGone) {
+//		// the node is gone: give the work to another one
+//	}
+//
+// A node that answers and leaves at once may be gone before its answer is taken, though it is there.
+//
 // A node that is only suspected may still be at work: who must not do a thing twice waits for [NodeBuried].
 func (s *Scope) While(ctx context.Context, n *Node) (context.Context, context.CancelFunc) {
 	must(s.usable(ctx))

@@ -598,7 +598,7 @@ func republish(hdr nats.Header, scope, node string, generation uint64) (nats.Hea
 	hdr.Set("Nats-Time-Stamp", storedTime.Format(time.RFC3339Nano))
 	hdr.Set("Nats-Last-Sequence", "3")
 	hdr.Set("Nats-Msg-Size", "100")
-	return hdr, "rolebus.changes." + token(scope) + "." + token(node)
+	return hdr, "rolebus.changes." + SubjectToken(scope) + "." + SubjectToken(node)
 }
 
 func headerText(hdr nats.Header) string {

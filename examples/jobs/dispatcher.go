@@ -80,7 +80,7 @@ func (d *dispatcher) do(ctx context.Context, job Job) (Result, []error, error) {
 func (d *dispatcher) pick(asked []string) *rolebus.Node {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	others := slices.DeleteFunc(d.bus.Nodes(worker).Slice(), func(n *rolebus.Node) bool { return slices.Contains(asked, subject(n)) })
+	others := d.bus.Nodes(worker).Filter(func(n *rolebus.Node) bool { return !slices.Contains(asked, subject(n)) }).Slice()
 	if len(others) == 0 {
 		return nil
 	}

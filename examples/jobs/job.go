@@ -43,7 +43,9 @@ func (j Job) sum() string {
 // they would have to be told: whoever sees the node in his snapshot has all of it. And no other process hears what is sent
 // there, neither an older one of the same name that still runs nor the newer one: to send to a life that is over fails at once.
 // (Of a name with spaces, "*" or ">" the hex form would do: %x.)
-func subject(n *rolebus.Node) string { return fmt.Sprintf("jobs.%s.%d", n.Name(), n.Incarnation()) }
+func subject(n *rolebus.Node) string {
+	return fmt.Sprintf("jobs.%s.%d", rolebus.SubjectToken(n.Name()), n.Incarnation())
+}
 
 func encode(v any) []byte {
 	raw, err := json.Marshal(v)
