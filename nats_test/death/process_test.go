@@ -197,7 +197,7 @@ func obey(b *rolebus.Bus, command string) (closed bool, err error) {
 	case doRemove:
 		return false, b.RemoveRoles(ctx, rolebus.Role(role))
 	case doRejoin:
-		if err := b.Leave(ctx, b.Name()); err != nil {
+		if err := b.Leave(ctx, b.Scope.Name()); err != nil {
 			return false, err
 		}
 		return false, b.AddRoles(ctx, "member")
