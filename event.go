@@ -7,7 +7,7 @@ type EventKind int
 const (
 	NodeJoined  EventKind = iota + 1 // a node is listed that was not; a new life of a known name counts as new
 	NodeLeft                         // a node is not listed any more; comes after RoleRemoved for each of its roles
-	NodeBuried                       // a node that left as unreachable is gone for certain: see ReasonUnreachable
+	NodeBuried                       // a node that left as unreachable, and no other, is gone for certain: see ReasonUnreachable
 	RoleAdded                        // a node has a role that it had not; comes after NodeJoined
 	RoleRemoved                      // a node has no longer a role that it had
 	MetaChanged                      // a node has other metadata than before, in the same life
@@ -43,7 +43,9 @@ const (
 	ReasonExpired
 	// ReasonUnreachable: this process cannot reach it, although its lease still runs. Exactly one event follows in the same
 	// watch: [NodeJoined] when a node of this name is listed again, [NodeBuried] when it is gone for certain. So work is not sent
-	// to it from now on, and what it had is handed to others when it is buried.
+	// to it from now on, and what it had is handed to others when it is buried. If the node that joins has another incarnation,
+	// it is a new life: then the one that left is gone for certain, too, and is not buried besides. All other reasons are certain at
+	// once: no NodeBuried follows.
 	ReasonUnreachable
 	// ReasonSuperseded: a newer life took its name, that is, a process which was started later.
 	ReasonSuperseded

@@ -134,10 +134,10 @@ func ExampleScope_Watch() {
 		switch ev.Kind {
 		case rolebus.RoleAdded:
 			fmt.Println(ev.Node, "has the role", ev.Role)
-		case rolebus.NodeLeft:
+		case rolebus.NodeLeft: // unreachable: NodeJoined or NodeBuried follows; with any other reason it is certain already
 			fmt.Println("send nothing more to", ev.Node, ev.Reason)
 		case rolebus.NodeBuried:
-			fmt.Println("certain now: hand on the work of", ev.Node)
+			fmt.Println("certain now, of one that was unreachable: hand on the work of", ev.Node)
 		}
 	}
 	// Output:

@@ -10,7 +10,8 @@ import (
 // Watch returns what is in the scope now, as joins, and then what changes. Each step is the difference between two
 // snapshots, so a reader that is slow skips steps, never the end state, and holds nobody up; quick changes may be merged for a
 // fast reader, too. Within a step the events are sorted by node name. Of one node come first the roles that it lost, then that it
-// left, or was buried, that it joined, that it has other metadata, and last the roles that it got.
+// left, or was buried, that it joined, that it has other metadata, and last the roles that it got. A node that is
+// suspected when the watch begins ([Snapshot.Suspects]) is told only if it is listed again.
 //
 // The sequence blocks between events. On a scope that is not joined yet it waits for the join, and begins when that has
 // completed. It ends when ctx is over, when the scope is left, and when the Bus stops. Which of these it was can be asked
