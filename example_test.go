@@ -409,7 +409,7 @@ func call(ctx context.Context, bus *rolebus.Bus) error {
 	ctx, cancel := bus.While(ctx, node)
 	defer cancel()
 	reply, err := bus.Conn().RequestWithContext(ctx, "api."+node.Name(), []byte("hello"))
-	if errors.Is(context.Cause(ctx), rolebus.ErrNodeGone) {
+	if errors.Is(context.Cause(ctx), rolebus.ErrNodeGone) || errors.Is(err, nats.ErrNoResponders) {
 		fmt.Println("gone, try another one:", node.Meta("addr"))
 	}
 	if err == nil {

@@ -27,7 +27,7 @@ func main() {
 	}
 	defer bus.Close()
 
-	// Who is there now, and then again whenever that changes.
+	// Who is there now, and then again whenever that changes, or becomes certain.
 	for snap := range bus.Snapshots(ctx) {
 		fmt.Println(bus.Name(), "sees", snap.Nodes("api"))
 	}
