@@ -277,7 +277,8 @@ func (b *Bus) Close() error {
 }
 
 // Done returns a channel that is closed when the Bus has stopped, and nothing of it runs any more: by Close, because a newer
-// process took the node's name, or because its connection was closed. [Bus.Err] says which.
+// process took the node's name, or because its connection was closed. [Bus.Err] says which. A program that waits for a signal
+// waits for this, too: else it goes on as a process that nobody sees.
 func (b *Bus) Done() <-chan struct{} {
 	must(b.made())
 	return b.done

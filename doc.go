@@ -35,8 +35,8 @@
 // the last snapshot ([Snapshot.Stale] tells its age), nobody is taken for dead, and changes are kept and written later
 // ([ErrNotConfirmed]).
 //
-// A dead process is gone from every snapshot when its lease ends: one TTL after its last heartbeat, that is at most 15
-// seconds unless [WithTTL] says otherwise. Mostly it is gone long before: processes ask their neighbours whether they are
+// A dead process is gone from every snapshot when its lease ends: at most half a second more than one TTL after its last
+// heartbeat; the TTL is 15 seconds unless [WithTTL] says otherwise. Mostly it is gone long before: processes ask their neighbours whether they are
 // there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes ([ReasonUnreachable]); when its
 // lease has ended it is gone for certain ([NodeBuried]). A process that closes its [Bus] is gone at once.
 //

@@ -69,12 +69,13 @@ func WithNode(name string) Option { return func(o *options) { o.node, o.named = 
 // empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says.
 func WithMeta(meta map[string]string) Option { return func(o *options) { o.meta = maps.Clone(meta) } }
 
-// WithRoles gives the node roles in the default scope from the start: they are in its first announcement.
+// WithRoles gives the node roles in the default scope from the start: they are in its first announcement. Given
+// more than once, the roles add up.
 func WithRoles(roles ...Role) Option {
 	return func(o *options) { o.roles = append(o.roles, roles...) }
 }
 
-// WithScopes joins these scopes at the start, beside the default scope.
+// WithScopes joins these scopes at the start, beside the default scope. Given more than once, the scopes add up.
 func WithScopes(names ...string) Option {
 	return func(o *options) { o.scopes = append(o.scopes, names...) }
 }

@@ -50,10 +50,10 @@ func (s *Scope) Snapshot() *Snapshot {
 	return snap
 }
 
-// Nodes returns the nodes that have a role, sorted by name; none if nobody has it.
+// Nodes returns the nodes that have a role, this process's own among them, sorted by name; none if nobody has it.
 func (s *Scope) Nodes(role Role) Nodes { return s.current().Nodes(role) }
 
-// AllNodes returns every node with at least one role, sorted by name.
+// AllNodes returns every node with at least one role, sorted by name. Those without are in [Snapshot.Members], too.
 func (s *Scope) AllNodes() Nodes { return s.current().AllNodes() }
 
 // Roles returns the roles of a node, sorted; none if the node is not known.

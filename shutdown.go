@@ -41,7 +41,7 @@ var errShuttingDown error = &opError{prefix + "bus is shutting down", ErrClosed}
 // and a third after, each at most the request timeout; the quarter of a second is at most a tenth of the time; the functions have
 // the rest, and their context is over a tenth of the time, at most a second, before ctx is. When ctx is over, or if it was at the
 // beginning, what is under way has a third of a second to come to its end: the functions are called in any case, and one goodbye
-// is said in each scope.
+// is said in each scope. If ctx has no deadline, the functions may take as long as they like.
 //
 // The error is that of Close, joined with what else did not work: roles whose end was not confirmed ([ErrNotConfirmed]), functions
 // that were still running when their context was over (which it matches), that panicked or ended their goroutine.

@@ -11,12 +11,17 @@ import (
 // [ErrNodeGone] and says why. If the node is nil, or not listed to begin with, it is over at once. It is also over when ctx is,
 // and when the Bus stops, with the error of [Bus.Err]. Call cancel when the work is done.
 //
+// The node must be of this scope: for one of b.In("billing") it is b.In("billing").While. In any other scope the node is mostly not
+// listed, or leaves at another time.
+//
 // What runs under such a context, a request of nats.go for instance, mostly returns no more than context.Canceled: look at the cause.
 //
 //	reply, err := bus.Conn().RequestWithContext(ctx, subject, data)
 //	if errors.Is(context.Cause(ctx), rolebus.ErrNodeGone) {
 //		// the node is gone: give the work to another one
 //	}
+//
+// The node may still be listed for a moment after it was killed. Then NATS says at once that nobody listens: nats.ErrNoResponders.
 //
 // A node that answers and leaves at once may be gone before its answer is taken, though it is there.
 //

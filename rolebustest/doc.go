@@ -1,5 +1,6 @@
 // Package rolebustest gives the tests of programs that use rolebus what they need: a real nats-server in the test's
-// process ([NewServer]), a cluster of three ([NewCluster]), a hub with a leaf node ([NewLeaf]), buses that are closed with the test, and faults.
+// process ([NewServer]), a cluster of three ([NewCluster]), a hub with a leaf node ([NewLeaf]), buses that are closed with the test,
+// faults, and nodes and snapshots made by hand, for which no server is needed ([Node], [Snapshot]).
 //
 //	func TestFailover(t *testing.T) {
 //		srv := rolebustest.NewServer(t)
@@ -23,5 +24,5 @@
 // test ends, in the order opposite to that in which it was made. What may fail the test must be called from the test's own
 // goroutine, as tb.Fatal must.
 //
-// [Eventually], [Within] and [WaitRoles] wait until something is so; nothing here sleeps for a fixed time instead.
+// [Eventually], [Within], [WaitNodes] and [WaitRoles] wait until something is so; nothing here sleeps for a fixed time instead.
 package rolebustest
