@@ -23,6 +23,7 @@ type Role string
 // A Role is returned as it is. Text stays as it is, too, unless it reads as JSON itself, like "42" or "[]"; then the
 // role is its JSON form, with the quotes. Any other value becomes compact JSON with sorted object keys. Numbers keep
 // the digits that encoding/json writes for them, so 42 and 42.0 are one role; there is no -0, only 0.
+// What JSON leaves out, such as a field that is not exported, is no part of the role.
 //
 // The error matches [ErrBadName] if the result is empty, too long or not UTF-8, and is encoding/json's own if the value
 // has no JSON form.
