@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// A test mostly waits, and so there may be more at once than there are cores, unless -parallel says otherwise.
-	if err := flag.Set("test.parallel", "4"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -14,7 +14,7 @@ import (
 // Nobody may ever report of any node that it went, but of those lives that the test itself has ended.
 
 func TestChurn(t *testing.T) {
-	if !chosen("churn") {
+	if !chosen(t, "churn") {
 		return
 	}
 	for range *spinners {

@@ -16,14 +16,14 @@ import (
 const hold = 200 * time.Millisecond
 
 func TestKilledWhereTheServerTellsNothing(t *testing.T) {
-	if chosen("probes") {
+	if chosen(t, "probes") {
 		f := startFleet(t, *processes, false, hold)
 		die(t, f, f.settled)
 	}
 }
 
 func TestKilledWhereTheServerTells(t *testing.T) {
-	if chosen("events") {
+	if chosen(t, "events") {
 		f := startFleet(t, *processes, true, hold)
 		die(t, f, func() error { return nil }) // at any moment, also right after a node has joined
 	}

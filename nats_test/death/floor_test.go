@@ -16,7 +16,7 @@ import (
 // node must, ask the dead one's subject and are told that nobody is there.
 
 func TestFloor(t *testing.T) {
-	if chosen("floor") {
+	if chosen(t, "floor") {
 		t.Run("hear", func(t *testing.T) { floor(t, roleHearer) })
 		t.Run("hear and ask", func(t *testing.T) { floor(t, roleAsker) })
 	}

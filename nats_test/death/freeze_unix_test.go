@@ -11,7 +11,7 @@ import (
 )
 
 func TestFrozen(t *testing.T) {
-	if chosen("freeze") {
+	if chosen(t, "freeze") {
 		freeze(t, startFleet(t, *processes, true, hold))
 	}
 }

@@ -38,5 +38,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// chosen says whether a mode is to run.
-func chosen(mode string) bool { return *modeFlag == "" || *modeFlag == mode }
+// chosen says whether a test is to run: if it measures at length, alone, else all of them, two at a time.
+func chosen(t *testing.T, mode string) bool {
+	if *modeFlag == "" {
+		t.Parallel()
+	}
+	return *modeFlag == "" || *modeFlag == mode
+}
