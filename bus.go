@@ -226,7 +226,9 @@ func (s *Scope) leave(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(ctx, s.bus.opts.timeout)
 	defer cancel()
-	return s.opErr("leave", m.end(within, within, emptySnapshot))
+	within, again, done := s.bus.farewell(within, s.bus.opts.timeout) // whoever ends the Bus meanwhile may have less time
+	defer done()
+	return s.opErr("leave", m.end(within, again, emptySnapshot))
 }
 
 // Scopes returns the names of the scopes that are joined, sorted.

@@ -40,8 +40,8 @@ var errShuttingDown error = &opError{prefix + "bus is shutting down", ErrClosed}
 // It takes no longer than ctx. Of the time that ctx has, a NATS that does not answer costs a third before the functions are called,
 // and a third after, each at most the request timeout; the quarter of a second is at most a tenth of the time; the functions have
 // the rest, and their context is over a tenth of the time, at most a second, before ctx is. When ctx is over, or if it was at the
-// beginning, what is under way has a third of a second to come to its end: the functions are called in any case, and one goodbye
-// is said in each scope. If ctx has no deadline, the functions may take as long as they like.
+// beginning, what is under way has half a second to come to its end: the functions are called in any case, and one goodbye is
+// said in each scope. If ctx has no deadline, the functions may take as long as they like.
 //
 // The error is that of Close, joined with what else did not work: roles whose end was not confirmed ([ErrNotConfirmed]), functions
 // that were still running when their context was over (which it matches), that panicked or ended their goroutine.
@@ -125,10 +125,10 @@ func (b *Bus) dropRoles(ctx context.Context, patience time.Duration) error {
 
 func (s *Scope) dropRoles(ctx context.Context) error {
 	m := s.member.Load()
-	if m == nil { // it may be joining: then that ends now
+	if m == nil { // it may be joining, or leaving: then that ends soon
 		release, err := s.hold(ctx, s.bus.ctx)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 		}
 		m = s.member.Load()
 		release()

@@ -373,3 +373,34 @@ func TestNoRoleIsLeftByACallThatRacesWithShutdown(t *testing.T) {
 		})
 	}
 }
+
+// Whatever else is under way has no more time than who ends the Bus: a Leave that nobody answers, and code of the user's that does
+// not return.
+func TestShutdownIsNotHeldUpByWhatIsUnderWay(t *testing.T) {
+	const most = userTime + lastWord + userTime // for functions, goodbyes and handlers
+	require.LessOrEqual(t, most, 500*time.Millisecond, "as documented")
+	for _, patience := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeBucket()
+			release := make(chan struct{})
+			defer close(release)
+			defer f.start()
+			a := f.bus(t, "a", WithScopes("s"), WithHandler(Handler{OnNodeJoined: func(Event) { <-release }}))
+			a.OnShutdown(func(context.Context) { <-release })
+			f.hush()
+			left := make(chan error, 1)
+			go func() { left <- a.Leave(context.Background(), "s") }()
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			from := time.Now()
+			err := a.Shutdown(ctx)
+			require.LessOrEqual(t, time.Since(from), patience+most)
+			require.ErrorIs(t, <-left, ErrNotConfirmed)
+			if patience > 0 {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.ErrorContains(t, err, `shut down in scope "s": not confirmed`)
+			}
+		})
+	}
+}
