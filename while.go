@@ -8,8 +8,9 @@ import (
 
 // While returns a context for work that another node does for this one: it is over as soon as this life of the node is not listed
 // any more, be it dead, gone, unreachable or replaced by a newer one, and context.Cause then is an error that matches
-// [ErrNodeGone] and says why. If the node is nil, or not listed to begin with, it is over at once. It is also over when ctx is,
-// and when the Bus stops, with the error of [Bus.Err]. Call cancel when the work is done.
+// [ErrNodeGone] and says why; if that is because this process has left the scope, it matches [ErrNotJoined], too. If the node is
+// nil, or not listed to begin with, it is over at once. It is also over when ctx is, and when the Bus stops, with the error of
+// [Bus.Err]. Call cancel when the work is done.
 //
 // The node must be of this scope: for one of b.In("billing") it is b.In("billing").While. In any other scope the node is mostly not
 // listed, or leaves at another time.
@@ -61,6 +62,12 @@ func (snap *Snapshot) lists(w *ward) bool {
 // gone says why a node is not listed.
 func (snap *Snapshot) gone(n *Node) error {
 	reason := snap.farewell(NodeLeft, n).Reason
+	switch {
+	case !snap.joined: // which says nothing of the node
+		return fmt.Errorf("%w: %s: %w", ErrNodeGone, clip(n.name), ErrNotJoined)
+	case reason == ReasonExpired && snap.ends.get(n.name).id.incarnation != n.id.incarnation: // of its end nothing is known
+		return fmt.Errorf("%w: %s is not listed", ErrNodeGone, clip(n.name))
+	}
 	return fmt.Errorf("%w: %s %s", ErrNodeGone, clip(n.name), reason)
 }
 

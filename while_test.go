@@ -111,3 +111,34 @@ func TestWhileKeepsNothing(t *testing.T) {
 		require.ErrorIs(t, context.Cause(ctx), ErrNodeGone)
 	})
 }
+
+// What this process does not know of a node it does not say of it.
+func TestWhileSaysWhyTheNodeIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithScopes("s"))
+		f.bus(t, "b", WithScopes("s"))
+		synctest.Wait()
+		n := a.In("s").Snapshot().Node("b")
+		ctx, cancel := a.In("s").While(t.Context(), n)
+		defer cancel()
+		require.NoError(t, a.Leave(t.Context(), "s"))
+		<-ctx.Done()
+		later, cancel := a.In("s").While(t.Context(), n)
+		defer cancel()
+		for _, ctx := range []context.Context{ctx, later} {
+			require.ErrorIs(t, context.Cause(ctx), ErrNodeGone)
+			require.ErrorIs(t, context.Cause(ctx), ErrNotJoined, "b is well")
+		}
+		unknown, err := NewNode(NodeState{Name: "c"})
+		require.NoError(t, err)
+		newer, err := NewNode(NodeState{Name: "b", Incarnation: n.Incarnation() + 1})
+		require.NoError(t, err)
+		for _, n := range []*Node{unknown, newer} {
+			ctx, cancel := a.While(t.Context(), n)
+			defer cancel()
+			require.ErrorIs(t, context.Cause(ctx), ErrNodeGone)
+			require.ErrorContains(t, context.Cause(ctx), n.Name()+" is not listed")
+		}
+	})
+}
