@@ -56,17 +56,49 @@ func (q *hookQueue) offer(most int, event string, call func()) {
 // hand takes in an event, however many wait, and waits until the hook has returned from it, or ctx is over. Whoever uses it
 // has one event there at the most.
 func (q *hookQueue) hand(ctx context.Context, event string, call func()) {
-	done := make(chan struct{})
+	c := &hookCall{event: event, call: call, done: make(chan struct{})}
 	q.mu.Lock()
-	taken := q.push(&hookCall{event: event, call: call, done: done})
+	taken := q.push(c)
 	q.mu.Unlock()
 	if !taken {
 		return
 	}
 	select {
-	case <-done:
+	case <-c.done:
 	case <-ctx.Done():
+		q.withdraw(c)
 	}
+}
+
+// withdraw takes an event back for which nobody waits any more, if more wait than may: else a hook that is blocked would have
+// one more for each stay in a scope that ends. It counts as missed.
+func (q *hookQueue) withdraw(c *hookCall) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting <= hookBacklog {
+		return
+	}
+	var before *hookCall
+	at := q.first
+	for ; at != nil && at != c; at = at.next {
+		before = at
+	}
+	switch {
+	case at == nil:
+		return // it is with the hook
+	case before == nil:
+		q.first = c.next
+	default:
+		before.next = c.next
+	}
+	after := &q.missed
+	if c.next == nil {
+		q.last = before
+	} else {
+		after = &c.next.missed
+	}
+	*after += c.missed + 1
+	q.waiting--
 }
 
 // push is called with the lock held. It says whether the event will come.

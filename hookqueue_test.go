@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -247,4 +248,78 @@ func TestHooksAreToldFromManyGoroutines(t *testing.T) {
 	require.NoError(t, h.close(10*time.Second))
 	require.Equal(t, 1, most)
 	require.Equal(t, 800, told)
+}
+
+// What was handed for a stay in a scope that has ended since does not wait for ever.
+func TestABlockedHookKeepsNothingOfScopesThatComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := make(chan struct{})
+		hook := &upHook{syncHook{on: func(SyncInfo) { <-next }}}
+		a := newFakeBucket().bus(t, "a", WithHooks(hook))
+		a.hooks.tellNumbers(0, 0)
+		for range hookBacklog + 50 {
+			_, err := a.Join(t.Context(), "s")
+			require.NoError(t, err)
+			synctest.Wait()
+			require.NoError(t, a.Leave(t.Context(), "s"))
+		}
+		q := a.hooks.queues[0]
+		require.Equal(t, hookBacklog, q.waiting)
+		count := 0
+		for c := q.first; c != nil; c = c.next {
+			count++
+		}
+		require.Equal(t, hookBacklog, count)
+		close(next)
+		synctest.Wait()
+		told := hook.take()
+		require.Equal(t, "missed 51", told[len(told)-1], "of the default scope one waits, too")
+		_, err := a.Join(t.Context(), "s")
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, []string{"up a"}, hook.take(), "it goes on")
+	})
+}
+
+type upHook struct{ syncHook }
+
+func (h *upHook) OnNodeUp(info NodeUpInfo) { h.add("up " + info.Node.Name()) }
+
+// Wherever it stands in the queue.
+func TestWhatIsTakenBackCountsAsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := make(chan struct{})
+		slow := &syncHook{on: func(SyncInfo) { <-next }}
+		h := hooksOf(t, slow)
+		h.tellNumbers(0, 0)
+		synctest.Wait()
+		q := h.queues[0]
+		var cancels []context.CancelFunc
+		hand := func(what string) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancels = append(cancels, cancel)
+			go q.hand(ctx, "", func() { slow.add(what) })
+			synctest.Wait()
+		}
+		hand("first")
+		h.tellNumbers(1, 10)
+		hand("between")
+		h.tellNumbers(11, hookBacklog-2)
+		h.tellNumbers(1, 3) // there is no room
+		hand("last")
+		hand("last but one")
+		for i, cancel := range cancels {
+			if i == 3 {
+				hand("after all")
+			}
+			cancel()
+			synctest.Wait()
+		}
+		close(next)
+		synctest.Wait()
+		want := slices.Concat([]string{"0", "missed 1"}, numbers(1, 10), []string{"missed 1"}, numbers(11, hookBacklog-2),
+			[]string{"missed 3", "last", "missed 1", "after all"})
+		require.Equal(t, want, slow.take())
+		require.Zero(t, q.waiting)
+	})
 }

@@ -82,7 +82,8 @@ type RolesRemovedInfo struct {
 // them this process's own. Each is the view of this process.
 //
 // Node up and down in a scope come in the order of [Scope.Watch], but not in one order with other events: they may come a little
-// later. They are never missed one by one. A hook that is slow misses steps, a node that came and went, say, but never the end.
+// later. They are never missed one by one, while the scope is joined. A hook that is slow misses steps, a node that came and went,
+// say, but never the end.
 type HookNodeUp interface{ OnNodeUp(NodeUpInfo) }
 
 // NodeUpInfo is the event of [HookNodeUp].
