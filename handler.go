@@ -86,7 +86,7 @@ func (b *Bus) serve(m *member) {
 		return
 	}
 	d := &dispatch{scope: m.scope.name, ended: make(chan struct{})}
-	var last *dispatch // of an earlier stay in the same scope, still at its last event
+	var earlier []*dispatch // of stays in the same scope, of which one is still at its last event
 	b.mu.Lock()
 	if !b.serving {
 		b.unserved = append(b.unserved, m)
@@ -94,16 +94,21 @@ func (b *Bus) serve(m *member) {
 		return
 	}
 	b.handlers = slices.DeleteFunc(b.handlers, (*dispatch).over)
-	for _, earlier := range b.handlers {
-		if earlier.scope == d.scope {
-			last = earlier
+	for _, other := range b.handlers {
+		if other.scope == d.scope {
+			earlier = append(earlier, other)
 		}
 	}
 	b.handlers = append(b.handlers, d)
 	b.mu.Unlock()
 	go func() { // joined by awaitHandlers
-		if last != nil {
-			<-last.ended
+		for _, other := range earlier {
+			select {
+			case <-other.ended:
+			case <-m.ctx.Done(): // nothing is kept of a stay that is over, also if that handler never returns
+				close(d.ended)
+				return
+			}
 		}
 		next, stop := iter.Pull(m.scope.Watch(m.ctx))
 		b.dispatch(d, next, stop)

@@ -187,3 +187,48 @@ func TestAPanicIsNeverSilent(t *testing.T) {
 	require.Equal(t, "rolebus: a handler panicked: of the user's code [event NodeLeft scope s node n]", string(heads[0]))
 	require.Contains(t, string(said), "handler_test.go")
 }
+
+// Nothing is kept of the stays that end while a handler is at an event of an earlier one.
+func TestABlockedHandlerKeepsNothingOfLaterStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var got []string
+		inside, release := 0, make(chan struct{})
+		a := newFakeBucket().bus(t, "a", WithHandler(Handler{OnNodeJoined: func(ev Event) {
+			if ev.Scope != "s" {
+				return
+			}
+			mu.Lock()
+			got = append(got, ev.Scope)
+			inside++
+			if inside > 1 {
+				t.Error("two at a time")
+			}
+			mu.Unlock()
+			<-release
+			mu.Lock()
+			inside--
+			mu.Unlock()
+		}}))
+		for i := range 100 {
+			_, err := a.Join(t.Context(), "s")
+			require.NoError(t, err)
+			if i%2 == 0 {
+				synctest.Wait()
+			}
+			require.NoError(t, a.Leave(t.Context(), "s"))
+		}
+		synctest.Wait()
+		_, err := a.Join(t.Context(), "s")
+		require.NoError(t, err)
+		synctest.Wait()
+		a.Bus.mu.Lock()
+		handlers := len(a.handlers)
+		a.Bus.mu.Unlock()
+		require.Equal(t, 3, handlers, "of the default scope, the one that is blocked, and the one that waits for it")
+		require.Len(t, got, 1)
+		close(release)
+		synctest.Wait()
+		require.Len(t, got, 2, "the newest stay has its events")
+	})
+}
