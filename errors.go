@@ -71,11 +71,14 @@ func (e *opError) Error() string { return e.text }
 func (e *opError) Unwrap() error { return e.cause }
 
 // failed says which operation an error ended; nil if there is none. The text has the prefix once, however many of ours it wraps.
-func failed(op string, err error) error {
+func failed(op string, err error) error { return ours(op+": ", err) }
+
+// ours makes an error begin with the prefix, which it then has once; nil if there is none.
+func ours(start string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &opError{prefix + op + ": " + strings.ReplaceAll(err.Error(), prefix, ""), err}
+	return &opError{prefix + start + strings.ReplaceAll(err.Error(), prefix, ""), err}
 }
 
 // given says if there is no context at all.

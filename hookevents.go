@@ -165,7 +165,7 @@ func (m *member) tellLeft(began time.Time, err error) {
 		return
 	}
 	m.bus.hooks.scopeLeft.tell(ScopeLeftInfo{
-		Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began), Err: err,
+		Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began), Err: ours("", err),
 	})
 }
 
@@ -201,7 +201,7 @@ func (k *keeper) attempt(ctx context.Context, due time.Time) (ended func(error))
 			return
 		}
 		k.hooks.heartbeat.tell(HeartbeatInfo{
-			Scope: k.scope, Late: max(began.Sub(k.scheduled), 0), Took: time.Since(began), Err: err,
+			Scope: k.scope, Late: max(began.Sub(k.scheduled), 0), Took: time.Since(began), Err: ours("", err),
 		})
 		if err == nil {
 			k.scheduled = time.Time{}
@@ -244,7 +244,7 @@ func (k *catcher) sync(ctx context.Context, todo asked) (reading, error) {
 	r, err := k.readTold(ctx, todo)
 	if k.hooks != nil && len(k.hooks.sync) > 0 && !errors.Is(ctx.Err(), context.Canceled) {
 		took := time.Since(began)
-		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: todo.kind(), Changed: err == nil && k.snap().differs(r), Took: took, Err: err})
+		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: todo.kind(), Changed: err == nil && k.snap().differs(r), Took: took, Err: ours("", err)})
 	}
 	return r, err
 }
@@ -254,7 +254,7 @@ func (k *catcher) readTold(ctx context.Context, todo asked) (reading, error) {
 	began := time.Now()
 	r, err := k.read(ctx, todo)
 	if k.hooks != nil && r.whole && !errors.Is(ctx.Err(), context.Canceled) {
-		info := ReadInfo{Scope: k.scope, Took: time.Since(began), Err: err}
+		info := ReadInfo{Scope: k.scope, Took: time.Since(began), Err: ours("", err)}
 		if err == nil {
 			info.Records = len(r.changes)
 		}
@@ -268,7 +268,7 @@ func (k *catcher) syncRecord(ctx context.Context, node string, want life) error 
 	began := time.Now()
 	err := k.fetch(ctx, node, want)
 	if k.hooks != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: SyncRecord, Node: node, Changed: err == nil, Took: time.Since(began), Err: err})
+		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: SyncRecord, Node: node, Changed: err == nil, Took: time.Since(began), Err: ours("", err)})
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package rolebus
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -555,7 +556,7 @@ func TestNoiseLeavesRoomForOtherEvents(t *testing.T) {
 		require.Len(t, bubbleTold[RolesAddedInfo](r), 1)
 		ignored := told[IgnoredInfo](r)
 		require.Len(t, ignored, noisiest+1) // the first one does not wait
-		require.Equal(t, IgnoredInfo{Subject: "s", Err: errGarbled, Total: noisiest + 1}, ignored[noisiest])
+		require.Equal(t, IgnoredInfo{Subject: "s", Err: ours("", errGarbled), Total: noisiest + 1}, ignored[noisiest])
 		require.Equal(t, []MissedInfo{{Events: 3*hookBacklog - noisiest - 1}}, told[MissedInfo](r))
 	})
 }
@@ -566,3 +567,49 @@ type noisyHook struct {
 }
 
 func (h *noisyHook) OnIgnored(info IgnoredInfo) { <-h.next; h.recorder.OnIgnored(info) }
+
+// Also those that no call returns.
+func TestErrorsThatHooksAreToldBeginAsAllDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		r := &recorder{}
+		a := f.bus(t, "a", WithHooks(r), WithRequestTimeout(time.Second))
+		a.noise.ignore("subject", errGarbled)
+		f.stop()
+		a.catcher().ask(asked{whole: true})
+		a.catcher().ask(asked{nodes: map[string]life{"b": {1, 1}}})
+		time.Sleep(2 * fakeTTL)
+		require.Error(t, a.Close())
+		var errs []error
+		for _, info := range told[SyncInfo](r) {
+			errs = append(errs, info.Err)
+		}
+		for _, info := range told[ReadInfo](r) {
+			errs = append(errs, info.Err)
+		}
+		for _, info := range told[HeartbeatInfo](r) {
+			errs = append(errs, info.Err)
+		}
+		for _, info := range told[LeaseLostInfo](r) {
+			errs = append(errs, info.Err)
+		}
+		for _, info := range told[IgnoredInfo](r) {
+			errs = append(errs, info.Err)
+		}
+		left := told[ScopeLeftInfo](r)
+		require.Len(t, left, 1)
+		require.ErrorIs(t, left[0].Err, ErrNotConfirmed)
+		errs = append(errs, left[0].Err)
+		failures := 0
+		for _, err := range errs {
+			if err != nil {
+				failures++
+				require.Equal(t, 1, strings.Count(err.Error(), prefix), "%v", err)
+				require.True(t, strings.HasPrefix(err.Error(), prefix), "%v", err)
+			}
+		}
+		require.Greater(t, failures, 5)
+	})
+}
+
+func (b *fakeBus) catcher() *catcher { return b.member.Load().catcher }

@@ -39,8 +39,8 @@ func (n *noise) ignore(subject string, err error) {
 		n.logged[subject] = now
 	}
 	n.mu.Unlock()
-	if n.hooks != nil {
-		n.hooks.ignored.tellUpTo(noisiest, IgnoredInfo{Subject: subject, Err: err, Total: total})
+	if n.hooks != nil && len(n.hooks.ignored) > 0 {
+		n.hooks.ignored.tellUpTo(noisiest, IgnoredInfo{Subject: subject, Err: ours("", err), Total: total})
 	}
 	if !quiet {
 		n.log.Warn("ignored a message", "subject", subject, "error", err, "ignored", total)
