@@ -45,7 +45,7 @@ func NewNode(state NodeState) (*Node, error) {
 }
 
 // NewSnapshot makes a snapshot of nodes by hand, as of a scope that is joined, by a process that has no node itself. The error matches
-// [ErrBadName] if the scope's name could not be one on a Bus; a nil node, and two of one name, are errors.
+// [ErrBadName] if the scope's name, or that of a node, could not be one on a Bus; a nil node, and two of one name, are errors.
 func NewSnapshot(scope string, nodes ...*Node) (*Snapshot, error) {
 	empty := newSnapshot(scope, "")
 	empty.joined = true
@@ -56,7 +56,7 @@ func NewSnapshot(scope string, nodes ...*Node) (*Snapshot, error) {
 			err = errors.Join(err, fmt.Errorf("node %d is nil", i+1))
 			continue
 		}
-		err = errors.Join(err, check(d.named.find(n.name) == nil, "two nodes are named %q", clip(n.name)))
+		err = errors.Join(err, checkName("node", n.name), check(d.named.find(n.name) == nil, "two nodes are named %q", clip(n.name)))
 		d.list(n)
 	}
 	if err != nil {

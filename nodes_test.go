@@ -103,7 +103,7 @@ func TestZeroNodesAndRolesAreEmpty(t *testing.T) {
 			t.Fatal("a node of none")
 		}
 	}
-	for _, rs := range []Roles{{}, snapshotOf(t).Roles("a"), snapshotOf(t).MyRoles()} {
+	for _, rs := range []Roles{{}, snapshotOf(t).Roles("a"), snapshotOf(t).MyRoles(), new(Snapshot).AllRoles(), snapshotOf(t).AllRoles()} {
 		require.Zero(t, rs.Len())
 		require.Empty(t, rs.Slice())
 		require.False(t, rs.Has(""))
@@ -250,6 +250,8 @@ func TestSnapshotsByHand(t *testing.T) {
 	}
 
 	a := handmade(t, NodeState{Name: "a"})
+	_, err := NewSnapshot("s", new(Node))
+	require.ErrorIs(t, err, ErrBadName, "no node has no name")
 	snap, err := NewSnapshot("s\xff", a, nil, a)
 	require.Nil(t, snap)
 	require.ErrorIs(t, err, ErrBadName)

@@ -93,6 +93,9 @@ func (snap *Snapshot) Node(name string) *Node { return snap.named.get(name) }
 
 // AllRoles returns the roles that somebody has.
 func (snap *Snapshot) AllRoles() Roles {
+	if snap.holders.len() == 0 { // nor has the zero Snapshot, which nobody made, a place to keep them
+		return Roles{}
+	}
 	if made := snap.held.made.Load(); made != nil {
 		return Roles{*made}
 	}
