@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -84,8 +85,10 @@ func RoleAs[T any](role Role) (T, error) {
 		err = decodeRole(role, &value)
 	}
 	if err == nil {
-		again, back := RoleOf(value)
-		if err = back; err == nil && again != role {
+		switch again, none := RoleOf(value); {
+		case none != nil: // of the result; the role itself is well
+			err = fmt.Errorf("something is lost: the result makes no role: %s", strings.ReplaceAll(none.Error(), prefix, ""))
+		case again != role:
 			err = fmt.Errorf("something is lost: of the result it would be the role %q", clip(string(again)))
 		}
 	}

@@ -298,6 +298,8 @@ func refusesRoleAs[T any](t *testing.T, role Role, says string) {
 }
 
 func TestRoleAsRefusesWhatIsLost(t *testing.T) {
+	_, err := RoleAs[string]("null")
+	require.NotErrorIs(t, err, ErrBadName, "the role is one")
 	refusesRoleAs[string](t, "42", "cannot unmarshal number")
 	refusesRoleAs[int](t, "api", "cannot unmarshal string")
 	refusesRoleAs[int](t, `"42"`, `role "\"42\"" as int: `)
@@ -315,7 +317,7 @@ func TestRoleAsRefusesWhatIsLost(t *testing.T) {
 	refusesRoleAs[any](t, `["\ud800"]`, lost)
 	refusesRoleAs[[]int](t, "[1, 2]", lost)
 	refusesRoleAs[[1]int](t, "[1,2]", lost)
-	refusesRoleAs[string](t, "null", "role is empty")
+	refusesRoleAs[string](t, "null", "something is lost: the result makes no role: bad name: role is empty")
 	refusesRoleAs[any](t, `""`, "role is empty")
 	refusesRoleAs[pluginPoint](t, Role("{"+strings.Repeat(" ", maxRole-2)+"}"), lost)
 	for _, role := range []Role{"", "\xff", Role(strings.Repeat("a", maxRole+1))} {
