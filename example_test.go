@@ -312,7 +312,10 @@ func drain(ctx context.Context, bus *rolebus.Bus, server *http.Server) {
 	bus.OnShutdown(func(ctx context.Context) {
 		_ = server.Shutdown(ctx) // of net/http: waits for the requests that run
 	})
-	<-ctx.Done() // SIGTERM
+	select {
+	case <-ctx.Done(): // SIGTERM
+	case <-bus.Done(): // it has stopped by itself: a newer process has its name
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
 	if err := bus.Shutdown(ctx); err != nil {
@@ -408,7 +411,7 @@ func call(ctx context.Context, bus *rolebus.Bus) error {
 	}
 	ctx, cancel := bus.While(ctx, node)
 	defer cancel()
-	reply, err := bus.Conn().RequestWithContext(ctx, "api."+node.Name(), []byte("hello"))
+	reply, err := bus.Conn().RequestWithContext(ctx, "api."+rolebus.SubjectToken(node.Name()), []byte("hello"))
 	if errors.Is(context.Cause(ctx), rolebus.ErrNodeGone) || errors.Is(err, nats.ErrNoResponders) {
 		fmt.Println("gone, try another one:", node.Meta("addr"))
 	}
@@ -432,7 +435,7 @@ func ExampleScope_While() {
 	defer bus.Close()
 	fmt.Println(call(ctx, bus))
 
-	_, err = bus.Conn().Subscribe("api."+bus.Name(), func(msg *nats.Msg) { _ = msg.Respond(append(msg.Data, " yourself"...)) })
+	_, err = bus.Conn().Subscribe("api."+rolebus.SubjectToken(bus.Name()), func(msg *nats.Msg) { _ = msg.Respond(append(msg.Data, " yourself"...)) })
 	if err != nil {
 		log.Fatal(err)
 	}

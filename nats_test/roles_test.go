@@ -178,6 +178,7 @@ func TestScopesAtRunTime(t *testing.T) {
 	require.NoError(t, s.AddRoles(t.Context(), "p", "q"))
 	rolebustest.WaitRoles(t, a.In("s"), "b", "p", "q")
 	seen := watch(t, a.In("s"))
+	eventually(t, "the watch to have begun", func() bool { return len(seen.lines("b")) == 3 })
 	require.NoError(t, b.Leave(t.Context(), "s"))
 	require.Empty(t, s.AllNodes().Slice())
 	rolebustest.WaitRoles(t, a.In("s"), "b")
