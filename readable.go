@@ -13,7 +13,40 @@ import (
 
 // How nodes, snapshots and events are read by people and by other programs: as text, as JSON, and in a log. What has value
 // receivers here is the same as a value and by a pointer; a nil pointer is null in JSON and <nil> for fmt. Where a log value has a
-// pointer receiver it is because slog, unlike these, would call it on nil.
+// pointer receiver it is because slog, unlike these, would call it on nil. A Bus and a Scope name themselves because fmt would
+// go through all that they hold, without a lock.
+
+// String returns the node's name and the bucket, such as "node api-1 in bucket rolebus".
+func (b *Bus) String() string {
+	if b.made() != nil {
+		return "no bus"
+	}
+	return "node " + b.opts.node + " in bucket " + b.opts.bucket
+}
+
+// LogValue makes the Bus a group in a log: its node's name and the bucket.
+func (b *Bus) LogValue() slog.Value {
+	if b.made() != nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(slog.String("node", b.opts.node), slog.String("bucket", b.opts.bucket))
+}
+
+// String returns the scope's name and that of this process's node, such as "scope jobs of node api-1".
+func (s *Scope) String() string {
+	if s.made() != nil {
+		return "no scope"
+	}
+	return "scope " + s.name + " of node " + s.bus.opts.node
+}
+
+// LogValue makes the scope a group in a log: its name, as scope, and that of this process's node.
+func (s *Scope) LogValue() slog.Value {
+	if s.made() != nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(slog.String("scope", s.name), slog.String("node", s.bus.opts.node))
+}
 
 // AllMeta yields the node's metadata, sorted by key.
 func (n *Node) AllMeta() iter.Seq2[string, string] {

@@ -243,3 +243,34 @@ func TestAllMetaIsSorted(t *testing.T) {
 		t.Fatal("metadata of nothing")
 	}
 }
+
+func TestABusAndAScopeNameThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBucket().bus(t, "api-1")
+		s := b.In("jobs")
+		for _, tc := range []struct {
+			value any
+			text  string
+			log   string
+		}{
+			{b, "node api-1 in bucket rolebus", `{"v":{"node":"api-1","bucket":"rolebus"}}`},
+			{s, "scope jobs of node api-1", `{"v":{"scope":"jobs","node":"api-1"}}`},
+			{(*Bus)(nil), "no bus", `{"v":null}`},
+			{new(Bus), "no bus", `{"v":null}`},
+			{(*Scope)(nil), "no scope", `{"v":null}`},
+			{new(Scope), "no scope", `{"v":null}`},
+		} {
+			require.Equal(t, tc.text, fmt.Sprint(tc.value))
+			require.Equal(t, tc.text, fmt.Sprintf("%+v", tc.value))
+			var out bytes.Buffer
+			bare := &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+				if len(groups) == 0 && a.Key != "v" {
+					return slog.Attr{}
+				}
+				return a
+			}}
+			slog.New(slog.NewJSONHandler(&out, bare)).Info("", "v", tc.value)
+			require.JSONEq(t, tc.log, out.String())
+		}
+	})
+}
