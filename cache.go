@@ -242,6 +242,9 @@ func (d *draft) unhide(name string) {
 	d.touched = append(d.touched, name)
 	if at, found := slices.BinarySearchFunc(d.suspects, name, byName); found {
 		d.suspects = slices.Delete(slices.Clone(d.suspects), at, at+1)
+		if len(d.suspects) == 0 {
+			d.suspects = nil // so that Suspects is the zero Nodes
+		}
 	}
 }
 

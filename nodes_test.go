@@ -269,3 +269,30 @@ func TestFilterLeavesTheListAlone(t *testing.T) {
 	require.Equal(t, "[]", all.Filter(func(*Node) bool { return false }).String())
 	require.Zero(t, Nodes{}.Filter(func(*Node) bool { return true }).Len())
 }
+
+func TestEmptyListsAreZero(t *testing.T) {
+	a := stateOf("a", 1, 1, 1)
+	a.roles = sorted([]Role{})
+	snap := snapshotOf(t, stateOf("b", 1, 1, 2, "x"))
+	next, _ := heard{changes: []change{a, {kind: kindDelta, node: "b", id: life{1, 2}, base: 1, generation: 3, removed: []Role{"x"}}}}.apply(t, snap, 0)
+	require.Zero(t, next.Roles("b"))
+	for _, name := range []string{"a", "b"} {
+		require.NotNil(t, next.Node(name))
+		require.Zero(t, next.Roles(name))
+	}
+	require.Zero(t, next.Nodes("x"))
+	require.Zero(t, next.AllNodes())
+	require.Zero(t, next.AllRoles())
+
+	w, err := decodeWire(`{"format":1,"incarnation":1,"version":1,"ttl":15000,"roles":[]}`)
+	require.NoError(t, err)
+	c, err := w.change()
+	require.NoError(t, err)
+	require.Equal(t, kindState, c.kind)
+	require.Nil(t, c.roles)
+
+	d := newDraft(snap, news{})
+	d.suspects = []*Node{{name: "c"}}
+	d.unhide("c")
+	require.Zero(t, d.finish().Suspects())
+}

@@ -191,13 +191,17 @@ func checkRoles(roles []Role) error {
 // roleSet returns the roles sorted, each once, in a slice of its own with no spare capacity.
 func roleSet(roles []Role) []Role { return sorted(slices.Clone(roles)) }
 
-// sorted sorts roles in place and returns each once, with no spare capacity.
+// sorted sorts roles in place and returns each once, with no spare capacity; nil if there are none, so that Roles without any are the
+// zero Roles.
 func sorted(roles []Role) []Role {
+	if len(roles) == 0 {
+		return nil
+	}
 	slices.Sort(roles)
 	return slices.Clip(slices.Compact(roles))
 }
 
-// merge returns a sorted set without the roles of one other, and then with those of another.
+// merge returns a sorted set without the roles of one other, and then with those of another; nil if none are left.
 func merge(set, added, removed []Role) []Role {
 	next := make([]Role, 0, len(set)+len(added))
 	for _, role := range set {
@@ -212,7 +216,10 @@ func merge(set, added, removed []Role) []Role {
 			next = append(next, role)
 		}
 	}
-	return slices.Clip(append(next, added...))
+	if next = append(next, added...); len(next) == 0 {
+		return nil
+	}
+	return slices.Clip(next)
 }
 
 // missing returns the roles of one sorted set that another lacks.

@@ -431,6 +431,8 @@ func TestRoleSets(t *testing.T) {
 	require.Equal(t, []Role{"c", "a", "b", "a"}, given, "the caller's slice is the caller's")
 	require.Equal(t, len(set), cap(set), "appending to a shared slice must copy")
 
+	require.Nil(t, roleSet([]Role{}))
+
 	sets := [][]Role{nil, {"a"}, {"b"}, {"a", "b"}, {"b", "c"}, {"a", "b", "c", "d"}}
 	for _, a := range sets {
 		for _, b := range sets {
@@ -457,6 +459,7 @@ func TestRoleSets(t *testing.T) {
 				require.True(t, slices.IsSorted(got))
 				require.Len(t, slices.Compact(slices.Clone(got)), len(got))
 				require.Equal(t, len(got), cap(got))
+				require.Equal(t, len(got) == 0, got == nil)
 			}
 		}
 	}

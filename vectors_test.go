@@ -87,7 +87,7 @@ func TestVectorsRoles(t *testing.T) {
 			require.Error(t, v.Role.check())
 		case v.Roles != nil:
 			require.NoError(t, checkRoles(v.Roles))
-			require.Equal(t, v.Sorted, roleSet(v.Roles))
+			require.Equal(t, v.Sorted, append([]Role{}, roleSet(v.Roles)...))
 		default:
 			var value any
 			require.NoError(t, json.Unmarshal(v.Value, &value))
