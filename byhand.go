@@ -21,22 +21,27 @@ var (
 	_ Reader = (*Bus)(nil)
 )
 
-// NodeState is what [NewNode] makes a node of.
+// NodeState is what [NewNode] makes a node of. As JSON it has the fields that a [Node] has.
 type NodeState struct {
-	Name        string
-	Incarnation uint64 // 0 stands for 1
-	Generation  uint64 // 0 stands for 1
-	Meta        map[string]string
-	Roles       []Role
+	Name        string            `json:"name"`
+	Incarnation uint64            `json:"incarnation"` // 0 stands for 1
+	Generation  uint64            `json:"generation"`  // 0 stands for 1
+	Meta        map[string]string `json:"meta,omitempty"`
+	Roles       []Role            `json:"roles"`
 }
 
 // NewNode makes a node by hand, for tests and for snapshots that come from elsewhere than a Bus. The error matches [ErrBadName] if a
 // name or a role could not be one on a Bus.
 func NewNode(state NodeState) (*Node, error) {
+	n, err := state.node()
+	return n, failed("node by hand", err)
+}
+
+func (state NodeState) node() (*Node, error) {
 	err := errors.Join(checkName("node", state.Name), checkRoles(state.Roles), checkMeta(state.Meta),
 		check(state.Incarnation <= maxNumber, "incarnation %d: at most %d", state.Incarnation, uint64(maxNumber)))
 	if err != nil {
-		return nil, failed("node by hand", err)
+		return nil, err
 	}
 	return &Node{
 		name: state.Name, hash: hashText(state.Name), id: life{max(state.Incarnation, 1), 1}, generation: max(state.Generation, 1),
@@ -47,6 +52,11 @@ func NewNode(state NodeState) (*Node, error) {
 // NewSnapshot makes a snapshot of nodes by hand, as of a scope that is joined, by a process that has no node itself. The error matches
 // [ErrBadName] if the scope's name, or that of a node, could not be one on a Bus; a nil node, and two of one name, are errors.
 func NewSnapshot(scope string, nodes ...*Node) (*Snapshot, error) {
+	snap, err := assemble(scope, nodes)
+	return snap, failed("snapshot by hand", err)
+}
+
+func assemble(scope string, nodes []*Node) (*Snapshot, error) {
 	empty := newSnapshot(scope, "")
 	empty.joined = true
 	d := newDraft(empty, news{})
@@ -60,7 +70,7 @@ func NewSnapshot(scope string, nodes ...*Node) (*Snapshot, error) {
 		d.list(n)
 	}
 	if err != nil {
-		return nil, failed("snapshot by hand", err)
+		return nil, err
 	}
 	return d.finish(), nil
 }

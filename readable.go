@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,25 @@ func (n Node) MarshalJSON() ([]byte, error) {
 	}{n.name, n.id.incarnation, n.generation, n.Roles(), n.meta})
 }
 
+// UnmarshalJSON makes the node of what MarshalJSON writes, as [NewNode] does of a [NodeState], and fails as that does. Only for a new
+// Node: one that others may read never changes, and they take no lock.
+func (n *Node) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil // as encoding/json has it
+	}
+	var state NodeState
+	err := unmarshal(string(raw), &state)
+	if err != nil {
+		return failed("node of JSON", err)
+	}
+	made, err := state.node()
+	if err != nil {
+		return failed("node of JSON", err)
+	}
+	*n = *made
+	return nil
+}
+
 // LogValue makes the node a group in a log: its name, incarnation and roles.
 func (n *Node) LogValue() slog.Value {
 	if n == nil {
@@ -119,6 +139,59 @@ func (snap Snapshot) MarshalJSON() ([]byte, error) {
 		Nodes    Nodes   `json:"nodes"`
 		Suspects []*Node `json:"suspects,omitempty"`
 	}{snap.scope, snap.joined, snap.staleMillis(), snap.Members(), snap.suspects})
+}
+
+// UnmarshalJSON makes the snapshot of what MarshalJSON writes, as [NewSnapshot] does of nodes, and fails as that does. It is joined if
+// that one was, keeps its suspects, and has been stale for as long as that one had when it was written. Only for a new Snapshot:
+// one that others may read never changes, and they take no lock.
+func (snap *Snapshot) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil // as encoding/json has it
+	}
+	var state snapshotState
+	err := unmarshal(string(raw), &state)
+	if err != nil {
+		return failed("snapshot of JSON", err)
+	}
+	made, err := state.snapshot()
+	if err != nil {
+		return failed("snapshot of JSON", err)
+	}
+	*snap = *made
+	return nil
+}
+
+// snapshotState is what is read of a snapshot's JSON.
+type snapshotState struct {
+	Scope    string  `json:"scope"`
+	Joined   bool    `json:"joined"`
+	Stale    int64   `json:"stale"`
+	Nodes    []*Node `json:"nodes"`
+	Suspects []*Node `json:"suspects"`
+}
+
+func (state snapshotState) snapshot() (*Snapshot, error) {
+	const longest = int64(math.MaxInt64 / time.Millisecond)
+	if state.Stale < 0 || state.Stale > longest {
+		return nil, fmt.Errorf("stale %d: not from 0 to %d", state.Stale, longest)
+	}
+	// With the suspects, for what is wrong with any of them; those are listed nowhere.
+	if _, err := assemble(state.Scope, slices.Concat(state.Nodes, state.Suspects)); err != nil {
+		return nil, err
+	}
+	snap, err := assemble(state.Scope, state.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	snap.joined = state.Joined
+	if len(state.Suspects) > 0 {
+		snap.suspects = state.Suspects
+		slices.SortFunc(snap.suspects, func(n, other *Node) int { return strings.Compare(n.name, other.name) })
+	}
+	if state.Stale > 0 {
+		snap.stale = time.Now().Add(-time.Duration(state.Stale) * time.Millisecond)
+	}
+	return snap, nil
 }
 
 // staleMillis is never 0 of a snapshot that is stale.
@@ -206,6 +279,24 @@ func (r Reason) MarshalText() ([]byte, error) { return marshalName(r) }
 // UnmarshalText is the inverse of MarshalText.
 func (r *Reason) UnmarshalText(text []byte) (err error) {
 	*r, err = unmarshalName[Reason](text)
+	return err
+}
+
+// MarshalText returns the kind's word, as String does, or "" for the zero kind. An unknown kind is an error.
+func (k SyncKind) MarshalText() ([]byte, error) { return marshalName(k) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (k *SyncKind) UnmarshalText(text []byte) (err error) {
+	*k, err = unmarshalName[SyncKind](text)
+	return err
+}
+
+// MarshalText returns the end's word, as String does, or "" for the zero end. An unknown end is an error.
+func (e SuspicionEnd) MarshalText() ([]byte, error) { return marshalName(e) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (e *SuspicionEnd) UnmarshalText(text []byte) (err error) {
+	*e, err = unmarshalName[SuspicionEnd](text)
 	return err
 }
 

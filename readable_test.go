@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,9 +122,11 @@ func TestLongSnapshotsAsJSON(t *testing.T) {
 func TestKindsAndReasonsAsText(t *testing.T) {
 	wantText(t, NodeJoined, NodeLeft, NodeBuried, RoleAdded, RoleRemoved, MetaChanged)
 	wantText(t, ReasonLeft, ReasonExpired, ReasonUnreachable, ReasonSuperseded)
+	wantText(t, SyncCheck, SyncRecord, SyncNewer, SyncWhole, SyncKind(0))
+	wantText(t, SuspicionAnswered, SuspicionChanged, SuspicionAcquitted, SuspicionBuried, SuspicionEnd(0))
 	wantText(t, EventKind(0))
 	wantText(t, Reason(0))
-	for _, unknown := range []any{EventKind(-1), EventKind(99), Reason(-1), Reason(99)} {
+	for _, unknown := range []any{EventKind(-1), EventKind(99), Reason(-1), Reason(99), SyncKind(99), SuspicionEnd(99)} {
 		_, err := json.Marshal(unknown)
 		require.ErrorContains(t, err, "is unknown")
 	}
@@ -273,4 +278,75 @@ func TestABusAndAScopeNameThemselves(t *testing.T) {
 			require.JSONEq(t, tc.log, out.String())
 		}
 	})
+}
+
+func TestNodesAndSnapshotsAreReadFromJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full, bare, snap := readables(t)
+		for _, n := range []*Node{full, bare} {
+			raw, err := json.Marshal(n)
+			require.NoError(t, err)
+			var back Node
+			require.NoError(t, json.Unmarshal(raw, &back))
+			require.Equal(t, *n, back)
+		}
+		raw, err := json.Marshal(snap)
+		require.NoError(t, err)
+		var back *Snapshot
+		require.NoError(t, json.Unmarshal(raw, &back))
+		again, err := json.Marshal(back)
+		require.NoError(t, err)
+		require.Equal(t, snapJSON, string(again))
+		require.Equal(t, full, back.Node("a"))
+		require.Equal(t, snap.AllNodes(), back.Nodes("web"))
+		require.Equal(t, snap.Suspects(), back.Suspects())
+		require.Nil(t, back.Node("c"))
+		require.Equal(t, 1501*time.Millisecond, back.Stale())
+
+		var calm Snapshot
+		require.NoError(t, json.Unmarshal([]byte(`{"scope":"s","joined":false,"nodes":[]}`), &calm))
+		require.False(t, calm.Joined())
+		require.Zero(t, calm.Stale())
+		require.NoError(t, json.Unmarshal([]byte("null"), &calm))
+		require.Equal(t, `scope "s", nodes: 0`, calm.String(), "null changes nothing")
+
+		var ev Event
+		require.NoError(t, json.Unmarshal([]byte(goneJSON), &ev))
+		require.Equal(t, Event{Kind: RoleRemoved, Scope: "s", Node: bare, Role: "x", Reason: ReasonExpired, Generation: 9}, ev)
+
+		state := NodeState{Name: "a", Incarnation: 7, Generation: 12, Roles: []Role{`["shard",7]`, "web"}, Meta: map[string]string{"zone": "b", "host": "<h>"}}
+		raw, err = json.Marshal(state)
+		require.NoError(t, err)
+		require.JSONEq(t, fullJSON, string(raw))
+	})
+}
+
+func TestWhatIsNoNodeOrSnapshotIsNotReadFromJSON(t *testing.T) {
+	for _, tc := range []struct {
+		into    json.Unmarshaler
+		raw     string
+		says    string
+		badName bool
+	}{
+		{new(Node), `{}`, "node of JSON: bad name: node is empty", true},
+		{new(Node), `[]`, "cannot unmarshal", false},
+		{new(Node), `{"name":"a","roles":[""]}`, "role is empty", true},
+		{new(Node), `{"name":"\ud800"}`, "half a surrogate pair", false},
+		{new(Node), `{"name":"a","incarnation":9007199254740992}`, "at most", false},
+		{new(Snapshot), `{}`, "snapshot of JSON: bad name: scope is empty", true},
+		{new(Snapshot), `{"scope":"s","nodes":[{"name":""}]}`, "node is empty", true},
+		{new(Snapshot), `{"scope":"s","nodes":[null]}`, "node 1 is nil", false},
+		{new(Snapshot), `{"scope":"s","nodes":[{"name":"a"}],"suspects":[{"name":"a"}]}`, `two nodes are named "a"`, false},
+		{new(Snapshot), `{"scope":"s","stale":-1}`, "stale -1", false},
+		{new(Snapshot), `{"scope":"s","stale":9223372036854775807}`, "stale 9223372036854775807", false},
+	} {
+		t.Run(tc.raw, func(t *testing.T) {
+			err := json.Unmarshal([]byte(tc.raw), tc.into)
+			require.ErrorContains(t, err, tc.says)
+			require.True(t, strings.HasPrefix(err.Error(), prefix), err)
+			require.Equal(t, 1, strings.Count(err.Error(), prefix))
+			require.Equal(t, tc.badName, errors.Is(err, ErrBadName))
+			require.Zero(t, reflect.ValueOf(tc.into).Elem().Interface(), "nothing of it")
+		})
+	}
 }
