@@ -40,6 +40,9 @@ func (k *kv) explain(op, subject string, err error) error {
 		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
 	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		// There is no such buffer on our connections, see dial: its name would lead astray.
+		return fmt.Errorf("%s: %w", op, &opError{"no connection to a NATS server", err})
 	}
 	// The server refuses a publish without an answer to it; the request then runs into its timeout.
 	if refusal := refused(k.nc, subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
