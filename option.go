@@ -66,7 +66,8 @@ func checkTTL(ttl time.Duration) error {
 func WithNode(name string) Option { return func(o *options) { o.node, o.named = name, true } }
 
 // WithMeta gives the node metadata, the same in every scope; others read it by [Node.Meta]. Keys and values are UTF-8, keys not
-// empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says.
+// empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says. An observer has
+// none.
 func WithMeta(meta map[string]string) Option { return func(o *options) { o.meta = maps.Clone(meta) } }
 
 // WithRoles gives the node roles in the default scope from the start: they are in its first announcement. Given
@@ -206,6 +207,7 @@ func newOptions(opts []Option) (*options, error) {
 		check(o.timeout >= minTimeout, "request timeout %v: at least %v", o.timeout, minTimeout),
 		check(o.probe == 0 || o.probe >= minProbe, "probe interval %v: at least %v, or 0 for no probes", o.probe, minProbe),
 		check(!o.observer || len(o.roles) == 0, "roles %v: an observer has none", o.roles),
+		check(!o.observer || len(o.meta) == 0, "metadata: an observer has none"),
 		check(!o.allScopes || o.observer, "all scopes: only for an observer"),
 		checkRoles(o.roles),
 	)

@@ -166,7 +166,7 @@ func TestBadOptionsComplainTogetherBeforeAnythingStarts(t *testing.T) {
 	}
 	says := []string{
 		"option 1 is nil", "node is empty", "scope", "bucket", "TTL 0s", "sync interval 0s", "request timeout 0s",
-		"replicas 9", "storage", "role is empty", "a key is empty", "an observer has none",
+		"replicas 9", "storage", "role is empty", "a key is empty", "roles []: an observer has none", "metadata: an observer has none",
 	}
 
 	_, err := Connect(t.Context(), "http://127.0.0.1:1,,nats://", bad...)
