@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 
 // Connect connects to NATS and takes this process's place in the fleet. The URL is that of a server, or several with
 // commas between them; schemes are nats, tls, ws and wss. It returns when the default scope and those of [WithScopes]
-// are joined and their snapshots hold who is there. A server that is not up yet is tried again until ctx is over.
+// are joined and their snapshots hold who is there. A server that is not up yet is tried again until ctx is over; the
+// error then names the servers by host and port.
 //
 // Connect owns the connection: it reconnects for ever, and [Bus.Close] closes it. All complaints about the URL and the
 // options come in one error, before anything starts. Later errors match [ErrServerTooOld], [ErrBucketMismatch],
@@ -150,6 +152,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 	if err := ended(ctx); err != nil {
 		return nil, false, err
 	}
+	hosts := hostsOf(url)
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		nc, err = nats.Connect(url, opts...)
 		if err == nil {
@@ -158,10 +161,10 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 		if !unreachable(err) {
 			return nil, waited, overBy(ctx, err)
 		}
-		o.log.Info("no NATS server answers, trying again", "node", o.node, "error", err)
+		o.log.Info("no NATS server answers, trying again", "node", o.node, "servers", hosts, "error", err)
 		waited = true
 		if !sleep(ctx, jitter(wait)) || ctx.Err() != nil {
-			return nil, waited, fmt.Errorf("%w: %w", ended(ctx), err)
+			return nil, waited, fmt.Errorf("%w: no NATS server answers at %s: %w", ended(ctx), cmp.Or(hosts, "the URL"), err)
 		}
 	}
 }

@@ -298,3 +298,25 @@ func checkURLs(urls string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// hostsOf returns the hosts of NATS URLs, for people. What may be a part of a user or a password that a slip cut off is left
+// out: a part that goes on with an @ behind its host, or in the next part of the list.
+func hostsOf(urls string) string {
+	var hosts []string
+	cut := false
+	for _, part := range slices.Backward(strings.Split(urls, ",")) {
+		part = strings.TrimSpace(part)
+		whole := strings.Contains(part, "://")
+		full := part
+		if !whole {
+			full = "nats://" + part
+		}
+		u, err := url.Parse(full)
+		if err == nil && u.Host != "" && !cut && !strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+			hosts = append(hosts, u.Host)
+		}
+		cut = !whole && (cut || strings.Contains(part, "@"))
+	}
+	slices.Reverse(hosts)
+	return strings.Join(hosts, ", ")
+}

@@ -1,6 +1,8 @@
 package rolebus
 
 import (
+	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"regexp"
@@ -240,5 +242,39 @@ func TestErrorsHideCredentials(t *testing.T) {
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), "s3")
 		})
+	}
+}
+
+func TestHostsOfURLs(t *testing.T) {
+	for urls, want := range map[string]string{
+		"localhost":           "localhost",
+		" a , nats://b:4222 ": "a, b:4222",
+		"nats://me:s3cret@a:1,tls://s3cret@b,ws://c/": "a:1, b, c",
+		"s3cret@a":                      "a",
+		"[::1]:4222":                    "[::1]:4222",
+		"nats://me:33,44@h":             "h",
+		"nats://me:33,44,55@h,nats://b": "h, b",
+		"nats://a,nats://me:33,44@h":    "a, h",
+		"me:33,44@h":                    "h",
+		"nats://me:33/44@h":             "",
+		"nats://me:33?44@h":             "",
+		"nats://me:33#44@h":             "",
+		"nats://me:s3cret@h:port,b":     "b",
+	} {
+		require.Equal(t, want, hostsOf(urls), urls)
+	}
+}
+
+func TestWhoDoesNotAnswerIsNamed(t *testing.T) {
+	var log bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := Connect(ctx, "nats://me:s3cret@127.0.0.1:1,nats://t0ken@127.0.0.1:2", WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, nats.ErrNoServers)
+	for _, text := range []string{err.Error(), log.String()} {
+		require.Contains(t, text, "127.0.0.1:1, 127.0.0.1:2")
+		require.NotContains(t, text, "s3cret")
+		require.NotContains(t, text, "t0ken")
 	}
 }
