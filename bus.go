@@ -125,7 +125,7 @@ func (b *Bus) self() string {
 
 // In returns the handle on a scope, always the same for the same name, without joining it: its reads find nothing
 // until it is joined, by [Bus.Join] or by adding a role. A name that cannot be a scope's gets a handle, too; its writes
-// return [ErrBadName].
+// return [ErrBadName], as its Err does, and its watches end at once.
 func (b *Bus) In(scope string) *Scope {
 	must(b.made())
 	return b.handle(scope, true)

@@ -166,7 +166,7 @@ func TestAScopeSaysWhyAWatchEnded(t *testing.T) {
 		a := f.bus(t, "a")
 		s := a.In("s")
 		require.ErrorIs(t, s.Err(), ErrNotJoined)
-		require.ErrorIs(t, a.In("").Err(), ErrNotJoined)
+		require.ErrorIs(t, a.In("").Err(), ErrBadName)
 		_, err := a.Join(t.Context(), "s")
 		require.NoError(t, err)
 		require.NoError(t, s.Err())

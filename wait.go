@@ -11,11 +11,14 @@ import (
 // Snapshots returns the snapshot of now, and then each that takes its place, also when only [Snapshot.Suspects] or
 // [Snapshot.Stale] changed: for a loop that brings something to what is so, whatever the way there was. A reader that is slow
 // skips to the newest and holds nobody up. The sequence goes on while the scope is not joined, when it is left, and when it is
-// joined again ([Snapshot.Joined]); it ends when ctx is over and when the Bus stops. It may be called any number of times, from
-// any goroutine.
+// joined again ([Snapshot.Joined]); it ends when ctx is over and when the Bus stops, and at once in a scope whose name cannot be
+// one, as [Scope.Err] says. It may be called any number of times, from any goroutine.
 func (s *Scope) Snapshots(ctx context.Context) iter.Seq[*Snapshot] {
 	must(s.usable(ctx))
 	return func(yield func(*Snapshot) bool) {
+		if s.bad != nil {
+			return // nothing would ever come of it
+		}
 		for snap := s.snap.Load(); snap != nil; snap = s.next(ctx, snap) {
 			if ctx.Err() != nil || s.bus.ctx.Err() != nil || !yield(snap) {
 				return
@@ -95,15 +98,17 @@ func (snap *Snapshot) found(role Role, n int) string {
 	return fmt.Sprintf("found %d of %d%s, the scope is %s", nodes.Len(), n, text, state)
 }
 
-// Err returns nil while the scope is joined, an error that matches [ErrNotJoined] if it is not, or not any more, and what
-// [Bus.Err] says, or is going to say, if the Bus has stopped or is about to. So why a watch ended can be asked. Of the default
-// scope it is b.Scope.Err(): [Bus.Err] is that of the Bus.
+// Err returns nil while the scope is joined, an error that matches [ErrNotJoined] if it is not, or not any more, one that matches
+// [ErrBadName] if its name cannot be that of a scope, and what [Bus.Err] says, or is going to say, if the Bus has stopped or is about
+// to. So why a watch ended can be asked. Of the default scope it is b.Scope.Err(): [Bus.Err] is that of the Bus.
 func (s *Scope) Err() error {
 	switch {
 	case s.made() != nil:
 		return errNotMade
 	case s.bus.ctx.Err() != nil:
 		return context.Cause(s.bus.ctx)
+	case s.bad != nil:
+		return s.bad
 	case !s.snap.Load().joined:
 		return ErrNotJoined
 	}

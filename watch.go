@@ -16,10 +16,13 @@ import (
 // The sequence blocks between events. On a scope that is not joined yet it waits for the join, and begins when that has
 // completed. It ends when ctx is over, when the scope is left, and when the Bus stops. Which of these it was can be asked
 // then: ctx.Err() is not nil, or [Scope.Err] says why; if that is nil, too, the scope was left and has been joined again since.
-// It may be called any number of times, from any goroutine.
+// In a scope whose name cannot be one it ends at once. It may be called any number of times, from any goroutine.
 func (s *Scope) Watch(ctx context.Context) iter.Seq[Event] {
 	must(s.usable(ctx))
 	return func(yield func(Event) bool) {
+		if s.bad != nil {
+			return // it would wait for a join that nobody can make
+		}
 		cur := s.snap.Load()
 		for cur != nil && !cur.joined {
 			cur = s.next(ctx, cur)

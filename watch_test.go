@@ -485,6 +485,23 @@ func TestWatchEnds(t *testing.T) {
 	})
 }
 
+func TestAScopeThatCannotBeIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := loneScope(t)
+		bad := newScope(s.bus, "s\xff")
+		for ev := range bad.Watch(t.Context()) {
+			t.Fatal(line(ev))
+		}
+		for snap := range bad.Snapshots(t.Context()) {
+			t.Fatal(snap)
+		}
+		require.ErrorIs(t, bad.Err(), ErrBadName)
+		require.ErrorContains(t, bad.Err(), prefix)
+		stop(ErrClosed)
+		require.ErrorIs(t, bad.Err(), ErrClosed)
+	})
+}
+
 func TestScopeThatIsJoinedAgainIsWatchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()
