@@ -86,6 +86,7 @@ func TestAKilledProcessIsUnreachableLongBeforeItsLeaseEnds(t *testing.T) {
 
 // First it is left out, and when the server has ended its lease that is certain.
 func TestAKilledProcessIsBuriedWhenItsLeaseEnds(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	o := srv.Bus(suspicious("a")...)
 	seen := watch(t, o.Scope)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestDelayIsOneWay(t *testing.T) {
+	t.Parallel()
 	const d = 40 * time.Millisecond
 	s := rolebustest.NewServer(t)
 	l := s.Link()
@@ -45,6 +46,7 @@ func TestDelayIsOneWay(t *testing.T) {
 
 // What was sent is not lost for a long delay, and does not wait for its end.
 func TestDelayIsTakenBackForWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	far, sub := l.Conn(), subscribe(t, s.Conn(), "news")
@@ -58,6 +60,7 @@ func TestDelayIsTakenBackForWhatIsUnderWay(t *testing.T) {
 }
 
 func TestLossIsLatenessInOrder(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	near, far := s.Conn(), l.Conn()
@@ -79,6 +82,7 @@ func TestLossIsLatenessInOrder(t *testing.T) {
 }
 
 func TestBusOnABadNetwork(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	l.Delay(20 * time.Millisecond)
@@ -91,6 +95,7 @@ func TestBusOnABadNetwork(t *testing.T) {
 }
 
 func TestStallUp(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	near, far := s.Conn(), l.Conn()
@@ -116,6 +121,7 @@ func TestStallUp(t *testing.T) {
 }
 
 func TestStallDown(t *testing.T) {
+	t.Parallel()
 	s := rolebustest.NewServer(t)
 	l := s.Link()
 	near, far := s.Conn(), l.Conn()
@@ -158,6 +164,7 @@ func TestStallDown(t *testing.T) {
 
 // Delay and Loss are not taken back by Mend, nor by a cut.
 func TestMendLeavesDelayAndLoss(t *testing.T) {
+	t.Parallel()
 	const d = 30 * time.Millisecond
 	l := rolebustest.NewServer(t).Link()
 	l.Delay(d)
