@@ -176,15 +176,7 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 	if err := ended(ctx); err != nil {
 		return nil, s.opErr("join", err)
 	}
-	release, err := s.hold(ctx, b.giving)
-	if err != nil {
-		return nil, s.opErr("join", err)
-	}
-	defer release()
-	if s.member.Load() != nil {
-		return nil, s.opErr("join", ErrAlreadyJoined)
-	}
-	if _, err := s.enter(ctx, nil); err != nil {
+	if err := s.joinAnew(ctx); err != nil {
 		return nil, s.opErr("join", err)
 	}
 	return s, nil

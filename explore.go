@@ -71,15 +71,16 @@ func (e *explorer) joinAll(ctx context.Context) error {
 		}
 		joining.Go(func() {
 			turns <- struct{}{}
-			_, err := s.join(ctx, nil)
+			err := s.joinAnew(ctx)
 			<-turns
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
+			switch {
+			case err == nil:
+				e.own[name] = time.Time{}
+			case !errors.Is(err, ErrAlreadyJoined): // by the user, just now
 				errs = append(errs, s.opErr("join", err))
-				return
 			}
-			e.own[name] = time.Time{}
 		})
 	}
 	joining.Wait()
@@ -123,11 +124,12 @@ func (e *explorer) hear(msg *nats.Msg) {
 	}
 	ctx, cancel := context.WithTimeout(e.bus.ctx, e.bus.opts.timeout)
 	defer cancel()
-	if _, err := e.bus.handle(scope, false).join(ctx, nil); err != nil {
+	switch err := e.bus.handle(scope, false).joinAnew(ctx); {
+	case err == nil:
+		e.own[scope] = time.Time{}
+	case !errors.Is(err, ErrAlreadyJoined):
 		e.look = true // later
-		return
 	}
-	e.own[scope] = time.Time{}
 }
 
 // leaveEmpty leaves the scopes in which nobody has been for a sync interval: until then, whoever watches can have seen the last one

@@ -206,6 +206,20 @@ func (s *Scope) join(ctx context.Context, roles []Role) (*member, error) {
 	return s.enter(ctx, roles)
 }
 
+// joinAnew begins a stay, without roles, unless there is one.
+func (s *Scope) joinAnew(ctx context.Context) error {
+	release, err := s.hold(ctx, s.bus.giving)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if s.member.Load() != nil {
+		return ErrAlreadyJoined
+	}
+	_, err = s.enter(ctx, nil)
+	return err
+}
+
 // enter begins a stay. The caller holds the scope's turn.
 func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 	began := time.Now()
