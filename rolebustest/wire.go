@@ -48,10 +48,12 @@ func (w *wire) accept() {
 // join connects a client with the server until one of them, or the wire, ends it.
 func (w *wire) join(client net.Conn) {
 	ctx, over := context.WithCancel(w.ctx)
+	defer over()
 	toServer, toClient := newLane(ctx, up, w.shape), newLane(ctx, down, w.shape)
 	var wg sync.WaitGroup
 	wg.Go(func() { toServer.fill(client) })
-	if server, err := w.dial(ctx); err == nil { // else to the client the server closed the connection
+	server, err := w.dial(ctx)
+	if err == nil {
 		var halves atomic.Int32
 		bring := func(l, back *lane, to net.Conn) {
 			l.ended = func(err error) {
@@ -68,10 +70,21 @@ func (w *wire) join(client net.Conn) {
 		bring(toServer, toClient, server)
 		bring(toClient, toServer, client)
 		wg.Go(func() { toClient.fill(server) })
-		<-ctx.Done()
+	} else { // to the client the server closed the connection: news that comes from there as all else does
+		toServer.ended = func(err error) {
+			if !errors.Is(err, io.EOF) {
+				over()
+			}
+		}
+		toClient.ended = func(error) { over() }
+		wg.Go(func() { toServer.empty(io.Discard) })
+		wg.Go(func() { toClient.empty(client) })
+		toClient.end(err)
+	}
+	<-ctx.Done()
+	if server != nil {
 		server.Close()
 	}
-	over()
 	client.Close()
 	wg.Wait()
 }
