@@ -86,9 +86,12 @@ func (q *process) misses(node string, id life) string {
 
 // hears says whether announcements reach a process now.
 func (q *process) hears() bool {
+	q.fleet.fakeBucket.mu.Lock()
+	cut := q.link.cut
+	q.fleet.fakeBucket.mu.Unlock()
 	q.fleet.mu.Lock()
 	defer q.fleet.mu.Unlock()
-	return q.member.Load() != nil && !q.link.cut && !q.link.dead && !q.link.loss && q.link.frozen == nil
+	return q.member.Load() != nil && !cut && !q.link.dead && !q.link.loss && q.link.frozen == nil
 }
 
 // ownerWrites takes note of a state before it may be stored.
