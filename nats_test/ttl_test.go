@@ -192,7 +192,7 @@ func TestASuspicionEndsWhenTheLeaseWouldHave(t *testing.T) {
 	first.Close() // of which the server tells, and nobody listens for the node
 	rolebustest.WaitRoles(t, a, "deaf")
 	require.Equal(t, []string{"deaf"}, names(a.Snapshot().Suspects().Slice()))
-	require.Equal(t, "NodeLeft unreachable", last(seen.lines("deaf")))
+	eventually(t, "the watch to tell of it", func() bool { return last(seen.lines("deaf")) == "NodeLeft unreachable" })
 	rolebustest.WaitRoles(t, a, "deaf", "x")
 	require.Empty(t, a.Snapshot().Suspects().Slice())
 	left := seen.count(rolebus.NodeLeft)
