@@ -1,0 +1,91 @@
+package rolebus
+
+import (
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// What hooks are told of the connection.
+
+// hookLink is what they were told of it last.
+type hookLink struct {
+	mu              sync.Mutex
+	up              bool
+	server, address string
+	lost            time.Time // when it was told that it is down
+}
+
+// natsOptions have the handlers of a connection of our own tell. They know why it was lost. Those that the user has set are called,
+// too.
+func (h *hooks) natsOptions() []nats.Option {
+	if h == nil || len(h.connected)+len(h.disconnected) == 0 {
+		return nil
+	}
+	return []nats.Option{func(o *nats.Options) error {
+		lost, back := o.DisconnectedErrCB, o.ReconnectedCB
+		if lost == nil && o.DisconnectedCB != nil { // the user may have set this older one, which ours would displace
+			old := o.DisconnectedCB
+			lost = func(nc *nats.Conn, _ error) { old(nc) }
+		}
+		o.DisconnectedErrCB = func(nc *nats.Conn, err error) {
+			h.tellDisconnected(err)
+			if lost != nil {
+				lost(nc, err)
+			}
+		}
+		o.ReconnectedCB = func(nc *nats.Conn) {
+			h.tellConnected(nc)
+			if back != nil {
+				back(nc)
+			}
+		}
+		return nil
+	}}
+}
+
+// tellStatus tells of a connection that is not ours, whose handlers we do not touch.
+func (h *hooks) tellStatus(nc *nats.Conn, up bool) {
+	switch {
+	case h == nil:
+	case nc.IsClosed():
+		h.tellDisconnected(nats.ErrConnectionClosed)
+	case up:
+		h.tellConnected(nc)
+	default:
+		h.tellDisconnected(nc.LastError())
+	}
+}
+
+// tellConnected tells that there is a connection, unless that was told, or it is lost already: then its end does not come.
+func (h *hooks) tellConnected(nc *nats.Conn) {
+	if h == nil {
+		return
+	}
+	l := &h.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	server, address := nc.ConnectedServerName(), nc.ConnectedAddr()
+	if l.up || address == "" {
+		return
+	}
+	info := ConnectedInfo{Server: server, Address: address}
+	if !l.lost.IsZero() {
+		info.After = time.Since(l.lost)
+	}
+	l.up, l.server, l.address = true, server, address
+	h.connected.tell(info) // under the lock, for the order; it does not wait
+}
+
+// tellDisconnected tells that there is no connection any more, unless that was told.
+func (h *hooks) tellDisconnected(err error) {
+	l := &h.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up {
+		return
+	}
+	l.up, l.lost = false, time.Now()
+	h.disconnected.tell(DisconnectedInfo{Server: l.server, Address: l.address, Err: err})
+}
