@@ -1,10 +1,10 @@
 package rolebus
 
 import (
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"slices"
-	"strings"
 )
 
 // Nodes is a list of nodes that cannot be changed, sorted by name: a value to be passed on and kept as it is. The zero Nodes is
@@ -46,18 +46,7 @@ func (ns Nodes) Pick() *Node {
 }
 
 // String returns the names, as fmt prints a slice of them.
-func (ns Nodes) String() string {
-	var out strings.Builder
-	out.WriteByte('[')
-	for i, n := range ns.list {
-		if i > 0 {
-			out.WriteByte(' ')
-		}
-		out.WriteString(n.name)
-	}
-	out.WriteByte(']')
-	return out.String()
-}
+func (ns Nodes) String() string { return fmt.Sprint(ns.list) }
 
 // Roles is a set of roles that cannot be changed, sorted: a value to be passed on and kept as it is. The zero Roles is empty. All
 // methods may be called from any goroutine, and but for Slice and String they do not allocate.
@@ -79,15 +68,4 @@ func (rs Roles) Slice() []Role { return slices.Clone(rs.list) }
 func (rs Roles) Has(role Role) bool { return holds(rs.list, role) }
 
 // String returns the roles, as fmt prints a slice of them.
-func (rs Roles) String() string {
-	var out strings.Builder
-	out.WriteByte('[')
-	for i, role := range rs.list {
-		if i > 0 {
-			out.WriteByte(' ')
-		}
-		out.WriteString(string(role))
-	}
-	out.WriteByte(']')
-	return out.String()
-}
+func (rs Roles) String() string { return fmt.Sprint(rs.list) }
