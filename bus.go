@@ -86,7 +86,7 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 		if name == b.opts.defaultScope {
 			roles = b.opts.roles
 		}
-		m, err := b.In(name).join(ctx, roles)
+		m, _, err := b.In(name).join(ctx, roles)
 		if err != nil {
 			_ = b.giveUp(ctx)
 			return fmt.Errorf("join scope %q: %w", name, err)
@@ -176,7 +176,11 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 	if err := ended(ctx); err != nil {
 		return nil, s.opErr("join", err)
 	}
-	if err := s.joinAnew(ctx); err != nil {
+	_, anew, err := s.join(ctx, nil)
+	if err == nil && !anew {
+		err = ErrAlreadyJoined
+	}
+	if err != nil {
 		return nil, s.opErr("join", err)
 	}
 	return s, nil

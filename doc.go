@@ -27,8 +27,8 @@
 // different times. All answers of one [Snapshot] are of one instant.
 //
 // [Scope.AddRoles], [Scope.RemoveRoles], [Scope.ChangeRoles], [Scope.SetRoles] and [Bus.SetMeta] return when the bucket holds
-// the change and the caller's own snapshot shows it; the snapshots of others follow within the time that a message takes. Several changes that
-// wait at the same time leave in one write. What is already so is not written again.
+// the change and the caller's own snapshot shows it; the snapshots of others follow within the time that a message takes.
+// Several changes that wait at the same time leave in one write. What is already so is not written again.
 //
 // Once faults stop, all snapshots equal the bucket, and the bucket holds what the living nodes last wanted: a node
 // whose record was lost writes it again at its next heartbeat. While NATS cannot be reached, reads go on answering from
@@ -36,17 +36,18 @@
 // ([ErrNotConfirmed]).
 //
 // A dead process is gone from every snapshot when its lease ends: at most half a second more than one TTL after its last
-// heartbeat; the TTL is 15 seconds unless [WithTTL] says otherwise. Mostly it is gone long before: processes ask their neighbours whether they are
-// there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes ([ReasonUnreachable]); when its
-// lease has ended it is gone for certain ([NodeBuried]). A process that closes its [Bus] is gone at once.
+// heartbeat; the TTL is 15 seconds unless [WithTTL] says otherwise. Mostly it is gone long before: processes ask their
+// neighbours whether they are there ([WithProbeInterval]), and leave out whom they cannot reach until it answers or changes
+// ([ReasonUnreachable]); when its lease has ended it is gone for certain ([NodeBuried]). A process that closes its [Bus] is
+// gone at once.
 //
 // A process that must know whether it is still listed itself asks [Scope.LeaseLeft], or hangs its work on [Scope.LeaseContext].
 //
 // # End
 //
-// [Bus.Close] says goodbye in every scope and stops; what a server that restarts does not hear is said again. [Bus.Shutdown] takes
-// the roles away first, and lets the work end that they brought ([Bus.OnShutdown]), before the node goes. [Bus.Err] says why a Bus
-// stops as soon as it begins to, and [Bus.Check] tells a page of health whether all is well.
+// [Bus.Close] says goodbye in every scope and stops; what a server that restarts does not hear is said again. [Bus.Shutdown]
+// takes the roles away first, and lets the work end that they brought ([Bus.OnShutdown]), before the node goes. [Bus.Err] says
+// why a Bus stops as soon as it begins to, and [Bus.Check] tells a page of health whether all is well.
 //
 // # Start
 //

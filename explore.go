@@ -71,16 +71,14 @@ func (e *explorer) joinAll(ctx context.Context) error {
 		}
 		joining.Go(func() {
 			turns <- struct{}{}
-			err := s.joinAnew(ctx)
+			_, anew, err := s.join(ctx, nil)
 			<-turns
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case err == nil:
+			if anew { // else the user has joined it, just now
 				e.own[name] = time.Time{}
-			case !errors.Is(err, ErrAlreadyJoined): // by the user, just now
-				errs = append(errs, s.opErr("join", err))
 			}
+			errs = append(errs, s.opErr("join", err))
 		})
 	}
 	joining.Wait()
@@ -124,12 +122,11 @@ func (e *explorer) hear(msg *nats.Msg) {
 	}
 	ctx, cancel := context.WithTimeout(e.bus.ctx, e.bus.opts.timeout)
 	defer cancel()
-	switch err := e.bus.handle(scope, false).joinAnew(ctx); {
-	case err == nil:
+	_, anew, err := e.bus.handle(scope, false).join(ctx, nil)
+	if anew {
 		e.own[scope] = time.Time{}
-	case !errors.Is(err, ErrAlreadyJoined):
-		e.look = true // later
 	}
+	e.look = e.look || err != nil // later
 }
 
 // leaveEmpty leaves the scopes in which nobody has been for a sync interval: until then, whoever watches can have seen the last one

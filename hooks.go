@@ -54,8 +54,8 @@ type ScopeLeftInfo struct {
 	Err   error         // the goodbye did not get through: matches [ErrNotConfirmed]
 }
 
-// HookRolesAdded is told when the bucket has confirmed roles that this node added, those of a join among them. It comes before the
-// call that added them returns.
+// HookRolesAdded is told when the bucket has confirmed roles that this node added, those of a join among them. It comes before
+// the call that added them returns.
 type HookRolesAdded interface{ OnRolesAdded(RolesAddedInfo) }
 
 // RolesAddedInfo is the event of [HookRolesAdded].
@@ -81,9 +81,9 @@ type RolesRemovedInfo struct {
 // HookNodeUp is told of each node that a scope lists, as [NodeJoined] is: first of those that are there when it is joined, among
 // them this process's own. Each is the view of this process.
 //
-// Node up and down in a scope come in the order of [Scope.Watch], but not in one order with other events: they may come a little
-// later. They are never missed one by one, while the scope is joined. A hook that is slow misses steps, a node that came and went,
-// say, but never the end.
+// Node up and down in a scope come in the order of [Scope.Watch], but not in one order with other events: they may come a
+// little later. They are never missed one by one, while the scope is joined. A hook that is slow misses steps, a node that came
+// and went, say, but never the end.
 type HookNodeUp interface{ OnNodeUp(NodeUpInfo) }
 
 // NodeUpInfo is the event of [HookNodeUp].
@@ -196,8 +196,8 @@ type SnapshotInfo struct {
 	Took     time.Duration // to apply them, without what it took to decode them
 }
 
-// HookHeartbeat is told of each attempt to renew this node's lease in a scope on schedule, every third of the TTL, and of those that
-// follow on one that failed.
+// HookHeartbeat is told of each attempt to renew this node's lease in a scope on schedule, every third of the TTL, and of those
+// that follow on one that failed.
 type HookHeartbeat interface{ OnHeartbeat(HeartbeatInfo) }
 
 // HeartbeatInfo is the event of [HookHeartbeat].
@@ -208,8 +208,8 @@ type HeartbeatInfo struct {
 	Err   error         // it is tried again at once, and then once in a while
 }
 
-// HookLeaseLost is told when this node is not certain any more to be listed in a scope: see [Scope.LeaseContext]. That the scope was
-// left, or the Bus closed, is no loss.
+// HookLeaseLost is told when this node is not certain any more to be listed in a scope: see [Scope.LeaseContext]. That the
+// scope was left, or the Bus closed, is no loss.
 type HookLeaseLost interface{ OnLeaseLost(LeaseLostInfo) }
 
 // LeaseLostInfo is the event of [HookLeaseLost].
@@ -274,8 +274,8 @@ type SuspicionEndedInfo struct {
 	After time.Duration // for how long it was suspected
 }
 
-// HookIgnored is told of each message that was ignored because it is not what it should be. Whoever may write to the fleet's subjects
-// can make any number of them: they take at most half of the events that may wait for a hook.
+// HookIgnored is told of each message that was ignored because it is not what it should be. Whoever may write to the fleet's
+// subjects can make any number of them: they take at most half of the events that may wait for a hook.
 type HookIgnored interface{ OnIgnored(IgnoredInfo) }
 
 // IgnoredInfo is the event of [HookIgnored].
@@ -318,8 +318,8 @@ type BucketInfo struct {
 	Mended []string // the settings that were changed, such as "max age is 1h0m0s, must be none"
 }
 
-// HookMissed is told how many events the hook that has it has missed because it was slow, before the next one is told. It is no event
-// of the Bus: a hook needs another method besides.
+// HookMissed is told how many events the hook that has it has missed because it was slow, before the next one is told. It is no
+// event of the Bus: a hook needs another method besides.
 type HookMissed interface{ OnMissed(MissedInfo) }
 
 // MissedInfo is the event of [HookMissed].

@@ -8,15 +8,16 @@ import (
 	"strings"
 )
 
-// SetMeta makes this the node's metadata in the place of all that it had, the same in every scope: those that are joined, each in
-// one announcement, and those that will be. Others read it by [Node.Meta], and hear of it by [MetaChanged]. It returns when the bucket and the caller's own
-// snapshots hold it in each scope that is joined; metadata that is as it was is not written again. Of two calls at the same time
-// one is the last, in all scopes alike. A change of roles that waits meanwhile leaves in the same write.
+// SetMeta makes this the node's metadata in the place of all that it had, the same in every scope: those that are joined, each
+// in one announcement, and those that will be. Others read it by [Node.Meta], and hear of it by [MetaChanged]. It returns when
+// the bucket and the caller's own snapshots hold it in each scope that is joined; metadata that is as it was is not written
+// again. Of two calls at the same time one is the last, in all scopes alike. A change of roles that waits meanwhile leaves in
+// the same write.
 //
-// If ctx is over first the error matches [ErrNotConfirmed], and the metadata is still wanted: it is written as soon as NATS can be
-// reached. Other errors change nothing, in no scope: [ErrTooLarge] if the record would be larger than the server takes in any of
-// them, [ErrReadOnly] for an observer, [ErrClosed], and that a key is empty, or a key or a value not UTF-8, as for [WithMeta]. A scope
-// that is left meanwhile is no error.
+// If ctx is over first the error matches [ErrNotConfirmed], and the metadata is still wanted: it is written as soon as NATS can
+// be reached. Other errors change nothing, in no scope: [ErrTooLarge] if the record would be larger than the server takes in
+// any of them, [ErrReadOnly] for an observer, [ErrClosed], and that a key is empty, or a key or a value not UTF-8, as for
+// [WithMeta]. A scope that is left meanwhile is no error.
 func (b *Bus) SetMeta(ctx context.Context, meta map[string]string) error {
 	const op = "set metadata"
 	if err := b.usable(ctx); err != nil {

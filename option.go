@@ -66,8 +66,8 @@ func checkTTL(ttl time.Duration) error {
 func WithNode(name string) Option { return func(o *options) { o.node, o.named = name, true } }
 
 // WithMeta gives the node metadata, the same in every scope; others read it by [Node.Meta]. Keys and values are UTF-8, keys not
-// empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says. An observer has
-// none.
+// empty. [Bus.SetMeta] changes it while the Bus lives; a restarted process begins with what its own WithMeta says. An observer
+// has none.
 func WithMeta(meta map[string]string) Option { return func(o *options) { o.meta = maps.Clone(meta) } }
 
 // WithRoles gives the node roles in the default scope from the start: they are in its first announcement. Given
@@ -97,21 +97,21 @@ func WithTTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
 // WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s; least: 50 ms.
 func WithSyncInterval(d time.Duration) Option { return func(o *options) { o.sync = d } }
 
-// WithRequestTimeout bounds each single request to NATS, and for how long a goodbye is tried again: see [Bus.Close]. Default: 5 s; least:
-// 50 ms.
+// WithRequestTimeout bounds each single request to NATS, and for how long a goodbye is tried again: see [Bus.Close]. Default: 5
+// s; least: 50 ms.
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// WithProbeInterval sets how often this process asks its neighbours in each scope whether they are there, so that a
-// crash shows within a second, and not only when a lease ends. A node that nobody can reach is left out of the snapshots
-// of those who tried: [NodeLeft] with [ReasonUnreachable]. It is back, with [NodeJoined], when it answers or changes, and when its
-// lease would have ended by now but the bucket still holds its record: it answers no probes then, or the way to it is broken. When
+// WithProbeInterval sets how often this process asks its neighbours in each scope whether they are there, so that a crash shows
+// within a second, and not only when a lease ends. A node that nobody can reach is left out of the snapshots of those who
+// tried: [NodeLeft] with [ReasonUnreachable]. It is back, with [NodeJoined], when it answers or changes, and when its lease
+// would have ended by now but the bucket still holds its record: it answers no probes then, or the way to it is broken. When
 // its lease has ended, or it said goodbye, that is told by [NodeBuried].
 //
 // Each process sends three probes in two intervals and each scope; in scopes of more than 500 nodes the interval is 1 ms for
-// each node, so that a scope never costs the servers more than 1,500 probes per second. It asks up to seven more in an interval for
-// neighbours that do not answer, or ask nobody themselves. Silence shows nothing where an
-// answer takes more than a quarter of a second, as on a far link or where everybody has too much to do: then only a lost
-// connection does. 0 switches it off: this process then suspects nobody, but still answers, and says so. Default: 500 ms; least: 50 ms.
+// each node, so that a scope never costs the servers more than 1,500 probes per second. It asks up to seven more in an interval
+// for neighbours that do not answer, or ask nobody themselves. Silence shows nothing where an answer takes more than a quarter
+// of a second, as on a far link or where everybody has too much to do: then only a lost connection does. 0 switches it off:
+// this process then suspects nobody, but still answers, and says so. Default: 500 ms; least: 50 ms.
 func WithProbeInterval(d time.Duration) Option { return func(o *options) { o.probe = d } }
 
 // WithReplicas sets how many servers of a cluster keep the bucket, 1 to 5; a bucket with another number is changed.
@@ -136,20 +136,20 @@ func WithStorage(s jetstream.StorageType) Option {
 	}
 }
 
-// WithHandler calls a handler with the events of every scope that is joined: see [Handler] for from when on. Given more than once,
-// the last one counts.
+// WithHandler calls a handler with the events of every scope that is joined: see [Handler] for from when on. Given more than
+// once, the last one counts.
 func WithHandler(h Handler) Option { return func(o *options) { o.handler = &h } }
 
-// WithHooks has hooks told what the Bus does, to count, measure and trace it. Given more than once, the hooks add up. A hook that is
-// nil, or has the method of no event, is an error: most likely it has a method with another receiver or signature. Default: none,
-// which costs nothing.
+// WithHooks has hooks told what the Bus does, to count, measure and trace it. Given more than once, the hooks add up. A hook
+// that is nil, or has the method of no event, is an error: most likely it has a method with another receiver or signature.
+// Default: none, which costs nothing.
 func WithHooks(hooks ...Hook) Option {
 	return func(o *options) { o.given = append(o.given, hooks...) }
 }
 
 // WithLogger logs to l what the Bus does not return: lost contact, ignored messages, panics of handlers and hooks. Default:
-// nothing is logged. A nil logger logs nothing. A panic of a handler or a hook that l does not take, because it is not enabled for
-// errors, goes to standard error.
+// nothing is logged. A nil logger logs nothing. A panic of a handler or a hook that l does not take, because it is not enabled
+// for errors, goes to standard error.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l == nil {
@@ -171,8 +171,8 @@ func WithNATS(opts ...nats.Option) Option {
 func WithObserver() Option { return func(o *options) { o.observer = true } }
 
 // WithAllScopes makes an observer join every scope in which somebody is: those that are there before [Connect] returns, others
-// as they appear. A scope that it joined so, and in which nobody has been for one or two sync intervals, is left again, which ends
-// its watches. [Bus.Scopes] says which are joined. Every announcement reaches such a process twice.
+// as they appear. A scope that it joined so, and in which nobody has been for one or two sync intervals, is left again, which
+// ends its watches. [Bus.Scopes] says which are joined. Every announcement reaches such a process twice.
 func WithAllScopes() Option { return func(o *options) { o.allScopes = true } }
 
 // newOptions collects the options and complains about all of them at once.
@@ -217,8 +217,8 @@ func newOptions(opts []Option) (*options, error) {
 	return o, errors.Join(append(errs, checkMeta(o.meta))...)
 }
 
-// defaultNode makes a name of the host's. That alone would not do, nor with the process's id: in two containers that share a host's
-// network both are the same, and two nodes of one name supersede each other for ever.
+// defaultNode makes a name of the host's. That alone would not do, nor with the process's id: in two containers that share a
+// host's network both are the same, and two nodes of one name supersede each other for ever.
 func defaultNode(host string) string {
 	host = strings.ToValidUTF8(host, "_")
 	if host == "" {

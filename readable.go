@@ -13,9 +13,9 @@ import (
 )
 
 // How nodes, snapshots and events are read by people and by other programs: as text, as JSON, and in a log. What has value
-// receivers here is the same as a value and by a pointer; a nil pointer is null in JSON and <nil> for fmt. Where a log value has a
-// pointer receiver it is because slog, unlike these, would call it on nil. A Bus and a Scope name themselves because fmt would
-// go through all that they hold, without a lock.
+// receivers here is the same as a value and by a pointer; a nil pointer is null in JSON and <nil> for fmt. Where a log value
+// has a pointer receiver it is because slog, unlike these, would call it on nil. A Bus and a Scope name themselves because fmt
+// would go through all that they hold, without a lock.
 
 // String returns the node's name and the bucket, such as "node api-1 in bucket rolebus".
 func (b *Bus) String() string {
@@ -63,8 +63,8 @@ func (n *Node) AllMeta() iter.Seq2[string, string] {
 // String returns the node's name.
 func (n Node) String() string { return n.name }
 
-// MarshalJSON writes the node as an object with its name, incarnation, generation, roles (a list, also if there are none), and its
-// metadata as meta, left out if there is none.
+// MarshalJSON writes the node as an object with its name, incarnation, generation, roles (a list, also if there are none), and
+// its metadata as meta, left out if there is none.
 func (n Node) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Name        string            `json:"name"`
@@ -75,8 +75,8 @@ func (n Node) MarshalJSON() ([]byte, error) {
 	}{n.name, n.id.incarnation, n.generation, n.Roles(), n.meta})
 }
 
-// UnmarshalJSON makes the node of what MarshalJSON writes, as [NewNode] does of a [NodeState], and fails as that does. Only for a new
-// Node: one that others may read never changes, and they take no lock.
+// UnmarshalJSON makes the node of what MarshalJSON writes, as [NewNode] does of a [NodeState], and fails as that does. Only for
+// a new Node: one that others may read never changes, and they take no lock.
 func (n *Node) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
 		return nil // as encoding/json has it
@@ -129,8 +129,8 @@ func (snap Snapshot) String() string {
 	return text
 }
 
-// MarshalJSON writes the snapshot as an object: its scope; whether it is joined; stale, in milliseconds, left out while all is well; every node that is
-// there, also those without roles, as nodes; and the suspects, left out if there are none.
+// MarshalJSON writes the snapshot as an object: its scope; whether it is joined; stale, in milliseconds, left out while all is
+// well; every node that is there, also those without roles, as nodes; and the suspects, left out if there are none.
 func (snap Snapshot) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Scope    string  `json:"scope"`
@@ -141,9 +141,9 @@ func (snap Snapshot) MarshalJSON() ([]byte, error) {
 	}{snap.scope, snap.joined, snap.staleMillis(), snap.Members(), snap.suspects})
 }
 
-// UnmarshalJSON makes the snapshot of what MarshalJSON writes, as [NewSnapshot] does of nodes, and fails as that does. It is joined if
-// that one was, keeps its suspects, and has been stale for as long as that one had when it was written. Only for a new Snapshot:
-// one that others may read never changes, and they take no lock.
+// UnmarshalJSON makes the snapshot of what MarshalJSON writes, as [NewSnapshot] does of nodes, and fails as that does. It is
+// joined if that one was, keeps its suspects, and has been stale for as long as that one had when it was written. Only for a
+// new Snapshot: one that others may read never changes, and they take no lock.
 func (snap *Snapshot) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
 		return nil // as encoding/json has it
@@ -199,8 +199,8 @@ func (snap *Snapshot) staleMillis() int64 {
 	return int64((snap.Stale() + time.Millisecond - 1) / time.Millisecond)
 }
 
-// LogValue makes the snapshot a group in a log: its scope, how many nodes and suspects it has, and for how long it has been stale;
-// the last two are left out if there is nothing to tell.
+// LogValue makes the snapshot a group in a log: its scope, how many nodes and suspects it has, and for how long it has been
+// stale; the last two are left out if there is nothing to tell.
 func (snap *Snapshot) LogValue() slog.Value {
 	if snap == nil {
 		return slog.Value{}
@@ -215,8 +215,8 @@ func (snap *Snapshot) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// String returns what happened, such as "RoleRemoved api-1 web expired": the kind, the node, the role and the reason, as far as there
-// are any.
+// String returns what happened, such as "RoleRemoved api-1 web expired": the kind, the node, the role and the reason, as far as
+// there are any.
 func (ev Event) String() string {
 	parts := []string{ev.Kind.String()}
 	if ev.Node != nil {
@@ -230,8 +230,8 @@ func (ev Event) String() string {
 	return strings.Join(parts, " ")
 }
 
-// MarshalJSON writes the event as an object: kind, scope, node (the whole of it), role, reason and generation, each left out if it is
-// empty.
+// MarshalJSON writes the event as an object: kind, scope, node (the whole of it), role, reason and generation, each left out if
+// it is empty.
 func (ev Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Kind       EventKind `json:"kind,omitzero"`
@@ -243,8 +243,8 @@ func (ev Event) MarshalJSON() ([]byte, error) {
 	}{ev.Kind, ev.Scope, ev.Node, ev.Role, ev.Reason, ev.Generation})
 }
 
-// LogValue makes the event a group in a log: its kind, scope, the node's name, role, reason and generation, each but the kind left out
-// if it is empty.
+// LogValue makes the event a group in a log: its kind, scope, the node's name, role, reason and generation, each but the kind
+// left out if it is empty.
 func (ev Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", ev.Kind.String())}
 	text := func(key, value string) {

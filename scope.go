@@ -107,9 +107,10 @@ func (s *Scope) LeaseContext() context.Context {
 // joined it joins first, with these roles.
 //
 // If ctx is over first the error matches [ErrNotConfirmed], and the change is still wanted: it is written as soon as
-// NATS can be reached. If that happens while it joins, the scope is not joined and nothing is wanted. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8,
-// [ErrTooLarge] if the record would be larger than the server takes, [ErrReadOnly] for an observer. When the scope is left
-// meanwhile the error matches [ErrNotJoined], and when the Bus stops [ErrClosed]: then nothing is wanted any more.
+// NATS can be reached. If that happens while it still joins, the error is only ctx's, the scope is not joined and nothing
+// is wanted. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8, [ErrTooLarge] if
+// the record would be larger than the server takes, [ErrReadOnly] for an observer. When the scope is left meanwhile the
+// error matches [ErrNotJoined], and when the Bus stops [ErrClosed]: then nothing is wanted any more.
 func (s *Scope) AddRoles(ctx context.Context, roles ...Role) error {
 	more := roleSet(roles)
 	return s.write(ctx, "add roles", roles, true, func(have []Role) []Role { return merge(have, more, nil) })
@@ -155,7 +156,7 @@ func (s *Scope) write(ctx context.Context, op string, roles []Role, join bool, n
 		if !join {
 			return nil
 		}
-		if m, err = s.join(ctx, next(nil)); err != nil {
+		if m, _, err = s.join(ctx, next(nil)); err != nil {
 			return s.opErr(op, err)
 		}
 	}
@@ -193,31 +194,18 @@ func (s *Scope) writable(ctx context.Context) error {
 	return ended(ctx)
 }
 
-// join returns the stay in the scope, beginning one with these roles if there is none.
-func (s *Scope) join(ctx context.Context, roles []Role) (*member, error) {
+// join returns the stay in the scope, beginning one with these roles if there is none. It says whether it is new.
+func (s *Scope) join(ctx context.Context, roles []Role) (m *member, anew bool, err error) {
 	release, err := s.hold(ctx, s.bus.giving)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer release()
 	if m := s.member.Load(); m != nil {
-		return m, nil
+		return m, false, nil
 	}
-	return s.enter(ctx, roles)
-}
-
-// joinAnew begins a stay, without roles, unless there is one.
-func (s *Scope) joinAnew(ctx context.Context) error {
-	release, err := s.hold(ctx, s.bus.giving)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if s.member.Load() != nil {
-		return ErrAlreadyJoined
-	}
-	_, err = s.enter(ctx, nil)
-	return err
+	m, err = s.enter(ctx, roles)
+	return m, err == nil, err
 }
 
 // enter begins a stay. The caller holds the scope's turn.
@@ -280,5 +268,8 @@ func (s *Scope) publish(next *Snapshot) {
 }
 
 func (s *Scope) opErr(op string, err error) error {
+	if err == nil {
+		return nil // and nothing is put into words
+	}
 	return failed(fmt.Sprintf("%s in scope %q", op, clip(s.name)), err)
 }

@@ -37,14 +37,14 @@ var errShuttingDown error = &opError{prefix + "bus is shutting down", ErrClosed}
 // what has come, and no more after that, and returns when all of it is done, loses nothing, though nobody sends anything twice.
 // If the roles could not be taken away in time, of which the error tells, that is not so.
 //
-// It takes no longer than ctx. Of the time that ctx has, a NATS that does not answer costs a third before the functions are called,
-// and a third after, each at most the request timeout; the quarter of a second is at most a tenth of the time; the functions have
-// the rest, and their context is over a tenth of the time, at most a second, before ctx is. When ctx is over, or if it was at the
-// beginning, what is under way has half a second to come to its end: the functions are called in any case, and one goodbye is
-// said in each scope. If ctx has no deadline, the functions may take as long as they like.
+// It takes no longer than ctx. Of the time that ctx has, a NATS that does not answer costs a third before the functions are
+// called, and a third after, each at most the request timeout; the quarter of a second is at most a tenth of the time; the
+// functions have the rest, and their context is over a tenth of the time, at most a second, before ctx is. When ctx is over, or
+// if it was at the beginning, what is under way has half a second to come to its end: the functions are called in any case, and
+// one goodbye is said in each scope. If ctx has no deadline, the functions may take as long as they like.
 //
-// The error is that of Close, joined with what else did not work: roles whose end was not confirmed ([ErrNotConfirmed]), functions
-// that were still running when their context was over (which it matches), that panicked or ended their goroutine.
+// The error is that of Close, joined with what else did not work: roles whose end was not confirmed ([ErrNotConfirmed]),
+// functions that were still running when their context was over (which it matches), that panicked or ended their goroutine.
 //
 // It may be called more than once, from any goroutine, also on a Bus that has stopped by itself or was closed: each function is
 // called once in all, by the first, and each call returns when everything has stopped. Whoever has the least patience decides for
@@ -72,7 +72,8 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 // wait for work.
 //
 // A function is called on a goroutine of its own. If it panics, or ends the goroutine, that is told as a handler's is (see
-// [Handler]), and by the error of Shutdown, and stops nothing else. A function that comes when the others have been called already is called at once.
+// [Handler]), and by the error of Shutdown, and stops nothing else. A function that comes when the others have been called
+// already is called at once.
 //
 // stop takes the function back; it returns false if the function has been called, or was taken back before. f must not be nil.
 func (b *Bus) OnShutdown(f func(ctx context.Context)) (stop func() bool) {
