@@ -4,6 +4,7 @@ package examples_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -45,6 +46,11 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
+		// A test mostly waits for its processes, and so there may be more at once than there are cores, unless -parallel says otherwise.
+		if err := flag.Set("test.parallel", "4"); err != nil {
+			panic(err)
+		}
+		flag.Parse()
 		return m.Run()
 	}())
 }

@@ -25,7 +25,7 @@ import (
 
 // atOnce is how many tests run at once, unless -parallel says otherwise: more than there are cores, as a test mostly waits, for
 // a lease to end, for a leader to be elected. Those that keep the cores busy are not parallel: they run alone, before the others.
-var atOnce = 6
+var atOnce = 8
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleOfProcess); role != "" {
