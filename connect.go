@@ -117,7 +117,7 @@ func (b *Bus) insist(ctx context.Context, try func() error) error {
 func passing(err error) bool {
 	var api *jetstream.APIError
 	switch {
-	case errors.Is(err, errNoBucket):
+	case errors.Is(err, errUnanswered):
 		return true
 	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):
 		return false

@@ -155,7 +155,7 @@ func TestReadingsBackOff(t *testing.T) {
 		least, most int
 	}{
 		{context.DeadlineExceeded, 5, 8},
-		{errNoBucket, 50, 400},
+		{errUnanswered, 50, 400},
 	} {
 		t.Run(tc.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

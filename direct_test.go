@@ -381,7 +381,7 @@ func TestReadEnds(t *testing.T) {
 	require.ErrorContains(t, err, "408 Because")
 	status = "503"
 	_, _, err = k.read(ctx, "s", 1, 5)
-	require.ErrorIs(t, err, errNoBucket)
+	require.ErrorIs(t, err, errUnanswered)
 	status, k.patience = "", time.Hour
 	_, _, err = k.read(ctx, "s", 1, 5)
 	require.ErrorIs(t, err, ErrClosed, "in the middle of a page")

@@ -36,6 +36,8 @@ var (
 	ErrTooLarge = sentinel("too large")
 	// ErrServerTooOld says that the server cannot schedule messages; that needs nats-server 2.12.
 	ErrServerTooOld = sentinel("NATS server is too old")
+	// ErrNoBucket says that the bucket does not exist, and that it is not for this process to make it; see [WithObserver].
+	ErrNoBucket = sentinel("bucket does not exist")
 	// ErrBucketMismatch says that the bucket's stream exists with settings that rolebus cannot work with and may not,
 	// or cannot, mend. The error lists each difference and the command that mends it.
 	ErrBucketMismatch = sentinel("bucket has other settings")
@@ -51,9 +53,8 @@ const notMade = prefix + "not made by Connect or New"
 
 // What a store says of an operation, whatever the server called it.
 var (
-	errConflict = errors.New("the record is not what it was") // a compare-and-set was refused
-	errNoBucket = errors.New("the bucket does not answer")    // it is gone, or has no leader
-	errDeleted  = errors.New("it does not exist")             // beside errNoBucket: the server says so
+	errConflict   = errors.New("the record is not what it was") // a compare-and-set was refused
+	errUnanswered = errors.New("the bucket does not answer")    // it is gone, or has no leader; ErrNoBucket beside it: it is gone
 )
 
 // prefix begins the text of each error that a caller gets.

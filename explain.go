@@ -35,9 +35,9 @@ func (k *kv) explain(op, subject string, err error) error {
 	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("%s: %w: %w: %w", op, errNoBucket, errDeleted, err)
+		return fmt.Errorf("%s: %w: %w: %w", op, errUnanswered, ErrNoBucket, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%s: %w: %w", op, errNoBucket, err)
+		return fmt.Errorf("%s: %w: %w", op, errUnanswered, err)
 	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):

@@ -51,10 +51,10 @@ func (k *keeper) goodbye(ctx, again context.Context) error {
 // takeDown puts the tombstone in the place of the record of a generation. After errConflict that is the one it has.
 func (k *keeper) takeDown(ctx context.Context, c change, generation *uint64) error {
 	err := k.bury(ctx, c, *generation)
-	if errors.Is(err, errNoBucket) {
+	if errors.Is(err, errUnanswered) {
 		asking, cancel := k.within(ctx)
 		defer cancel()
-		if _, gone := k.store.now(asking); errors.Is(gone, errDeleted) {
+		if _, gone := k.store.now(asking); errors.Is(gone, ErrNoBucket) {
 			return nil // and the record with it
 		}
 		return err // there is no leader: it may be back in time

@@ -89,7 +89,7 @@ func (k *keeper) get(ctx context.Context) (change, uint64, error) {
 	half, stop := context.WithTimeout(ctx, requestPatience(k.ttl)/2)
 	defer stop()
 	found, generation, err := k.store.lead(half, k.scope, k.node)
-	if err == nil || errors.Is(err, errDeleted) {
+	if err == nil || errors.Is(err, ErrNoBucket) {
 		return found, generation, err
 	}
 	return k.store.get(ctx, k.scope, k.node)
@@ -178,7 +178,7 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 		k.tried = c.id.version
 		generation, err := k.put(ctx, c, k.generation)
-		if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
+		if errors.Is(err, errConflict) || errors.Is(err, errUnanswered) {
 			poke(k.want.wake) // again, unless recovering does it
 			return k.recover(ctx)
 		}
@@ -196,7 +196,7 @@ func (k *keeper) update(ctx context.Context) error {
 // beat arms the lease anew. If that is refused, the record is not what it was: find out and put it right.
 func (k *keeper) beat(ctx context.Context) error {
 	err := k.arm(ctx, k.generation)
-	if errors.Is(err, errConflict) || errors.Is(err, errNoBucket) {
+	if errors.Is(err, errConflict) || errors.Is(err, errUnanswered) {
 		return k.recover(ctx)
 	}
 	if err == nil {

@@ -31,7 +31,7 @@ func (k *keeper) join(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, errNoBucket):
+		case errors.Is(err, errUnanswered):
 			err = k.ensure(ctx)
 		}
 		if err == nil {

@@ -13,7 +13,7 @@ import (
 // back gives the same generation to another message, even to this node's tombstone.
 func (k *keeper) look(ctx context.Context) error {
 	found, generation, err := k.get(ctx)
-	if err != nil && !errors.Is(err, errNoBucket) {
+	if err != nil && !errors.Is(err, errUnanswered) {
 		return err
 	}
 	if told := k.told.Load(); told >= k.id.version {
@@ -31,7 +31,7 @@ func (k *keeper) look(ctx context.Context) error {
 // recover finds out why the record is not what it was.
 func (k *keeper) recover(ctx context.Context) error {
 	found, generation, err := k.get(ctx)
-	if errors.Is(err, errNoBucket) {
+	if errors.Is(err, errUnanswered) {
 		found, generation, err = change{}, 0, k.ensure(ctx)
 	}
 	if err != nil {

@@ -225,7 +225,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
 		}
 		m = s.bus.begin(s, roleSet(roles))
 		err := m.start(ctx)
-		deleted, waited = errors.Is(err, errDeleted), waited || err != nil
+		deleted, waited = errors.Is(err, ErrNoBucket), waited || err != nil
 		return err
 	})
 	if err != nil {

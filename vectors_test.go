@@ -323,7 +323,7 @@ type refusedStore struct {
 
 func (s *refusedStore) lead(ctx context.Context, scope, node string) (change, uint64, error) {
 	if s.missing {
-		return change{}, 0, errNoBucket
+		return change{}, 0, errUnanswered
 	}
 	return s.fakeLink.lead(ctx, scope, node)
 }
