@@ -133,11 +133,10 @@ func passing(err error) bool {
 
 // dial connects to NATS, trying again while no server answers. It says whether it had to wait.
 func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bool, err error) {
-	opts := append([]nats.Option{
+	again := &redial{}
+	opts := append(append(again.options(),
 		nats.Name(connectionName(o.node)),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.ReconnectBufSize(-1),   // what comes late is worse than what does not come
 		nats.IgnoreAuthErrorAbort(), // a refusal while the servers are set up anew may pass
 		nats.RetryOnFailedConnect(false),
@@ -148,7 +147,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 			}
 			o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
 		}),
-	}, append(slices.Clip(o.nats), o.hooks.natsOptions()...)...)
+	), append(slices.Clip(o.nats), append(o.hooks.natsOptions(), again.option)...)...)
 	if err := ended(ctx); err != nil {
 		return nil, false, err
 	}
@@ -156,6 +155,7 @@ func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bo
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		nc, err = nats.Connect(url, opts...)
 		if err == nil {
+			again.made(nc)
 			return nc, waited, nil
 		}
 		if !unreachable(err) {
