@@ -101,7 +101,7 @@ func (k *kv) ensureStream(ctx context.Context) (jetstream.Stream, error) {
 	case errors.Is(err, ErrServerTooOld), errors.Is(err, nats.ErrPermissionViolation):
 		return nil, err
 	case err != nil:
-		return nil, k.explain("look", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
+		return nil, k.explain("look", k.subj.streamAPI("INFO"), err)
 	}
 	return k.adjust(ctx, stream)
 }
@@ -129,7 +129,7 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
 	}
-	if refusal := refused(k.nc, "$JS.API.STREAM.CREATE."+k.subj.stream()); err != nil && refusal != nil {
+	if refusal := refused(k.nc, k.subj.streamAPI("CREATE")); err != nil && refusal != nil {
 		err = fmt.Errorf("the bucket is missing, and making it is refused: %w: %w", refusal, err)
 	}
 	if err == nil && !stream.CachedInfo().Config.AllowMsgSchedules {
@@ -165,7 +165,7 @@ func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Str
 		}
 		err = errors.New("the server kept some settings")
 	}
-	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", "$JS.API.STREAM.UPDATE."+k.subj.stream(), err))
+	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", k.subj.streamAPI("UPDATE"), err))
 }
 
 // settingDiff is a setting of the bucket that is not what it must be.

@@ -14,7 +14,7 @@ import (
 const republishFlags = "--republish-source '$KV.fleet.>' --republish-destination 'fleet.changes.>' --republish-headers"
 
 func fleetBucket(s settings) *kv {
-	return &kv{subj: subjects{"fleet"}, settings: s, fleet: newIdentity("fleet", slog.New(slog.DiscardHandler), func() {})}
+	return &kv{subj: subjects{bucket: "fleet"}, settings: s, fleet: newIdentity("fleet", slog.New(slog.DiscardHandler), func() {})}
 }
 
 func TestBucketSettings(t *testing.T) {

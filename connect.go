@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,18 +67,18 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 
 // start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
 func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (*Bus, error) {
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(o.timeout))
+	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(o.subjects().api(""), "."), jetstream.WithDefaultTimeout(o.timeout))
 	if err != nil {
 		return nil, err
 	}
 	noise := newNoise(o.log)
 	st := &kv{
-		nc: nc, js: js, subj: subjects{o.bucket}, timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.settings,
+		nc: nc, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.settings,
 		noise: noise, hooks: o.hooks, limit: -1,
 	}
 	b := newBus(o, noise, st)
 	b.nc, b.owned, st.fleet = nc, owned, b.fleet
-	b.peers = &link{nc: nc, subj: subjects{o.bucket}, fleet: b.fleet, noise: noise}
+	b.peers = &link{nc: nc, subj: o.subjects(), fleet: b.fleet, noise: noise}
 	b.hooks.tellConnected(nc)
 	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
 		b.cancel(ErrClosed)

@@ -36,7 +36,7 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 		return last, nil
 	}
 	// Also of one whose creation is only late. Nobody need wait for the answer; if it fails, the server does it by itself.
-	defer func() { _ = k.nc.Publish("$JS.API.CONSUMER.DELETE."+k.subj.stream()+"."+name, nil) }()
+	defer func() { _ = k.nc.Publish(k.subj.consumerAPI("DELETE", name), nil) }()
 	switch {
 	case busy(err):
 		return last, err
@@ -47,7 +47,7 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 	count, dotted := uint64(0), "."+name+"."
 	for all := false; !all; {
 		came := count
-		err := k.gather(ctx, k.subj.consumerNext(name), ask, largePage, func(msg *nats.Msg) (bool, error) {
+		err := k.gather(ctx, k.subj.consumerAPI("MSG.NEXT", name), ask, largePage, func(msg *nats.Msg) (bool, error) {
 			d, ok := parseDelivery(msg.Reply, dotted)
 			if !ok {
 				return true, nil // a status: there are no more, or they do not fit into the page
@@ -64,7 +64,7 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 			return all || count == came+largePage, nil
 		})
 		switch {
-		case refused(k.nc, k.subj.consumerNext(name)) != nil:
+		case refused(k.nc, k.subj.consumerAPI("MSG.NEXT", name)) != nil:
 			k.noConsumer.Store(true)
 			return last, nil
 		case busy(err):
@@ -119,7 +119,7 @@ var errGap = errors.New("a message did not come")
 func (k *kv) createConsumer(ctx context.Context, name, subject string, from uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, k.enough())
 	defer cancel()
-	api := "$JS.API.CONSUMER.CREATE." + k.subj.stream() + "." + name + "." + subject
+	api := k.subj.consumerAPI("CREATE", name+"."+subject)
 	stop := k.whenRefused(api, cancel)
 	defer stop()
 	cfg := jetstream.ConsumerConfig{

@@ -109,7 +109,7 @@ func busyServer(t *testing.T) (k *kv, asked func() map[string]int) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	k = &kv{
-		nc: nc, js: js, subj: subjects{"rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond, limit: -1,
+		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond, limit: -1,
 		noise: newNoise(slog.New(slog.DiscardHandler)),
 	}
 	sub, err := nc.SubscribeSync("$JS.API.>")

@@ -77,7 +77,7 @@ func (k *kv) nextAtLeader(ctx context.Context, subject string, from uint64) *mes
 func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	api := k.subj.leaderGet()
+	api := k.subj.streamAPI("MSG.GET")
 	msg, err := k.nc.RequestWithContext(ctx, api, ask)
 	if err != nil {
 		return nil, k.explain("read", api, err)

@@ -39,7 +39,7 @@ type explorer struct {
 
 // explore joins what there is and, from then on, what comes.
 func (b *Bus) explore(ctx context.Context) (err error) {
-	e := &explorer{bus: b, subj: subjects{b.opts.bucket}, own: map[string]time.Time{}}
+	e := &explorer{bus: b, subj: b.opts.subjects(), own: map[string]time.Time{}}
 	if e.feed, err = b.store.subscribe(ctx, ""); err != nil { // first: nothing may come between
 		return err
 	}

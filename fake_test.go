@@ -50,7 +50,7 @@ type fakeLease struct {
 }
 
 var (
-	fakeSubjects = subjects{"rolebus"}
+	fakeSubjects = subjects{bucket: "rolebus"}
 	errFakeDown  = errors.New("no server")
 )
 

@@ -146,6 +146,7 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
+	msg.Subject = k.subj.into(msg.Subject) // its headers name what is stored
 	answer, err := k.nc.RequestMsgWithContext(ctx, msg)
 	if errors.Is(err, nats.ErrNoResponders) {
 		err = fmt.Errorf("%w: %w", jetstream.ErrNoStreamResponse, err) // as the client of JetStream says it

@@ -29,7 +29,7 @@ func realKV(t *testing.T) *kv {
 	require.NoError(t, err)
 	silent := slog.New(slog.DiscardHandler)
 	k := &kv{
-		nc: nc, js: js, subj: subjects{"rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second, limit: -1,
+		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second, limit: -1,
 		fleet: newIdentity("rolebus", silent, func() {}), noise: newNoise(silent),
 	}
 	require.NoError(t, k.ensure(t.Context()))

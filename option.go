@@ -28,6 +28,8 @@ type options struct {
 	scopes       []string
 	defaultScope string
 	bucket       string
+	domain       *string // nil if none was given
+	prefix       *string
 	ttl          time.Duration
 	sync         time.Duration
 	timeout      time.Duration
@@ -202,6 +204,7 @@ func newOptions(opts []Option) (*options, error) {
 	errs := append(o.errs,
 		checkName("node", o.node),
 		checkBucket(o.bucket),
+		o.checkReach(),
 		checkTTL(ttl),
 		check(o.sync >= minSync, "sync interval %v: at least %v", o.sync, minSync),
 		check(o.timeout >= minTimeout, "request timeout %v: at least %v", o.timeout, minTimeout),

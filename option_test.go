@@ -103,6 +103,14 @@ var badOptions = []struct {
 	{"scope not UTF-8", WithScopes("fine", "s\xff"), `scope "s\xff" is not UTF-8`, true},
 	{"empty bucket", WithBucket(""), "bucket is empty", true},
 	{"bucket with a dot", WithBucket("a.b"), `bucket "a.b": only letters`, true},
+	{"no domain", WithDomain(""), `domain "": one token`, false},
+	{"a domain of two tokens", WithDomain("a.b"), `domain "a.b": one token`, false},
+	{"a domain with a wildcard", WithDomain("*"), `domain "*": one token`, false},
+	{"no prefix", WithAPIPrefix(""), `API prefix "": tokens`, false},
+	{"a prefix with an empty token", WithAPIPrefix("a..b"), `API prefix "a..b": tokens`, false},
+	{"a prefix with a wildcard", WithAPIPrefix("a.>"), `API prefix "a.>": tokens`, false},
+	{"a prefix with a space", WithAPIPrefix("a b"), `API prefix "a b": tokens`, false},
+	{"a domain and a prefix", func(o *options) { WithDomain("hub")(o); WithAPIPrefix("JS.hub")(o) }, "domain and API prefix: only one", false},
 	{"short TTL", WithTTL(time.Second - 1), "TTL 999.999999ms: at least 1s", false},
 	{"sync 0", WithSyncInterval(0), "sync interval 0s: at least 50ms", false},
 	{"sync without a unit", WithSyncInterval(7), "sync interval 7ns: at least 50ms", false},
@@ -165,10 +173,12 @@ func TestBadOptionsComplainTogetherBeforeAnythingStarts(t *testing.T) {
 	bad := []Option{
 		nil, WithNode(""), WithScopes("s\xff"), WithBucket("a.b"), WithTTL(0), WithSyncInterval(0), WithRequestTimeout(0),
 		WithReplicas(9), WithStorage(7), WithRoles(""), WithMeta(map[string]string{"": ""}), WithObserver(), WithNATS(nats.Name("a")),
+		WithDomain("a.b"), WithAPIPrefix("a b"),
 	}
 	says := []string{
 		"option 1 is nil", "node is empty", "scope", "bucket", "TTL 0s", "sync interval 0s", "request timeout 0s",
 		"replicas 9", "storage", "role is empty", "a key is empty", "roles []: an observer has none", "metadata: an observer has none",
+		"domain \"a.b\"", "API prefix \"a b\"", "only one of them",
 	}
 
 	_, err := Connect(t.Context(), "http://127.0.0.1:1,,nats://", bad...)

@@ -40,7 +40,7 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	defer cancel()
 	stream, err := k.js.Stream(ctx, k.subj.stream())
 	if err != nil {
-		return nil, k.explain("ask the stream's leader", "$JS.API.STREAM.INFO."+k.subj.stream(), err)
+		return nil, k.explain("ask the stream's leader", k.subj.streamAPI("INFO"), err)
 	}
 	info := stream.CachedInfo()
 	k.fleet.learn(fleetIn(info.Config))

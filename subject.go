@@ -1,6 +1,7 @@
 package rolebus
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -10,7 +11,26 @@ import (
 const maxToken = 200
 
 // subjects makes and reads every subject that a bucket's traffic uses.
-type subjects struct{ bucket string }
+type subjects struct {
+	bucket string
+	prefix string // where JetStream is asked, if that is not defaultAPI: in another domain, or behind an import
+}
+
+// defaultAPI is where the JetStream of a client's own account and domain is asked.
+const defaultAPI = "$JS.API"
+
+// api is where the JetStream that has the bucket is asked for something.
+func (s subjects) api(what string) string { return cmp.Or(s.prefix, defaultAPI) + "." + what }
+
+// into is where to publish what is to be stored in the bucket under a subject. Elsewhere it goes by way of the API, as every
+// KV client does it: nothing else reaches a bucket of another domain, and an import has room for it there. What is stored, and
+// what its headers name, is the subject itself.
+func (s subjects) into(subject string) string {
+	if s.prefix == "" {
+		return subject
+	}
+	return s.api(subject)
+}
 
 func (s subjects) stream() string  { return "KV_" + s.bucket }
 func (s subjects) records() string { return "$KV." + s.bucket + ".>" }
@@ -62,18 +82,20 @@ func anyToken(name string) string {
 	return SubjectToken(name)
 }
 
-// leaderGet is where the stream's leader is asked for a message, directGet where any replica is asked for some.
-func (s subjects) leaderGet() string { return "$JS.API.STREAM.MSG.GET." + s.stream() }
-func (s subjects) directGet() string { return "$JS.API.DIRECT.GET." + s.stream() }
+// streamAPI is where the stream's leader is asked for something.
+func (s subjects) streamAPI(what string) string { return s.api("STREAM." + what + "." + s.stream()) }
 
-// consumerNext is where a consumer is asked for messages.
-func (s subjects) consumerNext(name string) string {
-	return "$JS.API.CONSUMER.MSG.NEXT." + s.stream() + "." + name
+// directGet is where any replica is asked for messages.
+func (s subjects) directGet() string { return s.api("DIRECT.GET." + s.stream()) }
+
+// consumerAPI is where a consumer is made, asked for messages, and removed.
+func (s subjects) consumerAPI(what, name string) string {
+	return s.api("CONSUMER." + what + "." + s.stream() + "." + name)
 }
 
 // means says whether a message on a subject would mean something to a server or to other processes.
 func (s subjects) means(subject string) bool {
-	return strings.HasPrefix(subject, "$") || strings.HasPrefix(subject, s.bucket+".")
+	return strings.HasPrefix(subject, "$") || strings.HasPrefix(subject, s.bucket+".") || strings.HasPrefix(subject, s.api(""))
 }
 
 // parseRecord returns the scope and the node that a record's subject names.
@@ -217,6 +239,24 @@ func checkBucket(name string) error {
 	for i := range len(name) {
 		if !plain(name[i]) {
 			return fmt.Errorf("%w: bucket %q: only letters, digits, - and _", ErrBadName, name)
+		}
+	}
+	return nil
+}
+
+// checkDomain says what is wrong with the name of a domain of JetStream's: NATS takes it as one token.
+func checkDomain(name string) error {
+	if name == "" || strings.ContainsAny(name, ".*> \t\r\n") || !utf8.ValidString(name) {
+		return fmt.Errorf("domain %q: one token of a subject, without wildcards", clip(name))
+	}
+	return nil
+}
+
+// checkPrefix says what is wrong with a prefix of JetStream's API.
+func checkPrefix(prefix string) error {
+	for token := range strings.SplitSeq(prefix, ".") {
+		if checkDomain(token) != nil {
+			return fmt.Errorf("API prefix %q: tokens of a subject with dots between them, without wildcards", clip(prefix))
 		}
 	}
 	return nil

@@ -84,7 +84,7 @@ func TestLongTextIsClipped(t *testing.T) {
 }
 
 func TestSubjects(t *testing.T) {
-	s := subjects{"fleet"}
+	s := subjects{bucket: "fleet"}
 	for got, want := range map[string]string{
 		s.stream():                 "KV_fleet",
 		s.records():                "$KV.fleet.>",
@@ -102,7 +102,7 @@ func TestSubjects(t *testing.T) {
 }
 
 func TestSubjectsAreReadBack(t *testing.T) {
-	s := subjects{"fleet"}
+	s := subjects{bucket: "fleet"}
 	for _, scope := range []string{"default", "eu.1", "*", ">"} {
 		for _, node := range []string{"api-1", "a.b", "ä ö", "="} {
 			gotScope, gotNode, err := s.parseRecord(s.record(scope, node))
@@ -148,7 +148,7 @@ func FuzzName(f *testing.F) {
 	} {
 		f.Add(name)
 	}
-	s := subjects{"fleet"}
+	s := subjects{bucket: "fleet"}
 	f.Fuzz(func(t *testing.T, text string) {
 		// As a token that came in.
 		if name, err := parseToken(text); err == nil {

@@ -20,7 +20,7 @@ import (
 
 var updateGolden = flag.Bool("update", false, "write the golden files of the wire form anew")
 
-var wire = subjects{"rolebus"}
+var wire = subjects{bucket: "rolebus"}
 
 const wireFleet = "4QZJX2M6TKRA"
 
@@ -310,7 +310,7 @@ func TestForgedAnnouncementsAreRefused(t *testing.T) {
 		{"a notice written by a schedule", "notice", set("Nats-Scheduler", lease), "written by the schedule"},
 		{"buried by another node's lease", "expired", set("Nats-Scheduler", wire.lease(storedScope, "api-2")), "written by the schedule"},
 		{"buried by a lease in another scope", "expired", set("Nats-Scheduler", wire.lease("default", storedNode)), "written by the schedule"},
-		{"buried by another bucket's lease", "left", set("Nats-Scheduler", subjects{"other"}.lease(storedScope, storedNode)), "written by the schedule"},
+		{"buried by another bucket's lease", "left", set("Nats-Scheduler", subjects{bucket: "other"}.lease(storedScope, storedNode)), "written by the schedule"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			hdr, subject := republish(encodedHeaders(t, tc.of), storedScope, storedNode, storedAt)
