@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,8 +28,8 @@ type fakeBucket struct {
 	leases   map[[2]string]*fakeLease
 	links    []*fakeLink
 	down     bool
-	headless bool      // no leader: reads are answered, writes are not, and no switch fires
-	silent   bool      // headless: writes are not even refused
+	headless bool      // no leader: reads are answered, nobody listens for writes, and no switch fires
+	silent   bool      // headless: and that nobody does is not even said
 	mute     bool      // announcements are lost
 	writes   int       // of records, by nodes
 	stuck    bool      // there is a leader, but what it should store is not stored
@@ -52,6 +53,9 @@ type fakeLease struct {
 var (
 	fakeSubjects = subjects{bucket: "rolebus"}
 	errFakeDown  = errors.New("no server")
+
+	// What becomes of a write while there is no leader: nobody listens for it. See explain.
+	errFakeNoLeader = fmt.Errorf("write: %w: %w", errUnanswered, jetstream.ErrNoStreamResponse)
 )
 
 func newFakeBucket() *fakeBucket {
@@ -238,11 +242,16 @@ func (l *fakeLink) write(ctx context.Context, op func() error) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return l.atLeader(ctx, op)
+	return l.needsLeader(ctx, errFakeNoLeader, op)
 }
 
 // atLeader runs an operation that only a leader can do.
 func (l *fakeLink) atLeader(ctx context.Context, op func() error) error {
+	return l.needsLeader(ctx, errFakeDown, op)
+}
+
+// needsLeader runs an operation that needs a leader, whose absence an error tells.
+func (l *fakeLink) needsLeader(ctx context.Context, without error, op func() error) error {
 	l.mu.Lock()
 	silent := l.headless && l.silent
 	l.mu.Unlock()
@@ -252,7 +261,7 @@ func (l *fakeLink) atLeader(ctx context.Context, op func() error) error {
 	}
 	return l.do(ctx, func() error {
 		if l.headless {
-			return errFakeDown
+			return without
 		}
 		return op()
 	})
@@ -353,8 +362,11 @@ func (l *fakeLink) lead(ctx context.Context, scope, node string) (c change, gene
 }
 
 func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uint64) (generation uint64, err error) {
-	if l.onPut != nil {
-		l.onPut()
+	l.mu.Lock()
+	onPut := l.onPut
+	l.mu.Unlock()
+	if onPut != nil {
+		onPut()
 	}
 	err = l.write(ctx, func() error {
 		if l.records[[2]string{scope, c.node}].generation != replaces {
@@ -434,7 +446,7 @@ func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
 }
 
 func (l *fakeLink) ensure(ctx context.Context) error {
-	err := l.do(ctx, func() error { return nil })
+	err := l.atLeader(ctx, func() error { return nil })
 	if err == nil {
 		l.look()
 	}

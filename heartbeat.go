@@ -33,6 +33,9 @@ const (
 //	 |   \ every TTL/3        | done             anything else:  write it again, above
 //	 |    +------> arm -------+                                  all that a lease may bury
 //	 +-------------- done ----+
+//
+// What the store confirmed, and what was only sent, are two things: a record that is either of them is this node's own, and the
+// lease beside it runs on. See owns.
 type keeper struct {
 	store store
 	clock *clock
@@ -54,16 +57,21 @@ type keeper struct {
 	hooks *hooks
 	told  atomic.Uint64 // the highest version that a tombstone of this life named, wherever it was seen
 
+	// As the store confirmed it.
 	id         life
 	generation uint64
-	under      string    // the bucket's identity when rewrite last wrote the record
 	held       wanted    // what the record says
-	bound      uint64    // the highest version that a lease of this life may bury
-	tried      uint64    // the highest version of this life that was ever sent: somebody may have heard of it
-	written    bool      // a record of this life may be in the bucket
-	shown      []Role    // as hooks were told
-	scheduled  time.Time // for when the heartbeat was that is to come; hooks only
+	under      string    // the bucket's identity when rewrite last wrote the record
 	armed      time.Time // the lease in the bucket cannot end before, by this process's own clock
+
+	// As it was sent, and may be stored, whatever was answered: somebody may have heard of it.
+	tried   uint64 // the highest version of this life that was ever sent
+	bound   uint64 // the highest version that a lease of this life may bury
+	written bool   // a record of this life may be in the bucket
+
+	adrift    bool      // a write found no stream: before anything else it is made, or mended
+	shown     []Role    // as hooks were told
+	scheduled time.Time // for when the heartbeat was that is to come; hooks only
 }
 
 // requestPatience is what one request for the sake of a lease may take. Requests to a server that is going away are never
@@ -78,7 +86,10 @@ func (k *keeper) within(ctx context.Context) (context.Context, context.CancelFun
 func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, error) {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
-	return k.store.put(ctx, k.scope, c, replaces)
+	k.tried = max(k.tried, c.id.version)
+	generation, err := k.store.put(ctx, k.scope, c, replaces)
+	k.adrift = k.adrift || errors.Is(err, errUnanswered)
+	return generation, err
 }
 
 // get reads this node's own record at the stream's leader, because a replica may lag. Without a meta leader JetStream's API
@@ -118,20 +129,12 @@ func (k *keeper) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		attempted := k.attempt(ctx, beatDue)
-		var err error
-		if suspicious {
-			err = k.look(ctx)
-		}
-		if err == nil {
-			err = k.update(ctx)
-		}
-		if err == nil && !time.Now().Before(beatDue) {
-			if err = k.beat(ctx); err == nil {
-				beatDue = time.Now().Add(k.interval())
-			}
-		}
+		beaten, unwritten, err := k.tend(ctx, suspicious, !time.Now().Before(beatDue))
 		attempted(err)
-		suspicious = err != nil // who knows what was stored
+		if beaten {
+			beatDue = time.Now().Add(k.interval())
+		}
+		suspicious = err != nil || unwritten != nil // who knows what was stored
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -146,11 +149,38 @@ func (k *keeper) run(ctx context.Context) error {
 			timer.Reset(jitter(retry))
 			retry = min(2*retry, lastRetry, k.ttl/6)
 			beatDue = time.Now()
+		case unwritten != nil:
+			k.want.fail(unwritten)
+			timer.Reset(jitter(retry))
+			retry = min(2*retry, lastRetry, k.ttl/6)
 		default:
 			retry = firstRetry
 			timer.Reset(time.Until(beatDue))
 		}
 	}
+}
+
+// tend does what there is to do: it looks at the record if that is in question, writes a change, and renews the lease if that is
+// due. Whether the bus can be reached, and for how long this node is listed, hangs by the lease alone: err says why it is not
+// renewed, unwritten why a change is not written.
+func (k *keeper) tend(ctx context.Context, suspicious, due bool) (beaten bool, unwritten, err error) {
+	if suspicious {
+		if err := k.look(ctx); err != nil {
+			return false, nil, err
+		}
+		beaten = true
+	}
+	unwritten = k.update(ctx)
+	if errors.Is(unwritten, ErrSuperseded) {
+		return beaten, nil, unwritten
+	}
+	if unwritten != nil || due && !beaten {
+		if err := k.beat(ctx); err != nil {
+			return false, unwritten, err
+		}
+		beaten = true
+	}
+	return beaten, unwritten, nil
 }
 
 func (k *keeper) interval() time.Duration { return jitter(k.ttl / 3) }
@@ -176,9 +206,8 @@ func (k *keeper) update(ctx context.Context) error {
 			poke(k.want.wake) // again, with a lease that reaches as far
 			return k.beat(ctx)
 		}
-		k.tried = c.id.version
 		generation, err := k.put(ctx, c, k.generation)
-		if errors.Is(err, errConflict) || errors.Is(err, errUnanswered) {
+		if errors.Is(err, errConflict) {
 			poke(k.want.wake) // again, unless recovering does it
 			return k.recover(ctx)
 		}
@@ -193,10 +222,19 @@ func (k *keeper) update(ctx context.Context) error {
 	return nil
 }
 
-// beat arms the lease anew. If that is refused, the record is not what it was: find out and put it right.
+// beat renews the lease. If nobody takes it, the stream is missing, or lacks the subject of the leases, or has no leader: find out.
 func (k *keeper) beat(ctx context.Context) error {
-	err := k.arm(ctx, k.generation)
-	if errors.Is(err, errConflict) || errors.Is(err, errUnanswered) {
+	err := k.renew(ctx)
+	if errors.Is(err, errUnanswered) {
+		return k.look(ctx)
+	}
+	return err
+}
+
+// renew arms the lease anew. If that is refused, the record is not what it was: find out and put it right.
+func (k *keeper) renew(ctx context.Context) error {
+	err := k.arm(ctx, max(k.id.version, k.tried), k.generation)
+	if errors.Is(err, errConflict) {
 		return k.recover(ctx)
 	}
 	if err == nil {
@@ -205,8 +243,8 @@ func (k *keeper) beat(ctx context.Context) error {
 	return err
 }
 
-// arm sets the lease, provided that the record is of a generation.
-func (k *keeper) arm(ctx context.Context, record uint64) error {
+// arm sets the lease, so that it reaches ahead of a version, provided that the record is of a generation.
+func (k *keeper) arm(ctx context.Context, version, record uint64) error {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
 	began := time.Now() // before the clock is read: the switch cannot fire within a TTL of it
@@ -214,10 +252,11 @@ func (k *keeper) arm(ctx context.Context, record uint64) error {
 	if err != nil {
 		return err
 	}
-	bound := k.id.version + leaseAhead
+	bound := version + leaseAhead
 	k.bound = max(k.bound, bound) // also if this fails: it may have been stored
 	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: dueAt(now.Add(k.ttl))}
 	if err := k.store.arm(ctx, k.scope, c, record); err != nil {
+		k.adrift = k.adrift || errors.Is(err, errUnanswered)
 		return err
 	}
 	k.armed = began.Add(k.ttl - k.ttl/leaseReserve)

@@ -76,12 +76,12 @@ func (k *keeper) tryJoin(ctx context.Context) error {
 		return k.noLifeLeft()
 	}
 	k.begin(id)
-	if err := k.rewrite(ctx, generation); err != nil {
+	if err := k.rewrite(ctx, generation, false); err != nil {
 		return err
 	}
 	if found.kind == kindState {
 		// The life before this one may have armed the lease once more before its record was taken over.
-		if err := k.arm(ctx, k.generation); err != nil {
+		if err := k.arm(ctx, k.id.version, k.generation); err != nil {
 			return err
 		}
 	}
@@ -96,7 +96,7 @@ func (k *keeper) noLifeLeft() error {
 
 // begin begins a life. Everybody who needs its number has it before it is used.
 func (k *keeper) begin(id life) {
-	k.id, k.bound, k.tried = id, 0, 0
+	k.id, k.under, k.bound, k.tried = id, "", 0, 0
 	k.told.Store(0)
 	k.own.Store(id.incarnation)
 	k.last.Store(id.incarnation)

@@ -28,7 +28,7 @@ func TestModelARewriteThatMayBeStored(t *testing.T) {
 		}
 		want("2")
 		link.deaf = true
-		if k.rewrite(t.Context(), k.generation) == nil {
+		if k.rewrite(t.Context(), k.generation, true) == nil {
 			t.Fatal("acknowledged")
 		}
 		link.deaf = false

@@ -9,40 +9,67 @@ import (
 
 // When this node's record is not what it was: what is there, and how it is put right.
 
+// find reads the record. A bucket that does not answer, or that took a write of this node's as little as if it were not there, is
+// made or mended before: also if somebody answers who reads for it, such as a mirror.
+func (k *keeper) find(ctx context.Context) (found change, generation uint64, err error) {
+	if !k.adrift {
+		found, generation, err = k.get(ctx)
+	}
+	if k.adrift || errors.Is(err, errUnanswered) {
+		if err := k.ensure(ctx); err != nil {
+			return change{}, 0, err
+		}
+		k.adrift = false
+		found, generation, err = k.get(ctx)
+	}
+	return found, generation, err
+}
+
+// owns says whether a record that was found is this node's own, and stands as it was left: the one that the store confirmed last, or
+// one that was sent since, of which nobody knows whether it was stored. The lease that was armed beside it then runs as it was armed.
+// If it is neither, a tombstone, an older one, one of another bucket, nobody's, the bucket has forgotten something, and perhaps the lease.
+func (k *keeper) owns(found change) bool {
+	return found.kind == kindState && found.id.incarnation == k.id.incarnation &&
+		k.id.version <= found.id.version && found.id.version <= max(k.id.version, k.tried) && k.under == k.fleet()
+}
+
 // look compares the record itself with what was written. The condition of a heartbeat is not enough: a bucket that goes
 // back gives the same generation to another message, even to this node's tombstone.
 func (k *keeper) look(ctx context.Context) error {
-	found, generation, err := k.get(ctx)
-	if err != nil && !errors.Is(err, errUnanswered) {
-		return err
-	}
-	if told := k.told.Load(); told >= k.id.version {
-		// Whoever heard of it takes this life for over, also if the bucket has forgotten it since.
-		k.bound = max(k.bound, told)
-		return k.recover(ctx)
-	}
-	if err != nil || found.kind != kindState || found.id != k.id || k.under != k.fleet() {
-		return k.recover(ctx)
-	}
-	k.generation, k.held = generation, wanted{found.roles, found.meta} // stored, perhaps, by a write that seemed to fail
-	return k.beat(ctx)
-}
-
-// recover finds out why the record is not what it was.
-func (k *keeper) recover(ctx context.Context) error {
-	found, generation, err := k.get(ctx)
-	if errors.Is(err, errUnanswered) {
-		found, generation, err = change{}, 0, k.ensure(ctx)
-	}
+	found, generation, err := k.find(ctx)
 	if err != nil {
 		return err
 	}
+	told := k.told.Load()
+	if told >= k.id.version {
+		// Whoever heard of it takes this life for over, also if the bucket has forgotten it since.
+		k.bound = max(k.bound, told)
+	}
+	if told >= k.id.version || found.id != k.id || !k.owns(found) {
+		return k.restore(ctx, found, generation)
+	}
+	k.generation = generation
+	return k.renew(ctx)
+}
+
+// recover finds out why the record is not what it was, and puts it right.
+func (k *keeper) recover(ctx context.Context) error {
+	found, generation, err := k.find(ctx)
+	if err != nil {
+		return err
+	}
+	return k.restore(ctx, found, generation)
+}
+
+// restore writes the record in the place of what was found.
+func (k *keeper) restore(ctx context.Context, found change, generation uint64) error {
 	if found.id.incarnation > k.id.incarnation {
 		err := k.superseded(found.id.incarnation, k.id.incarnation)
 		k.lease.end(err)
 		return err
 	}
-	if found.kind != kindState || found.id != k.id {
+	own := k.owns(found)
+	if !own {
 		k.lease.lose(time.Time{}, fmt.Errorf("%w: the record is not what this node wrote", ErrLeaseLost))
 	}
 	if found.id.incarnation == k.id.incarnation {
@@ -60,12 +87,12 @@ func (k *keeper) recover(ctx context.Context) error {
 	k.log.Warn("the record is not as it was written, writing it again", "found", found.kind.String(), "version", found.id.version,
 		"generation", generation)
 	// Also if the record is this life's own: its acknowledgement was lost, so its announcement may be, too.
-	if err := k.rewrite(ctx, generation); err != nil {
+	if err := k.rewrite(ctx, generation, own); err != nil {
 		return err
 	}
 	if generation == 0 {
 		// Whatever took the record away may have taken the lease that was armed before it was written again.
-		if err := k.arm(ctx, k.generation); err != nil {
+		if err := k.arm(ctx, k.id.version, k.generation); err != nil {
 			return err
 		}
 	}
@@ -78,27 +105,33 @@ func (k *keeper) superseded(found, own uint64) error {
 }
 
 // rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever
-// stands without a switch; the version is above everything that an earlier lease of this life could bury.
-func (k *keeper) rewrite(ctx context.Context, replaces uint64) error {
+// stands without a switch; the version is above everything that an earlier lease of this life could bury. Nothing counts as so before
+// the store has confirmed it: until then own says whether what it replaces is this node's, and listed.
+func (k *keeper) rewrite(ctx context.Context, replaces uint64, own bool) error {
 	want, rev, _ := k.want.current()
-	k.id.version = max(k.id.version, k.bound, k.tried) + 1
-	if k.id.version > lastVersion {
+	id := life{k.id.incarnation, max(k.id.version, k.bound, k.tried) + 1}
+	if id.version > lastVersion {
 		// Only somebody else's tombstone can have brought it so far. Another life has room again.
 		if k.id.incarnation == maxNumber {
 			return k.noLifeLeft()
 		}
-		k.begin(life{k.id.incarnation + 1, 1})
+		k.begin(life{incarnation: k.id.incarnation + 1})
+		id = life{k.id.incarnation, 1}
 	}
-	if err := k.arm(ctx, replaces); err != nil {
+	if err := k.arm(ctx, id.version, replaces); err != nil {
 		return err
 	}
-	c := change{kind: kindState, node: k.node, id: k.id, ttl: k.ttl, roles: want.roles, meta: want.meta}
-	k.written, k.tried, k.under = true, k.id.version, k.fleet()
+	if own {
+		k.lease.renew(k.armed)
+	}
+	c := change{kind: kindState, node: k.node, id: id, ttl: k.ttl, roles: want.roles, meta: want.meta}
+	k.written = true
+	under := k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
 		return err
 	}
-	k.generation, k.held = generation, want
+	k.id, k.generation, k.held, k.under = id, generation, want, under
 	k.tellRoles()
 	k.want.confirm(rev, k.id)
 	return nil

@@ -175,7 +175,7 @@ func TestAChangeAfterAnUnknownOneStartsFromWhatWasStored(t *testing.T) {
 		require.NoError(t, k.join(t.Context()))
 		want("two")
 		link.deaf = true
-		require.Error(t, k.rewrite(t.Context(), k.generation))
+		require.Error(t, k.rewrite(t.Context(), k.generation, true))
 		link.deaf = false
 		want("three")
 		require.NoError(t, k.look(t.Context()))

@@ -1,0 +1,151 @@
+package rolebus
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A stream without a leader takes no writes, and nobody can bury what stands in it: whatever is tried meanwhile, the lease runs for
+// as long as it was armed for.
+func TestModelALeaseRunsOnWhileThereIsNoLeader(t *testing.T) {
+	for name, during := range map[string]func(t *testing.T, a *fakeBus){
+		"a heartbeat is due":    func(*testing.T, *fakeBus) {},
+		"a change is wanted":    func(_ *testing.T, a *fakeBus) { a.wants("y") },
+		"metadata is wanted":    func(_ *testing.T, a *fakeBus) { _, _ = a.dress(map[string]string{"v": "2"}) },
+		"the connection flaps":  func(_ *testing.T, a *fakeBus) { a.partition(true); a.partition(false) },
+		"everything is doubted": func(_ *testing.T, a *fakeBus) { poke(a.member.Load().keeper.nudge) },
+	} {
+		for _, silent := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFakeBucket()
+					a, o := f.bus(t, "a", WithRoles("x")), f.bus(t, "o", WithObserver())
+					time.Sleep(3 * fakeTTL)
+					seen, ctx := watchLog(t.Context(), o.Scope), a.LeaseContext()
+					seen.take()
+					for range 20 {
+						f.headlessFor(silent, 4*fakeTTL/10, func() { during(t, a) })
+						require.NoError(t, context.Cause(ctx))
+						time.Sleep(2 * fakeTTL)
+						require.NoError(t, context.Cause(ctx))
+						require.Positive(t, a.LeaseLeft())
+					}
+					require.NotContains(t, seen.take(), "NodeLeft a expired")
+				})
+			})
+		}
+	}
+}
+
+// A write whose acknowledgement was lost is this node's own, whichever of the two records is found.
+func TestModelALeaseRunsOnThoughAWriteIsNotAcknowledged(t *testing.T) {
+	for name, trouble := range map[string]func(l *fakeLink, on bool){
+		"stored":     func(l *fakeLink, on bool) { l.deaf = on },
+		"not stored": func(l *fakeLink, on bool) { l.refusePuts = map[bool]int{true: 1 << 20}[on] },
+		"stored, and nothing after it": func(l *fakeLink, on bool) {
+			l.deaf, l.onPut = on, nil
+			if puts := 0; on {
+				l.onPut = func() {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					if puts++; puts > 1 {
+						l.refusePuts = 1
+					}
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeBucket()
+				a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+				time.Sleep(fakeTTL)
+				ctx := a.LeaseContext()
+				for _, role := range []Role{"y", "z"} {
+					f.mu.Lock()
+					trouble(a.link, true)
+					f.mu.Unlock()
+					a.wants(role)
+					time.Sleep(3 * fakeTTL)
+					require.NoError(t, context.Cause(ctx), "heartbeats go on, whatever becomes of the change")
+					f.mu.Lock()
+					trouble(a.link, false)
+					f.mu.Unlock()
+					time.Sleep(2 * lastRetry)
+					require.NoError(t, context.Cause(ctx))
+					synctest.Wait()
+					require.Equal(t, []Role{role}, b.Roles("a").Slice())
+				}
+			})
+		})
+	}
+}
+
+// Whatever may mean that the lease in the bucket is over ends the context.
+func TestModelALeaseIsLostWithTheRecord(t *testing.T) {
+	for name, fault := range map[string]func(f *fakeBucket, own life, was fakeRecord){
+		"the record is purged":    func(f *fakeBucket, _ life, _ fakeRecord) { f.wipe(false) },
+		"the bucket is made anew": func(f *fakeBucket, _ life, _ fakeRecord) { f.wipe(true) },
+		"a tombstone stands there": func(f *fakeBucket, own life, _ fakeRecord) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.mute = true
+			f.store("default", change{kind: kindLeft, node: "a", id: life{own.incarnation, own.version}}, "")
+			f.mute = false
+		},
+		"the record is that of before": func(f *fakeBucket, _ life, was fakeRecord) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.seq++
+			was.generation = f.seq
+			f.records[[2]string{"default", "a"}] = was
+		},
+		"it is one that this node never sent": func(f *fakeBucket, own life, _ fakeRecord) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.mute = true
+			f.store("default", change{kind: kindState, node: "a", id: life{own.incarnation, own.version + 5}, ttl: fakeTTL}, "")
+			f.mute = false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeBucket()
+				a := f.bus(t, "a", WithRoles("x"))
+				f.mu.Lock()
+				was := f.records[[2]string{"default", "a"}]
+				f.mu.Unlock()
+				require.NoError(t, a.AddRoles(t.Context(), "y"))
+				time.Sleep(fakeTTL)
+				ctx := a.LeaseContext()
+				f.mu.Lock()
+				own := f.records[[2]string{"default", "a"}].c.id
+				f.mu.Unlock()
+				fault(f, own, was)
+				time.Sleep(fakeTTL / 3)
+				require.ErrorIs(t, context.Cause(ctx), ErrLeaseLost)
+				time.Sleep(time.Second)
+				require.NoError(t, a.LeaseContext().Err(), "it has written itself again")
+			})
+		})
+	}
+}
+
+// headlessFor takes the leader away for a time, in which something happens.
+func (f *fakeBucket) headlessFor(silent bool, d time.Duration, do func()) {
+	f.mu.Lock()
+	f.headless, f.silent = true, silent
+	f.mu.Unlock()
+	do()
+	time.Sleep(d)
+	f.start()
+}
+
+// wants makes the node want a role alone, without waiting for it.
+func (b *fakeBus) wants(role Role) {
+	_, _ = b.member.Load().keeper.want.edit(func([]Role) []Role { return []Role{role} }, func(wanted) error { return nil })
+}
