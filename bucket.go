@@ -70,7 +70,7 @@ func (k *kv) config() jetstream.StreamConfig {
 }
 
 func (k *kv) ensure(ctx context.Context) error {
-	if found := k.nc.ConnectedServerVersion(); olderThan(found, minServer) {
+	if found := k.nc.ConnectedServerVersion(); k.subj.prefix == "" && olderThan(found, minServer) {
 		return fmt.Errorf("%w: needed %s or newer, found %s", ErrServerTooOld, minServer, found)
 	}
 	stream, err := k.ensureStream(ctx)
@@ -93,11 +93,8 @@ func (k *kv) ensureStream(ctx context.Context) (jetstream.Stream, error) {
 		stream, err = k.create(ctx)
 	}
 	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		err = fmt.Errorf("%w: %w", jetstream.ErrJetStreamNotEnabled, err) // nobody answers for JetStream
-		fallthrough
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return nil, fmt.Errorf("JetStream is off: start nats-server with -js, or enable it for the account: %w", err)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return nil, k.noJetStream(ctx, err)
 	case errors.Is(err, ErrServerTooOld), errors.Is(err, nats.ErrPermissionViolation):
 		return nil, err
 	case err != nil:
@@ -128,6 +125,9 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
+	}
+	if k.subj.prefix != "" && errors.Is(err, nats.ErrNoResponders) { // but somebody answered before
+		err = fmt.Errorf("the bucket is missing, and cannot be made from here: %w", &missingError{k.subj.streamAPI("CREATE"), err})
 	}
 	if refusal := refused(k.nc, k.subj.streamAPI("CREATE")); err != nil && refusal != nil {
 		err = fmt.Errorf("the bucket is missing, and making it is refused: %w: %w", refusal, err)

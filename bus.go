@@ -53,6 +53,7 @@ type Bus struct {
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed
 
+	toldDeaf  sync.Once
 	attesting sync.Mutex
 	unattest  func() // ends the witness for the server that this process was connected to last
 }

@@ -38,6 +38,9 @@ type catcher struct {
 	synced atomic.Pointer[time.Time] // when it last began to ask for what was missed, and was answered
 	wake   chan struct{}
 
+	announced atomic.Bool // something was, since the scope was joined
+	deaf      func()      // told when something is read that was not announced, and nothing ever was; nil: nobody
+
 	mu    sync.Mutex
 	asked asked
 }
@@ -245,6 +248,9 @@ func (k *catcher) readOnce(ctx context.Context, todo asked) (reading, error) {
 			return r, err
 		}
 	}
+	if !r.whole && newest > heard {
+		k.unannounced()
+	}
 	if r.whole {
 		if err := k.confirm(ctx, snap, &r); err != nil {
 			return r, err
@@ -302,6 +308,13 @@ func (k *catcher) confirm(ctx context.Context, snap *Snapshot, r *reading) error
 	return nil
 }
 
+// unannounced takes note that something was read that was not announced. Where nothing ever was, nothing ever will be.
+func (k *catcher) unannounced() {
+	if k.deaf != nil && !k.announced.Load() {
+		k.deaf()
+	}
+}
+
 // hear takes note of the newest generation.
 func (k *catcher) hear(generation uint64) {
 	for {
@@ -325,6 +338,7 @@ func (k *catcher) fetch(ctx context.Context, node string, want life) error {
 			return err
 		}
 		if c.kind != 0 && !c.id.before(want) {
+			k.unannounced()
 			k.deliver(ctx, reading{changes: []change{c}, began: began})
 			return nil
 		}

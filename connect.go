@@ -118,6 +118,8 @@ func (b *Bus) insist(ctx context.Context, try func() error) error {
 func passing(err error) bool {
 	var api *jetstream.APIError
 	switch {
+	case errors.As(err, new(*missingError)):
+		return false
 	case errors.Is(err, errUnanswered):
 		return true
 	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):

@@ -135,9 +135,13 @@ func (k *kv) nextPage(ctx context.Context, subject string, from uint64, most int
 func (k *kv) direct(ctx context.Context, api string, ask []byte, most int, each func(message)) (page, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
+	kind := k.subj.directGet()
+	if api != kind {
+		kind += ".>"
+	}
 	for {
 		p := page{each: each}
-		err := k.directOnce(ctx, api, ask, most, &p)
+		err := k.reached(kind, k.directOnce(ctx, api, ask, most, &p))
 		if !errors.Is(err, nats.ErrTimeout) || refused(k.nc, api) != nil {
 			return p, k.explain("read", api, err)
 		}

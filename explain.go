@@ -32,6 +32,8 @@ func (k *kv) explain(op, subject string, err error) error {
 		return nil
 	}
 	switch {
+	case errors.As(err, new(*missingError)):
+		return fmt.Errorf("%s: %w", op, err)
 	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
 	case errors.Is(err, jetstream.ErrStreamNotFound):

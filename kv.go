@@ -29,6 +29,8 @@ type kv struct {
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
 
+	unheard silences // in another domain or account
+
 	stored atomic.Uint64 // messages in the bucket, as was last told or seen: records of all scopes, and as many leases
 }
 
@@ -146,9 +148,10 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
+	all := k.subj.into(k.subj.allOf(msg.Subject))
 	msg.Subject = k.subj.into(msg.Subject) // its headers name what is stored
 	answer, err := k.nc.RequestMsgWithContext(ctx, msg)
-	if errors.Is(err, nats.ErrNoResponders) {
+	if err = k.reached(all, err); errors.Is(err, nats.ErrNoResponders) && !errors.As(err, new(*missingError)) {
 		err = fmt.Errorf("%w: %w", jetstream.ErrNoStreamResponse, err) // as the client of JetStream says it
 	}
 	if err != nil {

@@ -79,6 +79,7 @@ func (m *member) gather(msg *nats.Msg) []change {
 		switch {
 		case err == nil:
 			changes = append(changes, c)
+			m.catcher.announced.Store(true)
 			m.catcher.hear(c.generation)
 			if h := m.bus.hooks; h != nil {
 				h.tellChange(m.scope.name, m.bus.clock, &c, msg)

@@ -66,6 +66,14 @@ func (s subjects) lease(scope, node string) string {
 	return "$KV." + s.bucket + "=lease." + SubjectToken(scope) + "." + SubjectToken(node)
 }
 
+// allOf is what a record or a lease is one of.
+func (s subjects) allOf(subject string) string {
+	if strings.HasPrefix(subject, strings.TrimSuffix(s.leases(), ">")) {
+		return s.leases()
+	}
+	return s.records()
+}
+
 // scopeRecords and scopeChanges are of all scopes if there is no name.
 func (s subjects) scopeRecords(scope string) string {
 	return "$KV." + s.bucket + "." + anyToken(scope) + ".*"
@@ -80,6 +88,15 @@ func anyToken(name string) string {
 		return "*"
 	}
 	return SubjectToken(name)
+}
+
+// domain is the one whose JetStream is asked, if that is said.
+func (s subjects) domain() (name string, ok bool) {
+	name, ok = strings.CutPrefix(s.prefix, "$JS.")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(name, ".API")
 }
 
 // streamAPI is where the stream's leader is asked for something.

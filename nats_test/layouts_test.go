@@ -2,9 +2,11 @@ package nats_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,4 +111,81 @@ func TestLayoutImport(t *testing.T) {
 	rolebustest.WaitNodes(t, c, "y", 1)
 	require.NoError(t, c.AddRoles(t.Context(), "z"))
 	rolebustest.WaitNodes(t, a, "z", 1)
+}
+
+// Without one of the imports it is said which one is missing, or what is slower.
+func TestLayoutImportsAreNeeded(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "docs", "layouts", "import.conf"))
+	require.NoError(t, err)
+	const (
+		refused  = iota // by an error of Connect, which names it
+		warned          // by a line in the log, which names it
+		unmade          // it cannot make the bucket
+		unmended        // nor mend it
+		served          // without replicas it is not even needed
+	)
+	for missing, outcome := range map[string]int{
+		"$JS.API.STREAM.INFO.KV_rolebus":    refused,
+		"$JS.API.STREAM.CREATE.KV_rolebus":  unmade,
+		"$JS.API.STREAM.UPDATE.KV_rolebus":  unmended,
+		"$JS.API.STREAM.MSG.GET.KV_rolebus": served,
+		"$JS.API.DIRECT.GET.KV_rolebus":     refused,
+		"$JS.API.DIRECT.GET.KV_rolebus.>":   refused,
+		"$KV.rolebus.>":                     refused,
+		"$KV.rolebus=lease.>":               refused,
+		"rolebus.changes.>":                 warned,
+	} {
+		t.Run(missing, func(t *testing.T) {
+			t.Parallel()
+			lines := strings.Split(string(text), "\n")
+			without := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+				return strings.Contains(line, "account: STORE") && strings.Contains(line, `"`+missing+`"`)
+			})
+			require.Len(t, without, len(lines)-1)
+			ns := configured(t, strings.Join(without, "\n"))
+			log := &logged{}
+			opts := []rolebus.Option{
+				rolebus.WithAPIPrefix("JS.store.API"), rolebus.WithNode("a"), rolebus.WithTTL(ttl), rolebus.WithSyncInterval(time.Second),
+				rolebus.WithRoles("x"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))),
+			}
+			store := at{t, ns.ClientURL(), []rolebus.Option{rolebus.WithNATS(nats.UserInfo("store", "change me"))}}
+			if outcome == unmade {
+				_, err := rolebus.Connect(t.Context(), ns.ClientURL(), opts...)
+				require.ErrorContains(t, err, `nobody answers at "JS.store.API.STREAM.CREATE.KV_rolebus"`)
+			}
+			s := bus(store, "s")
+			if outcome == unmended {
+				nc, err := nats.Connect(ns.ClientURL(), nats.UserInfo("store", "change me"))
+				require.NoError(t, err)
+				defer nc.Close()
+				stream, err := jetStream(t, nc).Stream(t.Context(), "KV_rolebus")
+				require.NoError(t, err)
+				cfg := stream.CachedInfo().Config
+				cfg.RePublish = nil
+				_, err = jetStream(t, nc).UpdateStream(t.Context(), cfg)
+				require.NoError(t, err)
+				_, err = rolebus.Connect(t.Context(), ns.ClientURL(), opts...)
+				require.ErrorIs(t, err, rolebus.ErrBucketMismatch)
+				require.ErrorContains(t, err, "republish is none")
+				return
+			}
+			if outcome == refused {
+				_, err := rolebus.Connect(t.Context(), ns.ClientURL(), opts...)
+				require.ErrorContains(t, err, fmt.Sprintf("nobody answers at %q", "JS.store.API."+strings.TrimPrefix(missing, "$JS.API.")))
+				return
+			}
+			a := at{t, ns.ClientURL(), nil}.Bus(opts...)
+			require.NoError(t, a.AddRoles(t.Context(), "y"))
+			rolebustest.WaitNodes(t, s, "y", 1)
+			require.NoError(t, s.AddRoles(t.Context(), "z"))
+			rolebustest.WaitNodes(t, a, "z", 1)
+			if outcome == warned {
+				eventually(t, "a warning", func() bool { return log.count("is not announced here") > 0 })
+				require.Equal(t, 1, log.count("rolebus.changes."), log.String())
+				return
+			}
+			require.Zero(t, log.count("WARN"), log.String())
+		})
+	}
 }
