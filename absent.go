@@ -146,6 +146,14 @@ func (k *kv) reached(what string, err error) error {
 	return err
 }
 
+// missing is what reached says of a request where another kind was answered just before.
+func (k *kv) missing(what string, err error) error {
+	if k.subj.prefix != "" && errors.Is(err, nats.ErrNoResponders) {
+		return &missingError{what, err}
+	}
+	return err
+}
+
 // tellDeaf tells once that this process must read what others hear. It works, but for what that costs, and the delay.
 func (b *Bus) tellDeaf() {
 	b.toldDeaf.Do(func() {

@@ -126,8 +126,8 @@ func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
 	}
-	if k.subj.prefix != "" && errors.Is(err, nats.ErrNoResponders) { // but somebody answered before
-		err = fmt.Errorf("the bucket is missing, and cannot be made from here: %w", &missingError{k.subj.streamAPI("CREATE"), err})
+	if missing := k.missing(k.subj.streamAPI("CREATE"), err); missing != err {
+		err = fmt.Errorf("the bucket is missing, and cannot be made from here: %w", missing)
 	}
 	if refusal := refused(k.nc, k.subj.streamAPI("CREATE")); err != nil && refusal != nil {
 		err = fmt.Errorf("the bucket is missing, and making it is refused: %w: %w", refusal, err)
@@ -165,7 +165,7 @@ func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Str
 		}
 		err = errors.New("the server kept some settings")
 	}
-	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", k.subj.streamAPI("UPDATE"), err))
+	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", k.subj.streamAPI("UPDATE"), k.missing(k.subj.streamAPI("UPDATE"), err)))
 }
 
 // settingDiff is a setting of the bucket that is not what it must be.

@@ -1,13 +1,17 @@
 package nats_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,7 +84,15 @@ func (a at) Bus(opts ...rolebus.Option) *rolebus.Bus {
 	a.t.Helper()
 	b, err := rolebus.Connect(a.t.Context(), a.url, append(append([]rolebus.Option{}, a.opts...), opts...)...)
 	require.NoError(a.t, err)
-	a.t.Cleanup(func() { require.NoError(a.t, b.Close()) })
+	a.t.Cleanup(func() {
+		if b.Conn().IsConnected() {
+			require.NoError(a.t, b.Close())
+			return
+		}
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = b.Shutdown(over) // there is nobody to say goodbye to
+	})
 	return b
 }
 
@@ -188,4 +200,121 @@ func TestLayoutImportsAreNeeded(t *testing.T) {
 			require.Zero(t, log.count("WARN"), log.String())
 		})
 	}
+}
+
+// A leaf node may come up before its link is; who starts there waits for it, if the option says that there is one to wait for.
+func TestLayoutLeaf(t *testing.T) {
+	t.Parallel()
+	inHub := []rolebus.Option{rolebus.WithDomain("hub")}
+	for file, opts := range map[string][]rolebus.Option{"leaf.conf": inHub, "leaf-jetstream.conf": inHub, "leaf-default.conf": nil} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			hub := layout(t, "hub.conf")
+			leaf := layout(t, file, linkedTo(t, hub))
+			if opts == nil {
+				awaitLinks(t, hub, 1)
+			}
+			a := bus(at{t, leaf.ClientURL(), opts}, "a", rolebus.WithRoles("x"))
+			b := bus(at{t, hub.ClientURL(), nil}, "b", rolebus.WithRoles("x"))
+			c := bus(at{t, hub.ClientURL(), inHub}, "c", rolebus.WithRoles("x")) // where the domain is, the option does no harm
+			o := bus(at{t, leaf.ClientURL(), opts}, "o", rolebus.WithObserver())
+			all := []*rolebus.Bus{a, b, c, o}
+			for _, each := range all {
+				rolebustest.WaitNodes(t, each, "x", 3)
+			}
+			require.NoError(t, a.AddRoles(t.Context(), "y"))
+			require.NoError(t, b.RemoveRoles(t.Context(), "x"))
+			for _, each := range all {
+				rolebustest.WaitNodes(t, each, "x", 2)
+				rolebustest.WaitNodes(t, each, "y", 1)
+			}
+			if file == "leaf-jetstream.conf" { // who says nothing is of another fleet
+				d := bus(at{t, leaf.ClientURL(), nil}, "d", rolebus.WithRoles("x"))
+				require.Equal(t, []string{"d"}, names(d.Nodes("x").Slice()))
+			}
+			// Suspicion crosses the link: a process that dies is gone long before its lease ends.
+			seen := watch(t, b.Scope)
+			die(t, leaf.ClientURL(), opts, b, "e")
+			eventually(t, "the dead one to be missed", func() bool { return slices.Contains(seen.lines("e"), "NodeLeft unreachable") })
+			for _, each := range all {
+				rolebustest.WaitNodes(t, each, "x", 2)
+			}
+		})
+	}
+}
+
+// Where nobody answers in a domain, the bus waits, as the link may come up, and tells why.
+func TestLayoutWithoutTheDomain(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ config, says string }{
+		"no link":        {"server_name: alone", "no leaf node's link of the account is up that may lead to the domain \"hub\""},
+		"another domain": {"server_name: alone\njetstream: {domain: east}", "this server is of the domain \"east\", and no leaf node's link"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ns := configured(t, tc.config)
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			_, err := rolebus.Connect(ctx, ns.ClientURL(), rolebus.WithDomain("hub"))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, `"$JS.hub.API.STREAM.INFO.KV_rolebus"`)
+			require.ErrorContains(t, err, tc.says)
+		})
+	}
+	hub := layout(t, "hub.conf")
+	leaf := layout(t, "leaf.conf", linkedTo(t, hub))
+	awaitLinks(t, hub, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := rolebus.Connect(ctx, leaf.ClientURL(), rolebus.WithDomain("hubb"))
+	require.ErrorContains(t, err, `no server has the domain "hubb"`)
+}
+
+// die has a process join, answer those who ask whether it is there, and die, as a killed one does: its connection is cut.
+func die(t *testing.T, serverURL string, opts []rolebus.Option, seer *rolebus.Bus, node string) {
+	t.Helper()
+	line := &cutLine{}
+	// A long lease: what is seen within the test's patience is not its end.
+	bus(at{t, serverURL, opts}, node, rolebus.WithTTL(5*time.Minute), rolebus.WithNATS(nats.SetCustomDialer(line)))
+	probes := make(chan *nats.Msg, 1000)
+	sub, err := seer.Conn().ChanSubscribe("rolebus.probe.default."+node, probes)
+	require.NoError(t, err)
+	eventually(t, node+" to be asked", func() bool { return len(probes) > 3 })
+	require.NoError(t, sub.Unsubscribe()) // else somebody listens there
+	line.cut()
+}
+
+// cutLine dials until it is cut.
+type cutLine struct {
+	mu    sync.Mutex
+	conns []net.Conn
+	off   bool
+}
+
+func (l *cutLine) Dial(network, address string) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.off {
+		return nil, errors.New("cut")
+	}
+	conn, err := net.Dial(network, address)
+	if err == nil {
+		l.conns = append(l.conns, conn)
+	}
+	return conn, err
+}
+
+func (l *cutLine) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = true
+	for _, conn := range l.conns {
+		_ = conn.Close()
+	}
+}
+
+// awaitLinks waits until so many leaf nodes are linked to a hub.
+func awaitLinks(t *testing.T, hub *server.Server, n int) {
+	t.Helper()
+	eventually(t, "the leaf nodes to be linked", func() bool { return hub.NumLeafNodes() >= n })
 }

@@ -233,7 +233,8 @@ func TestLeafWithoutJetStream(t *testing.T) {
 	_, leaf := rolebustest.NewLeaf(t, func(o *server.Options) { o.JetStream = o.ServerName == "hub" })
 	_, err := rolebus.Connect(t.Context(), leaf.URL())
 	require.ErrorIs(t, err, jetstream.ErrJetStreamNotEnabled)
-	require.ErrorContains(t, err, "JetStream is off")
+	require.ErrorContains(t, err, "JetStream is off on this server, which is linked to another one as a leaf node or a hub")
+	require.ErrorContains(t, err, "WithDomain")
 }
 
 // A leaf without JetStream that is set up to use the hub's is a part of the hub's fleet.
