@@ -76,10 +76,17 @@ func newBus(o *options, n *noise, st store) *Bus {
 
 // open joins the scopes that were asked for; after an error the Bus is closed.
 func (b *Bus) open(ctx context.Context, waited bool) error {
+	err := b.openAll(ctx, waited)
+	if err != nil {
+		_ = b.giveUp(ctx)
+	}
+	return err
+}
+
+func (b *Bus) openAll(ctx context.Context, waited bool) error {
 	err := b.listen()
 	go b.run() // joined by Close, which waits for done
 	if err != nil {
-		_ = b.giveUp(ctx)
 		return err
 	}
 	for _, name := range b.opts.scopes {
@@ -89,7 +96,6 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 		}
 		m, _, err := b.In(name).join(ctx, roles)
 		if err != nil {
-			_ = b.giveUp(ctx)
 			return fmt.Errorf("join scope %q: %w", name, err)
 		}
 		if waited {
@@ -98,7 +104,6 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 	}
 	if b.opts.allScopes {
 		if err := b.explore(ctx); err != nil {
-			_ = b.giveUp(ctx)
 			return err
 		}
 	}

@@ -74,6 +74,12 @@ func (b *Bus) giveUp(ctx context.Context) error {
 	return b.Close()
 }
 
+// closeUnseen closes a Bus that came too late for whoever wanted it.
+func (b *Bus) closeUnseen() {
+	b.hurry()
+	_ = b.Close()
+}
+
 // run waits for the end and then stops everything.
 func (b *Bus) run() {
 	<-b.ctx.Done()

@@ -1,13 +1,9 @@
 package rolebus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +13,10 @@ import (
 
 // Connect connects to NATS and takes this process's place in the fleet. The URL is that of a server, or several with
 // commas between them; schemes are nats, tls, ws and wss. It returns when the default scope and those of [WithScopes]
-// are joined and their snapshots hold who is there. A server that is not up yet is tried again until ctx is over; the
-// error then names the servers by host and port.
+// are joined and their snapshots hold who is there. What may pass, as that a server is not up yet, is waited for until ctx is
+// over; the error then names the servers by host and port, and what they said. What somebody has to change, as refused
+// credentials or a file that is missing, is an error at once: docs/OPERATING.md has the list. ctx over, it returns within a
+// quarter of a second.
 //
 // Connect owns the connection: it reconnects for ever, and [Bus.Close] closes it. All complaints about the URL and the
 // options come in one error, before anything starts. Later errors match [ErrServerTooOld], [ErrBucketMismatch],
@@ -26,16 +24,23 @@ import (
 func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	began := time.Now()
 	o, err := newOptions(opts)
-	if err = errors.Join(given(ctx), checkURLs(url), err); err != nil {
+	err = errors.Join(given(ctx), checkURLs(url), err)
+	d, bad := newDialer(url, o)
+	if err = errors.Join(err, bad); err != nil {
 		return nil, failed("connect", err)
 	}
-	nc, waited, err := dial(ctx, url, o)
+	b, err := within(ctx, d.why, func() (*Bus, error) {
+		nc, waited, err := d.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b, err := start(ctx, nc, o, true, waited, d.why)
+		if err != nil {
+			nc.Close()
+		}
+		return b, err
+	}, (*Bus).closeUnseen)
 	if err != nil {
-		return nil, failed("connect", err)
-	}
-	b, err := start(ctx, nc, o, true, waited)
-	if err != nil {
-		nc.Close()
 		return nil, failed("connect", err)
 	}
 	b.tellStarted(began)
@@ -53,11 +58,14 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, failed("new bus", err)
 	}
-	waited, err := connected(ctx, nc)
-	if err != nil {
-		return nil, failed("new bus", err)
-	}
-	b, err := start(ctx, nc, o, false, waited)
+	why := &waiting{log: o.log}
+	b, err := within(ctx, why, func() (*Bus, error) {
+		waited, err := connected(ctx, nc, why)
+		if err != nil {
+			return nil, err
+		}
+		return start(ctx, nc, o, false, waited, why)
+	}, (*Bus).closeUnseen)
 	if err != nil {
 		return nil, failed("new bus", err)
 	}
@@ -66,7 +74,7 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 }
 
 // start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
-func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (*Bus, error) {
+func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool, why *waiting) (*Bus, error) {
 	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(o.subjects().api(""), "."), jetstream.WithDefaultTimeout(o.timeout))
 	if err != nil {
 		return nil, err
@@ -80,7 +88,8 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 	b.nc, b.owned, st.fleet = nc, owned, b.fleet
 	b.peers = &link{nc: nc, subj: o.subjects(), fleet: b.fleet, noise: noise}
 	b.hooks.tellConnected(nc)
-	if err := b.insist(ctx, func() error { return b.store.ensure(ctx) }); err != nil {
+	if err := b.insist(ctx, why, func() error { return b.store.ensure(ctx) }); err != nil {
+		why.note(err)
 		b.cancel(ErrClosed)
 		return nil, errors.Join(err, b.hooks.close(o.timeout))
 	}
@@ -89,14 +98,16 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool) (
 	if owned {
 		b.wg.Go(b.watchServer)
 	}
-	if err := b.open(ctx, waited); err != nil {
+	if err := b.openAll(ctx, waited); err != nil {
+		why.note(err) // the goodbyes may take longer than ctx
+		_ = b.giveUp(ctx)
 		return nil, err
 	}
 	return b, nil
 }
 
 // insist tries again while the servers are not ready.
-func (b *Bus) insist(ctx context.Context, try func() error) error {
+func (b *Bus) insist(ctx context.Context, why *waiting, try func() error) error {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := try()
 		switch {
@@ -107,7 +118,7 @@ func (b *Bus) insist(ctx context.Context, try func() error) error {
 		case !passing(err):
 			return err
 		}
-		b.opts.log.Info("NATS is not ready, trying again", "bucket", b.opts.bucket, "error", err)
+		why.tell(time.Now(), err, "node", b.opts.node, "bucket", b.opts.bucket)
 		if !sleep(ctx, jitter(wait)) {
 			return fmt.Errorf("%w: %w", ended(ctx), err)
 		}
@@ -132,69 +143,4 @@ func passing(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||
 		errors.Is(err, nats.ErrReconnectBufExceeded) // which is small, see dial
-}
-
-// dial connects to NATS, trying again while no server answers. It says whether it had to wait.
-func dial(ctx context.Context, url string, o *options) (nc *nats.Conn, waited bool, err error) {
-	again := &redial{}
-	opts := append(append(again.options(),
-		nats.Name(connectionName(o.node)),
-		nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1),   // what comes late is worse than what does not come
-		nats.IgnoreAuthErrorAbort(), // a refusal while the servers are set up anew may pass
-		nats.RetryOnFailedConnect(false),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
-			}
-			o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
-		}),
-	), append(slices.Clip(o.nats), append(o.hooks.natsOptions(), again.option)...)...)
-	if err := ended(ctx); err != nil {
-		return nil, false, err
-	}
-	hosts := hostsOf(url)
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		nc, err = nats.Connect(url, opts...)
-		if err == nil {
-			again.made(nc)
-			return nc, waited, nil
-		}
-		if !unreachable(err) {
-			return nil, waited, overBy(ctx, err)
-		}
-		o.log.Info("no NATS server answers, trying again", "node", o.node, "servers", hosts, "error", err)
-		waited = true
-		if !sleep(ctx, jitter(wait)) || ctx.Err() != nil {
-			return nil, waited, fmt.Errorf("%w: no NATS server answers at %s: %w", ended(ctx), cmp.Or(hosts, "the URL"), err)
-		}
-	}
-}
-
-// unreachable says whether a server that is not up, or not yet ready, may be the cause.
-func unreachable(err error) bool {
-	var network net.Error
-	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF) ||
-		errors.As(err, &network)
-}
-
-// connected waits until a borrowed connection is up. It says whether it had to wait.
-func connected(ctx context.Context, nc *nats.Conn) (waited bool, err error) {
-	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer nc.RemoveStatusListener(status)
-	for !nc.IsConnected() {
-		if nc.IsClosed() {
-			return waited, nats.ErrConnectionClosed
-		}
-		waited = true
-		select {
-		case <-status:
-			// Told just before it is so: look again soon.
-			sleep(ctx, time.Millisecond)
-		case <-ctx.Done():
-			return waited, fmt.Errorf("%w: %w", ended(ctx), nats.ErrDisconnected)
-		}
-	}
-	return waited, nil
 }

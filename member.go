@@ -98,17 +98,8 @@ func (m *member) arrives(n news, snap *Snapshot) bool {
 func (m *member) fails() bool { return m.outcome.CompareAndSwap(joinBegun, joinFailed) }
 
 // start joins: it hears the announcements, loads the records, applies what was announced meanwhile, arms the lease and
-// writes the record. It returns when the snapshot holds all of that; after an error nothing is left.
+// writes the record. It returns when the snapshot holds all of that; after an error the stay is to be given up.
 func (m *member) start(ctx context.Context) (err error) {
-	defer func() {
-		if err != nil {
-			// Not for long: if the goodbye does not get through, the lease ends what was written.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestPatience(m.bus.opts.ttl))
-			defer cancel()
-			defer context.AfterFunc(m.bus.patience, cancel)()
-			_ = m.end(last, ctx, emptySnapshot)
-		}
-	}()
 	if m.keeper != nil {
 		want, _, _ := m.keeper.want.current()
 		if err := m.checkSize(want); err != nil {
@@ -151,6 +142,15 @@ func (m *member) start(ctx context.Context) (err error) {
 		m.wg.Go(func() { m.prober.run(m.kctx) }) // who leaves does not hear who else does
 	}
 	return nil
+}
+
+// giveUp ends a stay that did not come about. It does not take long: if the goodbye does not get through, the lease ends what was
+// written.
+func (m *member) giveUp(ctx context.Context) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestPatience(m.bus.opts.ttl))
+	defer cancel()
+	defer context.AfterFunc(m.bus.patience, cancel)()
+	_ = m.end(last, ctx, emptySnapshot)
 }
 
 // takePlace writes this node's record, and waits until the snapshot shows it.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -297,9 +298,16 @@ func checkURLs(urls string) error {
 			complain("unknown scheme %q; known are nats, tls, ws, wss", u.Scheme)
 		case u.Host == "":
 			complain("it names no host")
+		case u.Port() != "" && !validPort(u.Port()):
+			complain("its port must be a number from 1 to 65535")
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // hostsOf returns the hosts of NATS URLs, for people. What may be a part of a user or a password that a slip cut off is left

@@ -283,7 +283,9 @@ func TestWhoDoesNotAnswerIsNamed(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, err, nats.ErrNoServers)
 	for _, text := range []string{err.Error(), log.String()} {
-		require.Contains(t, text, "127.0.0.1:1, 127.0.0.1:2")
+		for _, host := range []string{"127.0.0.1:1: connection refused", "127.0.0.1:2: connection refused"} {
+			require.Contains(t, text, host)
+		}
 		require.NotContains(t, text, "s3cret")
 		require.NotContains(t, text, "t0ken")
 	}

@@ -121,8 +121,8 @@ func refusal(err error) bool {
 	switch {
 	case err == nil:
 		return false
-	case errors.Is(err, nats.ErrTLS):
-		return true // also one that takes too long: the server has too much to do
+	case errors.Is(err, nats.ErrTLS), closedAtOnce(err):
+		return true // also a handshake that takes too long: the server has too much to do
 	}
 	return !errors.Is(err, io.EOF) && !errors.Is(err, nats.ErrTimeout) && !errors.As(err, &network)
 }

@@ -97,7 +97,7 @@ func TestWhatIsARefusal(t *testing.T) {
 	for _, err := range []error{nil, io.EOF, os.ErrDeadlineExceeded, nats.ErrTimeout, &net.OpError{Op: "dial", Err: errors.New("x")}} {
 		require.False(t, refusal(err), err)
 	}
-	for _, err := range []error{nats.ErrTLS, nats.ErrSecureConnWanted, nats.ErrNoInfoReceived, os.ErrNotExist, errors.New("nats: maximum connections exceeded")} {
+	for _, err := range []error{nats.ErrTLS, &net.OpError{Op: "write", Err: errors.New("broken pipe")}, nats.ErrSecureConnWanted, nats.ErrNoInfoReceived, os.ErrNotExist, errors.New("nats: maximum connections exceeded")} {
 		require.True(t, refusal(err), err)
 	}
 }

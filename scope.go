@@ -3,7 +3,6 @@ package rolebus
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -192,55 +191,6 @@ func (s *Scope) writable(ctx context.Context) error {
 		return ErrReadOnly
 	}
 	return ended(ctx)
-}
-
-// join returns the stay in the scope, beginning one with these roles if there is none. It says whether it is new.
-func (s *Scope) join(ctx context.Context, roles []Role) (m *member, anew bool, err error) {
-	release, err := s.hold(ctx, s.bus.giving)
-	if err != nil {
-		return nil, false, err
-	}
-	defer release()
-	if m := s.member.Load(); m != nil {
-		return m, false, nil
-	}
-	m, err = s.enter(ctx, roles)
-	return m, err == nil, err
-}
-
-// enter begins a stay. The caller holds the scope's turn.
-func (s *Scope) enter(ctx context.Context, roles []Role) (*member, error) {
-	began := time.Now()
-	// A bus that closes, or shuts down, meanwhile ends the join, too.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.bus.giving, func() { cancel(ErrClosed) })()
-	var m *member
-	deleted, waited := false, false
-	err := s.bus.insist(ctx, func() error {
-		if deleted { // since it was made, or a server has not heard of it yet
-			if err := s.bus.store.ensure(ctx); err != nil {
-				return err
-			}
-		}
-		m = s.bus.begin(s, roleSet(roles))
-		err := m.start(ctx)
-		deleted, waited = errors.Is(err, ErrNoBucket), waited || err != nil
-		return err
-	})
-	if err != nil {
-		if s.bus.giving.Err() != nil {
-			return nil, s.bus.refusedOr(ctx)
-		}
-		return nil, err
-	}
-	if waited {
-		m.trust.shake(time.Now())
-	}
-	s.member.Store(m)
-	s.bus.serve(m)
-	m.tellJoined(began)
-	return m, nil
 }
 
 // hold takes the scope's turn to join or leave, unless a context of the Bus is over, and returns how to give it back.
