@@ -57,7 +57,7 @@ func check(records []record) ([]violation, map[int]int) {
 	w := newWorld(records)
 	var found []violation
 	for _, promise := range []func(*world) []violation{
-		checkOrder, checkLoss, checkBound, checkLeaving, checkLives, checkScopes, checkBroken,
+		checkOrder, checkLoss, checkBound, checkDead, checkLeaving, checkLives, checkScopes, checkBucket, checkLease, checkForeign, checkBroken,
 	} {
 		found = append(found, promise(w)...)
 	}
@@ -103,7 +103,10 @@ type proc struct {
 	disturbed  []span            // it did not run, or its link did not work: merged, in order, with the time to recover
 	unsettled  []span            // the same, and links that worked badly
 	doubts     map[string][]span // by scope: it says that it had no contact with the bucket
+	certain    map[string][]span // by scope: it says that it is certain to be listed
 	superseded instant
+	writes     bool    // it is, or wants to be, a member
+	said       instant // when it told something last
 }
 
 type connection struct {
@@ -140,6 +143,9 @@ func newWorld(records []record) *world {
 				}
 			}
 		}
+		if p != nil && r.Kind != started && r.Kind != ordered && r.Kind != exited {
+			p.said = r.At
+		}
 		switch r.Kind {
 		case exited:
 			p.to = r.At
@@ -162,6 +168,15 @@ func newWorld(records []record) *world {
 			} else {
 				p.doubts[r.Scope] = append(doubts, span{r.At.add(-ttl / 5), forever}) // so long it waited in vain
 			}
+		case certain:
+			if p.certain == nil {
+				p.certain = map[string][]span{}
+			}
+			if spans := p.certain[r.Scope]; len(spans) > 0 && spans[len(spans)-1].to == forever {
+				spans[len(spans)-1].to = r.Began
+			} else {
+				p.certain[r.Scope] = append(spans, span{r.At, forever})
+			}
 		case stalled:
 			if p == nil {
 				w.stalls = append(w.stalls, r)
@@ -169,6 +184,9 @@ func newWorld(records []record) *world {
 				p.stalls = append(p.stalls, span{r.Began, r.At})
 			}
 		case ordered:
+			if p != nil {
+				p.writes = p.writes || r.Op == opSet
+			}
 			if seq := seqOf(r.Roles); seq != "" {
 				w.states[state{r.Scope, r.Name, seq}] = r
 			}
@@ -272,6 +290,9 @@ func (w *world) disturb(p *proc) {
 		}
 	}
 	for _, s := range p.stalls {
+		if w.paused(s) {
+			continue
+		}
 		p.disturbed = append(p.disturbed, span{s.from, s.to.add(recovery / 3)})
 	}
 	for _, r := range w.stalls {
@@ -281,6 +302,11 @@ func (w *world) disturb(p *proc) {
 	}
 	p.unsettled = merge(append(p.unsettled, p.disturbed...))
 	p.disturbed = merge(p.disturbed)
+}
+
+// paused says whether everything stood still then.
+func (w *world) paused(s span) bool {
+	return slices.ContainsFunc(w.faults, func(f fault) bool { return f.pauses && f.meets(s) })
 }
 
 // merge joins spans that meet.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type doctor struct {
 	visits int
 	cause  string // "" if all is well
 	since  instant
+	found  string // what the bucket's settings were
 }
 
 const (
@@ -68,9 +70,10 @@ func (f *fleet) complaint() (cause string, lags bool) {
 	ctx, cancel := context.WithTimeout(f.ctx, 2*visit)
 	defer cancel()
 	s, err := f.js.Stream(ctx, stream)
+	f.finds(s, err)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return "there is no bucket", false
+		return missing, false
 	case err != nil:
 		return "no answer: " + err.Error(), false
 	}
@@ -92,6 +95,23 @@ func (f *fleet) complaint() (cause string, lags bool) {
 	return "", false
 }
 
+// finds takes note of what the bucket's settings are now, if they are not what they were.
+func (f *fleet) finds(s jetstream.Stream, err error) {
+	found := sound
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		found = missing
+	case err != nil:
+		found = unasked
+	case !slices.Contains(s.CachedInfo().Config.Subjects, leases):
+		found = maimed
+	}
+	if found != f.doctor.found {
+		f.doctor.found = found // the examiner's alone
+		f.hist.add(record{Kind: holds, Text: found})
+	}
+}
+
 // guard starts servers again that ended by themselves, as a supervisor would; and if that does not help, with empty
 // stores, as an operator would.
 func (f *fleet) guard() {
@@ -105,6 +125,7 @@ func (f *fleet) guard() {
 			f.note("%s ended by itself: %s", s.cfg.Name, how)
 			if tries[s]++; tries[s] > 2 {
 				f.note("%s gets an empty store", s.cfg.Name)
+				f.foreign.endanger()
 				if err := os.RemoveAll(filepath.Join(s.cfg.Dir, "jetstream")); err != nil {
 					f.note("%s: %v", s.cfg.Name, err)
 				}
@@ -152,6 +173,7 @@ func (f *fleet) cure() (since instant, err error) {
 }
 
 func (f *fleet) wipe() error {
+	f.foreign.endanger()
 	for _, s := range f.servers {
 		s.kill()
 	}

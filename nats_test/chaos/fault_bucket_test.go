@@ -4,8 +4,10 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +20,8 @@ var bucketFaults = []*faultKind{
 		func(ctx context.Context, f *fleet, _ *rand.Rand) error { return f.js.DeleteStream(ctx, stream) })},
 	{name: "purge", class: "bucket", about: theBucket, weight: 3, min: 500 * time.Millisecond, max: 2 * time.Second, begin: onBucket(purge)},
 	{name: "rollup", class: "bucket", about: theBucket, weight: 3, min: 500 * time.Millisecond, max: 2 * time.Second, begin: onBucket(rollup)},
+	{name: "mirror", class: "bucket", about: theBucket, weight: 7, min: 4 * time.Second, max: 7 * time.Second, begin: mirrored},
+	{name: "edit", class: "bucket", about: theBucket, weight: 7, min: 4 * time.Second, max: 7 * time.Second, begin: edit},
 }
 
 func onBucket(do func(context.Context, *fleet, *rand.Rand) error) func(*fleet, planned, *rand.Rand) (effect, func() error, error) {
@@ -27,7 +31,7 @@ func onBucket(do func(context.Context, *fleet, *rand.Rand) error) func(*fleet, p
 		if err := do(ctx, f, rng); err != nil {
 			f.note("%s: %v", p.kind.name, err) // the servers may not be in a state to be told
 		}
-		return effect{servers: true}, nil, nil
+		return effect{servers: true, mends: true}, nil, nil
 	}
 }
 
@@ -43,7 +47,7 @@ func purge(ctx context.Context, f *fleet, rng *rand.Rand) error {
 	case 1:
 		return s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+".>"))
 	case 2:
-		return s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"=lease.>"))
+		return s.Purge(ctx, jetstream.WithPurgeSubject(leases))
 	}
 	return s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+".*."+f.someNode(rng).name))
 }
@@ -60,6 +64,111 @@ func rollup(ctx context.Context, f *fleet, rng *rand.Rand) error {
 	}
 	_, err := f.js.PublishMsg(ctx, msg)
 	return err
+}
+
+// loseLease has somebody take away the lease of one who has just died.
+func loseLease(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error) {
+	s, lf, err := f.ghost(rng)
+	if err != nil {
+		return effect{}, nil, err
+	}
+	e := s.bury(lf, effect{})
+	ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+	defer cancel()
+	bucket, err := f.js.Stream(ctx, stream)
+	if err == nil {
+		err = bucket.Purge(ctx, jetstream.WithPurgeSubject(strings.TrimSuffix(leases, ">")+s.scopes[0]+"."+s.name))
+	}
+	if err != nil {
+		f.note("the lease of %s: %v", s.name, err)
+	}
+	return e, nil, nil
+}
+
+const mirror = "MIRROR"
+
+// mirrored deletes the bucket while a mirror answers what is read directly from it. Before that the bucket has one replica or three.
+func mirrored(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, 3*time.Second)
+	defer cancel()
+	undo := func() error {
+		return f.insist("delete "+mirror, func(ctx context.Context) error {
+			if err := f.js.DeleteStream(ctx, mirror); !errors.Is(err, jetstream.ErrStreamNotFound) {
+				return err
+			}
+			return nil
+		})
+	}
+	e := effect{servers: true, mends: true}
+	m, err := f.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: mirror, Replicas: []int{1, 3}[rng.IntN(2)], Mirror: &jetstream.StreamSource{Name: stream}, MirrorDirect: true, AllowDirect: true,
+		MaxMsgsPerSubject: 1, AllowRollup: true, AllowMsgTTL: true,
+	})
+	if err != nil {
+		f.note("mirror: %v", err) // the servers may not be in a state to have one
+		return e, undo, nil
+	}
+	if f.await(time.Second, "", func() bool {
+		info, err := m.Info(ctx)
+		return err == nil && info.Mirror != nil && info.Mirror.Lag == 0 && info.State.Msgs > 0
+	}) != nil {
+		f.note("the mirror has not caught up in a second")
+	}
+	if s, err := f.js.Stream(ctx, stream); err == nil && rng.IntN(2) == 0 {
+		cfg := s.CachedInfo().Config
+		cfg.Replicas = 1
+		if _, err := f.js.UpdateStream(ctx, cfg); err != nil {
+			f.note("mirror: one replica: %v", err)
+		}
+	}
+	if err := f.js.DeleteStream(ctx, stream); err != nil {
+		f.note("mirror: delete: %v", err)
+	}
+	return e, undo, nil
+}
+
+// edits are what "nats stream edit" can do to the bucket while it is in use. Those that the fleet cannot mend, or may not, as whoever
+// did that perhaps had a reason, are undone at the end.
+var edits = []struct {
+	name  string
+	mends bool // by the fleet
+	do    func(*jetstream.StreamConfig)
+}{
+	{"max-msgs 3", false, func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 }},
+	{"max-bytes 1000", false, func(c *jetstream.StreamConfig) { c.MaxBytes = 1000 }},
+	{"max-msg-size", false, func(c *jetstream.StreamConfig) { c.MaxMsgSize = soundLimit }}, // less, and nobody could join
+	{"max-age 1s", false, func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Second, time.Second }},
+	{"no republish", false, func(c *jetstream.StreamConfig) { c.RePublish = nil }},
+	{"no direct", false, func(c *jetstream.StreamConfig) { c.AllowDirect = false }},
+	{"no acks", false, func(c *jetstream.StreamConfig) { c.NoAck = true }},
+}
+
+func edit(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+	defer cancel()
+	chosen := edits[rng.IntN(len(edits))]
+	f.note("edit: %s", chosen.name)
+	e := effect{servers: true, mends: chosen.mends}
+	bucket, err := f.js.Stream(ctx, stream)
+	if err != nil {
+		f.note("edit: %v", err)
+		return e, nil, nil
+	}
+	before := bucket.CachedInfo().Config
+	after := before
+	chosen.do(&after)
+	if _, err := f.js.UpdateStream(ctx, after); err != nil {
+		f.note("edit: %v", err)
+	}
+	return e, func() error {
+		return f.insist("undo the edit", func(ctx context.Context) error {
+			_, err := f.js.UpdateStream(ctx, before)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return nil
+			}
+			return err
+		})
+	}, nil
 }
 
 func (f *fleet) someNode(rng *rand.Rand) *seat {

@@ -9,7 +9,7 @@ import (
 )
 
 // faultKinds are all kinds of faults.
-var faultKinds = slices.Concat(processFaults, linkFaults, serverFaults, routeFaults, storeFaults, bucketFaults)
+var faultKinds = slices.Concat(processFaults, linkFaults, serverFaults, routeFaults, storeFaults, bucketFaults, fullFaults, crowdFaults, reloadFaults)
 
 // processFaults happen to one node's process, or are its own doing.
 var processFaults = []*faultKind{

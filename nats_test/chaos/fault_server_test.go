@@ -15,7 +15,7 @@ var serverFaults = []*faultKind{
 	{name: "kill-server", class: "server", about: aServer, weight: 7, min: 300 * time.Millisecond, max: 9 * time.Second, begin: killServer},
 	{name: "freeze-server", class: "server", about: aServer, weight: 6, min: 500 * time.Millisecond, max: 9 * time.Second, begin: freezeServer},
 	{name: "step-down", class: "server", about: nobody, weight: 6, min: 100 * time.Millisecond, max: 200 * time.Millisecond, begin: stepDown},
-	{name: "restart-all", class: "server", about: theServer, weight: 3, min: 100 * time.Millisecond, max: 8 * time.Second, begin: restartAll},
+	{name: "restart-all", class: "server", about: theServer, weight: 6, min: 100 * time.Millisecond, max: 8 * time.Second, begin: restartAll},
 	{name: "roll", class: "server", about: theServer, weight: 3, min: time.Second, max: 2 * time.Second, begin: rollingRestart},
 }
 

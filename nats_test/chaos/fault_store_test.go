@@ -20,13 +20,14 @@ var storeFaults = []*faultKind{
 	{name: "truncate", class: "store", about: theServer, weight: 3, min: 300 * time.Millisecond, max: 4 * time.Second, begin: damage(truncateFiles, 1)},
 	{name: "power-one", class: "store", about: theServer, weight: 3, min: 2 * time.Second, max: 4 * time.Second, begin: rollback(1, true)},
 	{name: "power-all", class: "store", about: theServer, weight: 3, min: 2 * time.Second, max: 5 * time.Second, begin: rollback(3, true)},
-	{name: "older-one", class: "store", about: theServer, weight: 3, min: 5 * time.Second, max: 12 * time.Second, begin: rollback(1, false)},
-	{name: "older-all", class: "store", about: theServer, weight: 3, min: 5 * time.Second, max: 12 * time.Second, begin: rollback(3, false)},
+	{name: "older-one", class: "store", about: theServer, weight: 5, min: 4 * time.Second, max: 10 * time.Second, begin: rollback(1, false)},
+	{name: "older-all", class: "store", about: theServer, weight: 5, min: 4 * time.Second, max: 10 * time.Second, begin: rollback(3, false)},
 }
 
 // damage kills some servers, damages their stores, and starts them again at the end.
 func damage(how func(dir string, rng *rand.Rand) error, many int) func(*fleet, planned, *rand.Rand) (effect, func() error, error) {
 	return func(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) {
+		f.foreign.endanger()
 		first := f.struck(p, rng)
 		var errs []error
 		var struck []*serverSeat
@@ -94,6 +95,7 @@ func someFiles(dir string, rng *rand.Rand, visit func(path string, content []byt
 // the disk yet is lost. Otherwise it is older by the length of the fault, and the servers were well meanwhile.
 func rollback(many int, power bool) func(*fleet, planned, *rand.Rand) (effect, func() error, error) {
 	return func(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) {
+		f.foreign.endanger()
 		var struck []*serverSeat
 		for i := range many {
 			struck = append(struck, f.servers[(p.place+i)%len(f.servers)])

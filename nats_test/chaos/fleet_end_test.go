@@ -31,6 +31,23 @@ func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	}
 }
 
+// TestEachFaultIsCommon is about what is run before something is released: a hundred seeds, for 45 s each.
+func TestEachFaultIsCommon(t *testing.T) {
+	times := map[string]int{}
+	for seed := range uint64(100) {
+		for _, next := range newPlan(rand.New(rand.NewPCG(seed+1, 1)), faultKinds, 45*time.Second, []string{"n1", "n2", "n3", "n4", "n5", "o1", "o2"},
+			[]string{"n1", "n2", "n3", "n4", "n5"}) {
+			times[next.kind.name]++
+		}
+	}
+	t.Log(times)
+	for _, k := range faultKinds {
+		if times[k.name] < 8 {
+			t.Errorf("%s: %d times in a hundred runs", k.name, times[k.name])
+		}
+	}
+}
+
 func TestChosenFaults(t *testing.T) {
 	kinds, err := chosen("kill,store")
 	require.NoError(t, err)
@@ -68,7 +85,7 @@ func TestNoProcessIsLeft(t *testing.T) {
 func TestChildrenEndWithTheirController(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+parentChild)
+	cmd.Env = append(os.Environ(), childVariable+"="+parentChild, "TMPDIR="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

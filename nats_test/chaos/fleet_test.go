@@ -22,6 +22,7 @@ import (
 const (
 	bucket = "chaos"
 	stream = "KV_" + bucket
+	leases = "$KV." + bucket + "=lease.>"
 )
 
 // fleet is the controller's view of everything: servers, seats, links, and the history.
@@ -36,9 +37,11 @@ type fleet struct {
 	js      jetstream.JetStream
 	numbers atomic.Int64
 	doctor  doctor
+	foreign foreign
 
-	mu    sync.Mutex
-	asked map[int]chan record
+	mu     sync.Mutex
+	asked  map[int]chan record
+	ghosts []*seat // of nodes that died for good
 
 	ctx    context.Context // over when the fleet is closed
 	cancel context.CancelFunc
@@ -129,14 +132,21 @@ func (f *fleet) placeSeats() error {
 		{name: "o1", scopes: []string{alpha, beta}, observer: true},
 		{name: "o2", scopes: []string{beta, alpha}, observer: true},
 	} {
-		s.bucket, s.hist, s.number, s.answer = bucket, f.hist, f.number, f.answer
-		for i := range s.links {
-			var err error
-			if s.links[i], err = newLink(fmt.Sprint("127.0.0.1:", f.servers[i].cfg.Port)); err != nil {
-				return err
-			}
+		if err := f.furnish(s); err != nil {
+			return err
 		}
 		f.seats = append(f.seats, s)
+	}
+	return nil
+}
+
+// furnish gives a seat what it needs for a life.
+func (f *fleet) furnish(s *seat) (err error) {
+	s.bucket, s.dir, s.hist, s.number, s.answer = bucket, f.dir, f.hist, f.number, f.answer
+	for i := range s.links {
+		if s.links[i], err = newLink(fmt.Sprint("127.0.0.1:", f.servers[i].cfg.Port)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -149,7 +159,7 @@ func (f *fleet) seat(name string) *seat {
 func (f *fleet) close() {
 	f.cancel()
 	f.wg.Wait()
-	for _, s := range f.seats {
+	for _, s := range slices.Concat(f.seats, f.ghosts) {
 		s.close()
 	}
 	if f.nc != nil {
@@ -209,8 +219,9 @@ func (f *fleet) note(format string, args ...any) {
 }
 
 // ask asks a process something and waits for the answer; nil if none came in time.
-func (f *fleet) ask(p *process, op string, most time.Duration) *record {
+func (f *fleet) ask(p *process, o order, most time.Duration) *record {
 	call, answers := f.number(), make(chan record, 1)
+	o.Call = call
 	f.mu.Lock()
 	f.asked[call] = answers
 	f.mu.Unlock()
@@ -219,7 +230,7 @@ func (f *fleet) ask(p *process, op string, most time.Duration) *record {
 		delete(f.asked, call)
 		f.mu.Unlock()
 	}()
-	p.orders <- order{Call: call, Op: op}
+	p.orders <- o
 	select {
 	case r := <-answers:
 		return &r
@@ -227,6 +238,15 @@ func (f *fleet) ask(p *process, op string, most time.Duration) *record {
 	case <-time.After(most):
 	}
 	return nil
+}
+
+// askServers asks all servers that run something, and waits for their answers.
+func (f *fleet) askServers(o order) {
+	var all sync.WaitGroup
+	for _, s := range f.servers {
+		all.Go(func() { s.tell(f, o) })
+	}
+	all.Wait()
 }
 
 func (f *fleet) answer(r record) {

@@ -25,13 +25,24 @@ const (
 	ended    = "ended"    // its bus has stopped; Outcome, Text
 	exited   = "exited"   // the process is gone; Text
 	doubting = "doubting" // it says that it has no contact with the bucket in a scope, or has again; Scope, Text
+	certain  = "certain"  // it says that it is certain to be listed in a scope, or is not any more and was last at Began; Scope, Text
+	tried    = "tried"    // a stranger tried to use the foreign bucket since Began; Outcome, Text
 	broken   = "broken"   // it did what nobody may do: panic, race, a read that makes no sense; Text
 	faulted  = "faulted"  // a fault begins; Fault, Effect, Text
 	healed   = "healed"   // and is over; Fault
 	sick     = "sick"     // the servers do not serve the bucket; Text
 	well     = "well"     // they do
+	holds    = "holds"    // what the bucket's settings are found to be: Text is one of the three below
 	noted    = "noted"    // for the reader; Text
 	answered = "answered" // to a question of the controller; Call, Dump
+)
+
+// what the bucket's settings are.
+const (
+	sound   = ""                   // it is there, and takes records and leases
+	missing = "there is no bucket" // says a server that knows
+	maimed  = "the bucket does not take leases"
+	unasked = "nobody knows"
 )
 
 // operations that are ordered.
@@ -41,6 +52,10 @@ const (
 	opClose = "close" // close the bus and exit
 	opDump  = "dump"  // tell the snapshots
 	opStats = "stats" // tell what is in use
+	// of a server, with Limit, 0 for what it was at first
+	opLimit       = "limit"       // so many bytes are what the account may store
+	opPayload     = "payload"     // of one message
+	opConnections = "connections" // of clients
 )
 
 // outcomes of calls and buses.
@@ -88,6 +103,7 @@ type view struct {
 
 // effect is what a fault means for the promises.
 type effect struct {
+	at       instant  // since when, if not since the fault began
 	procs    []int    // these processes do not run
 	nodes    []string // the links of these do not work
 	silences bool     // nothing of those reaches NATS, so that their leases run out
@@ -95,6 +111,8 @@ type effect struct {
 	bends    []string // the links of these work, but not as links should
 	cuts     []string // who is connected to these servers does not reach the bucket by them
 	servers  bool     // the servers, or the bucket, are not what they should be
+	pauses   bool     // everything stood still at once: so nobody was late
+	mends    bool     // the fleet is to put that right by itself, while the fault lasts
 }
 
 // history is everything that was recorded.
@@ -134,7 +152,7 @@ func (r record) line() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-8s %-8s", who, r.Kind)
 	for _, part := range []struct{ name, value string }{
-		{"", r.Op}, {"in ", r.Scope}, {"", r.Node}, {"", strings.Join(r.Roles, ",")}, {"", r.Reason}, {"to ", r.Server},
+		{"", r.Op}, {"in ", r.Scope}, {"", r.Node}, {"", told(r.Roles)}, {"", r.Reason}, {"to ", r.Server},
 		{"", r.Outcome}, {"", r.Text},
 	} {
 		if part.value != "" {
@@ -154,4 +172,16 @@ func (r record) line() string {
 		fmt.Fprintf(&b, " (%.3f s)", r.At.since(r.Began).Seconds())
 	}
 	return b.String()
+}
+
+// told tells roles to a reader.
+func told(roles []string) string {
+	const most = 30
+	short := slices.Clone(roles)
+	for i, role := range short {
+		if len(role) > most {
+			short[i] = role[:most] + "…"
+		}
+	}
+	return strings.Join(short, ",")
 }

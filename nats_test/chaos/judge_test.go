@@ -300,7 +300,7 @@ func TestDisagreementIsTold(t *testing.T) {
 	wanted := scopesOf{"s": {"alice": {"a", "b"}, "bob": {"a"}}}
 	require.Empty(t, disagreement(wanted, scopesOf{"s": {"alice": {"a", "b"}, "bob": {"a"}}}))
 	require.Equal(t, "lacks bob in s", disagreement(wanted, scopesOf{"s": {"alice": {"a", "b"}}}))
-	require.Equal(t, "shows alice in s as [a], it is [a b]", disagreement(wanted, scopesOf{"s": {"alice": {"a"}, "bob": {"a"}}}))
+	require.Equal(t, "shows alice in s as [a], it is [a,b]", disagreement(wanted, scopesOf{"s": {"alice": {"a"}, "bob": {"a"}}}))
 	require.Equal(t, "shows carol in s, which is not there",
 		disagreement(wanted, scopesOf{"s": {"alice": {"a", "b"}, "bob": {"a"}, "carol": {}}}))
 	require.Equal(t, "lacks alice in s; lacks bob in s", disagreement(wanted, scopesOf{}))

@@ -42,9 +42,11 @@ type target int
 const (
 	aNode     target = iota + 1 // one node
 	anyone                      // one node or observer
+	theNodes                    // many of these
 	aServer                     // one server
 	theServer                   // the servers together
 	theBucket
+	everything
 	nobody // it disturbs no other fault
 )
 
@@ -85,7 +87,7 @@ func chosen(list string) ([]*faultKind, error) {
 func newPlan(rng *rand.Rand, kinds []*faultKind, length time.Duration, seats, nodes []string) plan {
 	var near, far []*faultKind
 	for _, k := range kinds {
-		if k.about == aNode || k.about == anyone || k.about == nobody {
+		if k.about == aNode || k.about == anyone || k.about == theNodes || k.about == nobody {
 			near = append(near, k)
 		} else {
 			far = append(far, k)
@@ -100,6 +102,10 @@ func newPlan(rng *rand.Rand, kinds []*faultKind, length time.Duration, seats, no
 	}
 	for from < length && len(far) > 0 {
 		to := min(from+storm(), length)
+		// One of each kind as often as of another, so that those which last long are not rare: they fit nowhere else.
+		if star := drawn(rng, far[rng.IntN(len(far))], from, seats, nodes); star.at+star.lasts <= length {
+			p, to = append(p, star), max(to, star.at+star.lasts)
+		}
 		p = p.track(rng, far, from, to, seats, nodes)
 		from = to + calm()
 	}
@@ -120,14 +126,7 @@ func (p plan) track(rng *rand.Rand, kinds []*faultKind, from, to time.Duration, 
 			pick -= k.weight
 			return pick < 0
 		})
-		kind := kinds[index]
-		next := planned{
-			at: at, kind: kind, place: rng.IntN(3), lasts: kind.min + rand64(rng, kind.max-kind.min),
-			dice: [2]uint64{rng.Uint64(), rng.Uint64()}, seat: nodes[rng.IntN(len(nodes))],
-		}
-		if kind.about == anyone {
-			next.seat = seats[rng.IntN(len(seats))]
-		}
+		next := drawn(rng, kinds[index], at, seats, nodes)
 		if at+next.lasts > to || slices.ContainsFunc(p, next.collides) {
 			at += 100 * time.Millisecond
 			continue
@@ -140,6 +139,18 @@ func (p plan) track(rng *rand.Rand, kinds []*faultKind, from, to time.Duration, 
 		}
 	}
 	return p
+}
+
+// drawn is a fault of a kind whose details are up to the dice.
+func drawn(rng *rand.Rand, kind *faultKind, at time.Duration, seats, nodes []string) planned {
+	next := planned{
+		at: at, kind: kind, place: rng.IntN(3), lasts: kind.min + rand64(rng, kind.max-kind.min),
+		dice: [2]uint64{rng.Uint64(), rng.Uint64()}, seat: nodes[rng.IntN(len(nodes))],
+	}
+	if kind.about == anyone {
+		next.seat = seats[rng.IntN(len(seats))]
+	}
+	return next
 }
 
 func rand64(rng *rand.Rand, d time.Duration) time.Duration {
@@ -155,12 +166,16 @@ func (p planned) collides(other planned) bool {
 	if p.at > other.at+other.lasts+rest || other.at > p.at+p.lasts+rest {
 		return false
 	}
-	onNode := func(q planned) bool { return q.kind.about == aNode || q.kind.about == anyone }
+	onNode := func(q planned) bool {
+		return q.kind.about == aNode || q.kind.about == anyone || q.kind.about == theNodes
+	}
 	switch {
 	case p.kind.about == nobody || other.kind.about == nobody:
 		return false
+	case p.kind.about == everything || other.kind.about == everything:
+		return true
 	case onNode(p) && onNode(other):
-		return p.seat == other.seat
+		return p.seat == other.seat || p.kind.about == theNodes || other.kind.about == theNodes
 	case p.kind.about == aServer && other.kind.about == aServer:
 		return p.place == other.place
 	case onNode(p) || onNode(other):
@@ -204,9 +219,9 @@ func (f *fleet) make(ctx context.Context, p planned) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p, err)
 	}
-	f.hist.add(record{Kind: faulted, At: began, Fault: id, Effect: effect, Text: p.String()})
+	f.hist.add(record{Kind: faulted, At: max(began, effect.at), Fault: id, Effect: effect, Text: p.String()})
 	select {
-	case <-time.After(p.lasts):
+	case <-time.After(p.lasts - now().since(began)):
 	case <-ctx.Done():
 	}
 	if heal != nil {

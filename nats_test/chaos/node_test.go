@@ -37,6 +37,7 @@ type order struct {
 	Scope   string
 	Roles   []string
 	Timeout time.Duration
+	Limit   int64
 }
 
 const (
@@ -78,6 +79,7 @@ func runNode(in *bufio.Reader) error {
 		go n.watch(scope)
 		go n.read(scope)
 		go n.feelContact(scope)
+		go n.feelLease(scope)
 	}
 	go func() {
 		<-n.bus.Done()
@@ -319,6 +321,22 @@ func (n *nodeProcess) feelContact(scope string) {
 		if has := n.bus.In(scope).Snapshot().Stale() == 0; has != had {
 			had = has
 			n.say(record{Kind: doubting, Scope: scope, Text: map[bool]string{true: "no more", false: "since now"}[has]})
+		}
+	}
+}
+
+// feelLease tells when the bus says that this node is certain to be listed, and when not any more.
+func (n *nodeProcess) feelLease(scope string) {
+	was, last := false, instant(0)
+	for range time.Tick(tick / 5) {
+		asked := now()
+		is := n.bus.In(scope).LeaseLeft() > 0
+		if is != was {
+			was = is
+			n.say(record{Kind: certain, Scope: scope, Began: last, Text: map[bool]string{true: "since now", false: "no more"}[is]})
+		}
+		if is {
+			last = asked
 		}
 	}
 }

@@ -19,21 +19,27 @@ import (
 const childVariable = "ROLEBUS_CHAOS_PROCESS"
 
 const (
-	serverChild = "server"
-	nodeChild   = "node"
-	parentChild = "parent" // of a child that is frozen: for the test that this does not outlive it
+	serverChild   = "server"
+	nodeChild     = "node"
+	strangerChild = "stranger"
+	parentChild   = "parent" // of a child that is frozen: for the test that this does not outlive it
 )
 
 // runChild is the main function of a child process.
 func runChild(part string) error {
+	if err := attachClock(); err != nil {
+		return err
+	}
 	in := bufio.NewReader(os.Stdin)
 	switch part {
 	case serverChild:
 		return runServer(in)
 	case nodeChild:
 		return runNode(in)
+	case strangerChild:
+		return runStranger(in)
 	case parentChild:
-		p, err := startProcess(nodeChild, nodeConfig{URLs: "nats://" + nowhere, Node: "orphan", Bucket: bucket, Scopes: []string{"alpha"}}, func([]byte) {})
+		p, err := startProcess(os.TempDir(), nodeChild, nodeConfig{URLs: "nats://" + nowhere, Node: "orphan", Bucket: bucket, Scopes: []string{"alpha"}}, func([]byte) {})
 		if err != nil {
 			return err
 		}
@@ -56,22 +62,26 @@ func readLine(in *bufio.Reader, v any) error {
 
 // process is a child process, as the controller sees it.
 type process struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	orders chan any      // written to stdin by a goroutine of its own: a frozen process does not read
-	gone   chan struct{} // closed when the process has ended and all its output was read
-	err    error         // how it ended; after gone
-	stderr *tail
-	wg     sync.WaitGroup
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	orders  chan any      // written to stdin by a goroutine of its own: a frozen process does not read
+	gone    chan struct{} // closed when the process has ended and all its output was read
+	err     error         // how it ended; after gone
+	stderr  *tail
+	machine *machine
+	wg      sync.WaitGroup
 }
 
-// startProcess starts a child. Each line that it says is given to hear.
-func startProcess(part string, config any, hear func([]byte)) (*process, error) {
-	p := &process{cmd: exec.Command(os.Args[0]), orders: make(chan any, 4096), gone: make(chan struct{}), stderr: &tail{}}
-	p.cmd.Env = append(os.Environ(), childVariable+"="+part)
+// startProcess starts a child, on a machine of its own whose clock is in dir. Each line that it says is given to hear.
+func startProcess(dir, part string, config any, hear func([]byte)) (*process, error) {
+	m, err := newMachine(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{machine: m, cmd: exec.Command(os.Args[0]), orders: make(chan any, 4096), gone: make(chan struct{}), stderr: &tail{}}
+	p.cmd.Env = append(os.Environ(), childVariable+"="+part, m.Env())
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a frozen one does not see the end of its input
 	p.cmd.Stderr = p.stderr
-	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

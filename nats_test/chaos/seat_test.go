@@ -19,6 +19,7 @@ type seat struct {
 	scopes   []string // the first is its default one
 	observer bool
 	bucket   string
+	dir      string
 	links    [3]*link // to each server
 	hist     *history
 	number   func() int
@@ -27,7 +28,6 @@ type seat struct {
 	mu     sync.Mutex
 	lives  []*life // the newest last; the older ones may still run
 	serial int     // of the states that it was ordered to want
-	absent bool    // dead for good
 }
 
 // life is one process that has, or had, a seat.
@@ -59,13 +59,12 @@ func (s *seat) start() error {
 		lf.wants[s.scopes[0]] = cfg.Roles
 		s.hist.add(record{Kind: ordered, Proc: lf.number, Name: s.name, Op: opSet, Scope: s.scopes[0], Roles: cfg.Roles})
 	}
-	p, err := startProcess(nodeChild, cfg, func(line []byte) { s.heard(lf, line) })
+	p, err := startProcess(s.dir, nodeChild, cfg, func(line []byte) { s.heard(lf, line) })
 	if err != nil {
 		return err
 	}
 	lf.process = p
 	s.lives = append(s.lives, lf)
-	s.absent = false
 	go s.await(lf)
 	if !s.observer {
 		for _, scope := range s.scopes[1:] {
@@ -132,6 +131,9 @@ func (s *seat) state(scope string, rng *rand.Rand) []string {
 		if rng != nil && rng.IntN(2) == 0 {
 			out = append(out, fmt.Sprintf("%s/work-%d", scope, i))
 		}
+	}
+	if rng != nil && rng.IntN(8) == 0 {
+		out = append(out, fmt.Sprintf("%s/fat-%s", scope, strings.Repeat("x", soundLimit)))
 	}
 	return out
 }
@@ -219,6 +221,8 @@ func (s *seat) close() {
 		s.kill(lf)
 	}
 	for _, l := range s.links {
-		l.close()
+		if l != nil {
+			l.close()
+		}
 	}
 }

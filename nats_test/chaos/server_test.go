@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -35,7 +36,7 @@ func runServer(in *bufio.Reader) error {
 	o := &server.Options{
 		ServerName: cfg.Name, Host: "127.0.0.1", Port: cfg.Port, JetStream: true, StoreDir: cfg.Dir, NoSigs: true,
 		LogFile: cfg.Log, LogSizeLimit: 16 << 20, LogMaxFiles: 2, Logtime: true,
-		JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: 1 << 30,
+		JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: maxStore,
 		Cluster: server.ClusterOpts{
 			Name: "chaos", Host: "127.0.0.1", Port: cfg.Cluster, Advertise: nowhere, NoAdvertise: true,
 		},
@@ -43,6 +44,7 @@ func runServer(in *bufio.Reader) error {
 	for _, route := range cfg.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: route})
 	}
+	asConfigured := o.Clone()
 	srv, err := server.NewServer(o)
 	if err != nil {
 		return err
@@ -61,14 +63,39 @@ func runServer(in *bufio.Reader) error {
 		if err := readLine(in, &o); err != nil {
 			return nil // the controller is gone, or done
 		}
-		if o.Op == opStats {
-			st := measure()
-			st.Subscriptions = int(srv.NumSubscriptions())
-			if err := out.Encode(record{Kind: answered, At: now(), Call: o.Call, Stats: st}); err != nil {
-				return err
-			}
+		answer, changed := record{Kind: answered, Call: o.Call}, asConfigured.Clone()
+		var err error
+		switch o.Op {
+		case opStats:
+			answer.Stats = measure()
+			answer.Stats.Subscriptions = int(srv.NumSubscriptions())
+		case opLimit:
+			err = allow(srv, o.Limit)
+		case opPayload:
+			changed.MaxPayload = int32(o.Limit)
+			err = srv.ReloadOptions(changed)
+		case opConnections:
+			changed.MaxConn = int(o.Limit)
+			err = srv.ReloadOptions(changed)
+		}
+		if err != nil {
+			answer.Text = err.Error()
+		}
+		answer.At = now()
+		if err := out.Encode(answer); err != nil {
+			return err
 		}
 	}
+}
+
+// allow lets the account store so many bytes, as many as the server has if that is 0.
+func allow(srv *server.Server, bytes int64) error {
+	if bytes == 0 {
+		return srv.GlobalAccount().UpdateJetStreamLimits(nil)
+	}
+	return srv.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{"": {
+		MaxMemory: -1, MaxStore: bytes, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1,
+	}})
 }
 
 // stats is what a process uses.
@@ -108,7 +135,7 @@ func (s *serverSeat) start() error {
 	}
 	ready := make(chan struct{}, 1)
 	number := s.number()
-	p, err := startProcess(serverChild, s.cfg, func(line []byte) {
+	p, err := startProcess(filepath.Dir(s.cfg.Dir), serverChild, s.cfg, func(line []byte) {
 		var r record
 		if json.Unmarshal(line, &r) != nil {
 			s.hist.add(record{Kind: noted, Proc: number, Name: s.cfg.Name, Text: string(line)})
@@ -143,6 +170,22 @@ func (s *serverSeat) kill() {
 	s.want = false
 	if s.proc != nil {
 		s.proc.kill()
+	}
+}
+
+// tell has the server do something, if it runs.
+func (s *serverSeat) tell(f *fleet, o order) {
+	s.mu.Lock()
+	p := s.proc
+	s.mu.Unlock()
+	if p == nil || !p.running() {
+		return
+	}
+	switch r := f.ask(p, o, 2*time.Second); {
+	case r == nil:
+		f.note("%s does not answer to %s", s.cfg.Name, o.Op)
+	case r.Text != "":
+		f.note("%s: %s: %s", s.cfg.Name, o.Op, r.Text)
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 type scopesOf map[string]map[string][]string
 
 // settle heals everything, and checks promises 1 and 8: then what every process sees, what the bucket holds, and what
-// the owners wanted last, are the same, within the bound.
+// the owners wanted last, are the same, within the bound; and a while later, see checkDead, nobody shows a ghost any more. The bucket may
+// hold the record of one without a switch for as long as nobody takes it away.
 func (f *fleet) settle() (violations []violation, err error) {
 	if err := f.healAll(); err != nil {
 		return nil, err
@@ -29,26 +30,53 @@ func (f *fleet) settle() (violations []violation, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if wrong := f.foreignInTheEnd(); wrong != "" {
+		violations = append(violations, violation{0, now(), nil, wrong})
+	}
 	from := max(healedAt, well)
 	f.note("all is healed; the servers took %v more to be well", from.since(healedAt).Round(time.Millisecond))
-	complaint := ""
-	err = f.await(convergence-now().since(from), "", func() bool {
-		complaint = f.unsettled()
-		return complaint == ""
-	})
-	if err == nil {
+	broken := f.agree(1, from, convergence, func() string { return f.unsettled(false) })
+	if broken == nil {
 		f.note("all agree %v after that", now().since(from).Round(time.Millisecond))
-		return nil, nil
+		broken = f.agree(4, from, forgotten, func() string { return f.unsettled(true) })
+	}
+	if broken != nil {
+		violations = append(violations, *broken)
+	}
+	return violations, nil
+}
+
+// agree waits until nobody complains, and returns a broken promise if that takes too long.
+func (f *fleet) agree(promise int, from instant, bound time.Duration, unsettled func() string) *violation {
+	complaint := ""
+	if f.await(bound-now().since(from), "", func() bool {
+		complaint = unsettled()
+		return complaint == ""
+	}) == nil {
+		return nil
 	}
 	at := now()
 	text := fmt.Sprintf("%v after all was healed and the servers were well: %s", at.since(from).Round(time.Millisecond), complaint)
 	// For whoever looks for the cause: does it ever?
-	if f.await(30*time.Second, "", func() bool { return f.unsettled() == "" }) == nil {
+	if f.await(30*time.Second, "", func() bool { return unsettled() == "" }) == nil {
 		text += fmt.Sprintf("\n(all agreed %v after it)", now().since(from).Round(time.Millisecond))
 	} else {
-		text += "\n(and 30 s later still: " + f.unsettled() + ")"
+		text += "\n(and 30 s later still: " + unsettled() + ")"
 	}
-	return []violation{{1, at, nil, text}}, nil
+	return &violation{promise, at, nil, text}
+}
+
+// foreignInTheEnd says what has become of the foreign bucket; "" if it is as it was, or the servers have lost it.
+func (f *fleet) foreignInTheEnd() string {
+	f.foreign.mu.Lock()
+	defer f.foreign.mu.Unlock()
+	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
+	defer cancel()
+	wrong, _, err := f.foreign.look(ctx, f)
+	if err != nil {
+		f.note("foreign: %v", err)
+	}
+	return wrong
 }
 
 // healAll makes all links good, and all processes run.
@@ -81,8 +109,8 @@ func (f *fleet) healAll() error {
 	return nil
 }
 
-// unsettled says what is not as it should be in the end, "" if all is.
-func (f *fleet) unsettled() string {
+// unsettled says what is not as it should be in the end, "" if all is. Whether somebody still shows ghosts it looks at only if asked.
+func (f *fleet) unsettled(ghosts bool) string {
 	wanted, complaint := f.wanted()
 	if complaint != "" {
 		return complaint
@@ -99,7 +127,7 @@ func (f *fleet) unsettled() string {
 		if !lf.running() {
 			continue
 		}
-		answer := f.ask(lf.process, opDump, 2*time.Second)
+		answer := f.ask(lf.process, order{Op: opDump}, 2*time.Second)
 		if answer == nil {
 			return s.name + " does not answer"
 		}
@@ -107,7 +135,9 @@ func (f *fleet) unsettled() string {
 		for scope, nodes := range answer.Dump.Scopes {
 			seen[scope] = map[string][]string{}
 			for node, v := range nodes {
-				seen[scope][node] = v.Roles
+				if ghosts || !f.died(node) {
+					seen[scope][node] = v.Roles
+				}
 			}
 		}
 		mine := maps.Clone(wanted)
@@ -183,7 +213,9 @@ func (f *fleet) stored() (scopesOf, error) {
 			if entry.Key() != body.Scope+"."+body.Node {
 				return nil, fmt.Errorf("%s holds the record of %s in %s", entry.Key(), body.Node, body.Scope)
 			}
-			out[body.Scope][body.Node] = body.Roles
+			if !f.died(body.Node) || f.switched(ctx, entry.Key()) {
+				out[body.Scope][body.Node] = body.Roles
+			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -200,7 +232,7 @@ func disagreement(wanted, seen scopesOf) string {
 			case !found:
 				diffs = append(diffs, fmt.Sprintf("lacks %s in %s", node, scope))
 			case !slices.Equal(roles, wanted[scope][node]):
-				diffs = append(diffs, fmt.Sprintf("shows %s in %s as %v, it is %v", node, scope, roles, wanted[scope][node]))
+				diffs = append(diffs, fmt.Sprintf("shows %s in %s as [%s], it is [%s]", node, scope, told(roles), told(wanted[scope][node])))
 			}
 		}
 	}

@@ -144,7 +144,7 @@ func (f *fleet) sample() measures {
 	s["bucket messages"] = info.CachedInfo().State.Msgs
 	s["bucket consumers"] = uint64(info.CachedInfo().State.Consumers)
 	ask := func(name string, p *process) bool {
-		r := f.ask(p, opStats, 5*time.Second)
+		r := f.ask(p, order{Op: opStats}, 5*time.Second)
 		if r == nil {
 			return false
 		}
