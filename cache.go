@@ -13,10 +13,11 @@ const endMemory = time.Hour
 type news struct {
 	changes  []change
 	verdicts []verdict
-	whole    bool      // changes hold every record of the scope, as read from the bucket
-	began    uint64    // whole: the snapshot's serial when the reading began
-	due      time.Time // whole: a doubt must have run out by then
-	own      uint64    // this process's own incarnation, 0 before it has one
+	whole    bool              // changes hold every record of the scope, as read from the bucket
+	began    uint64            // whole: the snapshot's serial when the reading began
+	due      time.Time         // whole: a doubt must have run out by then
+	lapsed   map[string]string // whole: nodes whose records stand without a lease that buries them, and why
+	own      uint64            // this process's own incarnation, 0 before it has one
 	now      time.Time
 	calm     time.Duration // for how long the bus has been as it should be; see trust
 	ttl      time.Duration // this process's own
@@ -75,6 +76,7 @@ type draft struct {
 	ends      table[end]
 	doubts    table[doubt]
 	earliest  time.Time       // no doubt runs out before
+	standing  map[string]bool // whole: nodes that are over, though their records stand
 	touched   []string        // names whose node was listed, or hidden, or dropped
 	confirmed map[string]bool // whole: nodes whose known state the bucket holds
 	forgotten map[string]bool // whole: nodes of another fleet that were dropped
@@ -118,15 +120,17 @@ func (d *draft) apply(c change) {
 		d.contradict(known, c)
 		return
 	}
-	if known != nil && known.id == c.id || !d.ends.get(c.node).id.before(c.id) {
+	if known != nil && known.id == c.id || !d.ends.get(c.node).id.before(c.id) && !d.rearmed(c) {
 		return // heard before, or of a life that is over
 	}
 	switch {
 	case c.kind == kindState:
-		d.set(&Node{
+		n := &Node{
 			name: c.node, hash: hashText(c.node), id: c.id, generation: c.generation, ttl: c.ttl, roles: c.roles, meta: c.meta,
 			deaf: known.deafAs(c.id),
-		})
+		}
+		d.set(n)
+		d.lapse(n, n.heard)
 	case c.kind == kindDelta && known != nil && known.id == life{c.id.incarnation, c.base}:
 		d.set(&Node{
 			name: c.node, hash: known.hash, id: c.id, generation: c.generation, ttl: known.ttl,
@@ -159,9 +163,12 @@ func (d *draft) applyTombstone(known *Node, c change) {
 
 // confirm takes note that the bucket holds what is known.
 func (d *draft) confirm(known *Node, c change) {
-	d.settle(c.node)
+	lapsed := d.lapse(known, d.began)
+	if !lapsed {
+		d.settle(c.node)
+	}
 	hidden := d.suspected(known.name)
-	if hidden && d.outlives(known) {
+	if hidden && !lapsed && d.outlives(known) {
 		d.acquit(known)
 		return
 	}
@@ -202,6 +209,44 @@ func (d *draft) cast(known *Node, c change) {
 	if d.earliest.IsZero() || until.Before(d.earliest) {
 		d.earliest = until
 	}
+}
+
+// lapse puts a node in doubt whose record stands, but not its lease; it says whether that doubt goes on. Only a whole reading ends
+// it, which finds the lease as it should be, or a newer state: the record alone, read or announced once more, is no sign of life.
+// What was heard since the reading began is one.
+func (d *draft) lapse(known *Node, began uint64) (doubted bool) {
+	found := d.doubts.find(known.name)
+	doubted = found != nil && found.value.lapsed
+	if !d.whole {
+		return doubted
+	}
+	if d.lapsed[known.name] == "" || known.name == d.old.self || known.heard > began {
+		return false
+	}
+	if !doubted {
+		d.doubts.drop(d.by, known.name) // the record ends that doubt, and this one begins
+		d.cast(known, change{generation: known.generation})
+		doubt := d.doubts.get(known.name)
+		doubt.lapsed = true
+		d.doubts.put(d.by, known.name, doubt)
+	}
+	return true
+}
+
+// rearmed says whether a node that was dropped because of its lease has one again: no tombstone said that it is over. Of whom
+// else is over, though its record stands, it takes note: the end must be remembered.
+func (d *draft) rearmed(c change) bool {
+	if !d.whole || c.kind != kindState {
+		return false
+	}
+	if e := d.ends.get(c.node); e.lapsed && e.id == c.id && d.lapsed != nil && d.lapsed[c.node] == "" {
+		return true
+	}
+	if d.standing == nil {
+		d.standing = map[string]bool{}
+	}
+	d.standing[c.node] = true
+	return false
 }
 
 // settle takes note that the bucket holds the newest that is known of a node: that ends its doubt.
@@ -259,7 +304,7 @@ func (d *draft) compare() {
 	}
 	d.succeed()
 	for name, e := range d.old.ends.all() {
-		if d.now.Sub(e.at) > endMemory && d.ends.get(name) == e {
+		if d.now.Sub(e.at) > endMemory && d.ends.get(name) == e && !d.standing[name] {
 			d.ends.drop(d.by, name)
 		}
 	}
@@ -277,7 +322,9 @@ func (d *draft) miss(n *Node) {
 		if found.value.elsewhere {
 			d.forget(n.name)
 		} else {
-			d.bury(n.name, end{id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now})
+			d.bury(n.name, end{
+				id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now, lapsed: found.value.lapsed,
+			})
 		}
 	}
 }

@@ -32,6 +32,7 @@ type catcher struct {
 	snap     func() *Snapshot
 	deliver  func(context.Context, reading)
 	hooks    *hooks
+	lives    func(ctx context.Context, node string, incarnation uint64) bool // whether a node answers
 
 	cursor uint64                    // run only: everything up to this generation has been read
 	heard  atomic.Uint64             // the newest generation that was announced or read
@@ -51,6 +52,7 @@ type asked struct {
 	check bool            // whether there is anything newer than what was heard; then that
 	newer bool            // whatever is newer than the cursor
 	whole bool            // the whole scope
+	all   bool            // whole: and every lease in it, not just those that are overdue
 	nodes map[string]life // these records, of at least this state
 
 	stranger string // an id that was heard: whether the bucket has it now
@@ -62,6 +64,9 @@ type reading struct {
 	whole   bool
 	began   uint64    // the serial of the snapshot when the reading began
 	due     time.Time // whole: the leader was asked about those whose doubt had run out by then
+
+	lapsed map[string]string // whole: whose record stands without a lease that buries it, and why
+	lags   bool              // a lease may have been armed since that was not read
 }
 
 // newest is the generation of the newest record that was read.
@@ -74,6 +79,7 @@ func (r reading) newest() (newest uint64) {
 
 func (a *asked) add(more asked) {
 	a.check, a.newer, a.whole, a.crowd = a.check || more.check, a.newer || more.newer, a.whole || more.whole, a.crowd || more.crowd
+	a.all = a.all || more.all
 	if more.stranger != "" {
 		a.stranger = more.stranger
 	}
@@ -149,7 +155,7 @@ func (k *catcher) run(ctx context.Context) {
 			if most := k.snap().members.len() / wholePer; whole == 0 && most > first {
 				whole, first = 1+rand.IntN(most), most // so many have joined since
 			}
-			k.note(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0})
+			k.note(asked{check: true, newer: round%newerEvery == 0, whole: whole == 0, all: whole == 0})
 			if whole == 0 {
 				whole = max(wholeEvery, k.snap().members.len()/wholePer)
 			}
@@ -160,7 +166,7 @@ func (k *catcher) run(ctx context.Context) {
 			continue
 		}
 		if err := k.do(ctx, todo); err != nil {
-			k.note(asked{newer: true, whole: todo.whole, nodes: todo.nodes})
+			k.note(asked{newer: true, whole: todo.whole, all: todo.all, nodes: todo.nodes})
 			most := lastRetry
 			if late = errors.Is(err, context.DeadlineExceeded); late { // then who asks soon makes more of what is too much
 				retry, most = max(retry, k.interval/4), k.interval
@@ -252,6 +258,9 @@ func (k *catcher) readOnce(ctx context.Context, todo asked) (reading, error) {
 		k.unannounced()
 	}
 	if r.whole {
+		if err := k.compareLeases(ctx, snap, &r, todo.all); err != nil {
+			return r, err
+		}
 		if err := k.confirm(ctx, snap, &r); err != nil {
 			return r, err
 		}
@@ -288,24 +297,6 @@ func (k *catcher) await(ctx context.Context, generation uint64, took time.Durati
 			return false
 		}
 	}
-}
-
-// confirm asks the stream's leader about the nodes whose doubt has run out: what one replica lacks takes nobody out.
-func (k *catcher) confirm(ctx context.Context, snap *Snapshot, r *reading) error {
-	r.due = time.Now()
-	for name, d := range snap.doubts.all() {
-		if r.due.Before(d.until) {
-			continue
-		}
-		c, _, err := k.store.lead(ctx, k.scope, name)
-		if err != nil {
-			return err
-		}
-		if c.kind != 0 {
-			r.changes = append(r.changes, c)
-		}
-	}
-	return nil
 }
 
 // unannounced takes note that something was read that was not announced. Where nothing ever was, nothing ever will be.

@@ -32,6 +32,8 @@ type fakeBucket struct {
 	silent   bool      // headless: and that nobody does is not even said
 	mute     bool      // announcements are lost
 	writes   int       // of records, by nodes
+	beats    uint64    // leases that were armed
+	full     bool      // nothing can be stored: writes are refused, and a switch that comes due is forgotten
 	stuck    bool      // there is a leader, but what it should store is not stored
 	stored   time.Time // when anything was
 	led      time.Time // since when there is this leader; zero for ever
@@ -47,6 +49,10 @@ type fakeLease struct {
 	c       change
 	timer   *time.Timer
 	overdue bool
+	lost    bool      // the server forgot it
+	unfit   string    // it is none
+	armed   uint64    // of all leases, in the order in which they were armed
+	at      time.Time // when that was
 	decided time.Time // overdue: when a leader decided to write it, though it could not store it; zero if none did
 }
 
@@ -108,6 +114,9 @@ func (f *fakeBucket) fire(key [2]string, l *fakeLease) {
 	if f.leases[key] != l {
 		return
 	}
+	if l.lost = l.lost || f.full; l.lost {
+		return
+	}
 	if l.overdue = f.down || f.headless || f.stuck; l.overdue {
 		if !f.down && !f.headless {
 			l.decided = time.Now()
@@ -155,6 +164,13 @@ func (f *fakeBucket) start() {
 	}
 }
 
+// lose makes the server forget a switch: the lease stands, and never fires.
+func (f *fakeBucket) lose(scope, node string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leases[[2]string{scope, node}].lost = true
+}
+
 // wipe loses everything, as a purge does, or with reset a bucket that is made anew.
 func (f *fakeBucket) wipe(reset bool) {
 	f.mu.Lock()
@@ -182,6 +198,8 @@ type fakeLink struct {
 	refusal    error         // what the client says of each write, if anything
 	slow       time.Duration // each request takes so long
 	unread     bool          // what was written last is not told
+	behind     *leases       // a replica that lags: what it has
+	questions  []string      // to the leader: about nodes, by name, and "" about all
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -234,6 +252,9 @@ func (l *fakeLink) setCut(cut bool) {
 func (l *fakeLink) write(ctx context.Context, op func() error) error {
 	l.mu.Lock()
 	stuck, refusal := l.stuck, l.refusal
+	if l.full {
+		refusal = errFakeDown
+	}
 	l.mu.Unlock()
 	if refusal != nil {
 		return refusal
@@ -354,11 +375,61 @@ func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, gener
 
 func (l *fakeLink) lead(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
 	err = l.atLeader(ctx, func() error {
+		l.questions = append(l.questions, node)
 		r := l.records[[2]string{scope, node}]
 		c, generation = r.c, r.generation
 		return nil
 	})
 	return c, generation, err
+}
+
+func (l *fakeLink) readLeases(ctx context.Context, scope string, _ time.Duration, _ bool) (found leases, err error) {
+	err = l.do(ctx, func() error {
+		found.of, found.all = map[string]armed{}, true
+		if l.behind != nil {
+			found = *l.behind
+			return nil
+		}
+		newest := uint64(0)
+		for key, lease := range l.leases {
+			if lease.armed >= newest {
+				newest, found.newest = lease.armed, lease.at
+			}
+			if key[0] == scope && !l.damaged {
+				found.of[key[1]] = armed{id: lease.c.id, due: lease.c.due, generation: lease.armed, unfit: lease.unfit}
+				found.last = max(found.last, lease.armed)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (l *fakeLink) standing(ctx context.Context, scope string) (s standing, err error) {
+	err = l.atLeader(ctx, func() error {
+		l.questions = append(l.questions, "")
+		s.records, s.leases = map[string]bool{}, map[string]bool{}
+		for key := range l.records {
+			s.records[key[1]] = s.records[key[1]] || key[0] == scope
+		}
+		for key := range l.leases {
+			s.leases[key[1]] = s.leases[key[1]] || key[0] == scope
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (l *fakeLink) newestLease(ctx context.Context, scope string) (newest uint64, err error) {
+	err = l.atLeader(ctx, func() error {
+		for key, lease := range l.leases {
+			if key[0] == scope {
+				newest = max(newest, lease.armed)
+			}
+		}
+		return nil
+	})
+	return newest, err
 }
 
 func (l *fakeLink) put(ctx context.Context, scope string, c change, replaces uint64) (generation uint64, err error) {
@@ -398,7 +469,8 @@ func (l *fakeLink) arm(ctx context.Context, scope string, c change, record uint6
 		if old := l.leases[key]; old != nil {
 			old.timer.Stop()
 		}
-		lease := &fakeLease{c: c}
+		l.beats++
+		lease := &fakeLease{c: c, armed: l.beats, at: time.Now()}
 		lease.timer = time.AfterFunc(time.Until(c.due), func() { l.fire(key, lease) })
 		l.leases[key] = lease
 		l.stored = time.Now()

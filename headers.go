@@ -16,6 +16,9 @@ type headers struct {
 	operation string   // "" of a key that is there, DEL of one that is deleted for every KV client
 	scheduler string   // the schedule that wrote the message
 
+	schedule, target string // of a lease: when it writes, and where
+	source           bool   // and it writes something else than it says itself
+
 	// What the server says of the message. It adds its own to those of the message: whoever wrote that may have used the same
 	// name, so the last one counts.
 	stream, subject, sequence, at, before string
@@ -39,6 +42,12 @@ func readHeaders(hdr nats.Header) (h headers) {
 			h.operation = newestOf(values)
 		case "Nats-Scheduler":
 			h.scheduler = newestOf(values)
+		case "Nats-Schedule":
+			h.schedule = newestOf(values)
+		case "Nats-Schedule-Target":
+			h.target = newestOf(values)
+		case "Nats-Schedule-Source":
+			h.source = true
 		case "Nats-Stream":
 			h.said(&h.stream, name, values)
 		case "Nats-Subject":

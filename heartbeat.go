@@ -63,12 +63,14 @@ type keeper struct {
 	held       wanted    // what the record says
 	under      string    // the bucket's identity when rewrite last wrote the record
 	armed      time.Time // the lease in the bucket cannot end before, by this process's own clock
+	due        time.Time // when it ends, by the server's
 
 	// As it was sent, and may be stored, whatever was answered: somebody may have heard of it.
 	tried   uint64 // the highest version of this life that was ever sent
 	bound   uint64 // the highest version that a lease of this life may bury
 	written bool   // a record of this life may be in the bucket
 
+	lapsed    bool      // the lease had ended for long, and the server did not bury this node: others may take it for over
 	adrift    bool      // a write found no stream: before anything else it is made, or mended
 	shown     []Role    // as hooks were told
 	scheduled time.Time // for when the heartbeat was that is to come; hooks only
@@ -191,6 +193,9 @@ func jitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 // update writes the record if the node wants to be something else. Several waiting changes leave in one write.
 func (k *keeper) update(ctx context.Context) error {
 	want, rev, pending := k.want.current()
+	if k.lapsed {
+		return k.comeBack(ctx)
+	}
 	if !pending {
 		return nil
 	}
@@ -259,7 +264,11 @@ func (k *keeper) arm(ctx context.Context, version, record uint64) error {
 		k.adrift = k.adrift || errors.Is(err, errUnanswered)
 		return err
 	}
-	k.armed = began.Add(k.ttl - k.ttl/leaseReserve)
+	if !k.due.IsZero() && now.Sub(k.due) > graceOf(k.ttl) {
+		k.lapsed = true
+		poke(k.want.wake)
+	}
+	k.armed, k.due = began.Add(k.ttl-k.ttl/leaseReserve), c.due
 	return nil
 }
 

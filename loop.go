@@ -27,7 +27,7 @@ func (m *member) loop() {
 				m.catcher.ask(asked{whole: true}) // again: it may be of another bucket
 				break
 			}
-			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due}, true)
+			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due, lapsed: r.lapsed}, true)
 		case v := <-m.verdicts:
 			// What was announced before it was asked comes first: a goodbye, say.
 			n := news{verdicts: []verdict{v}}
@@ -129,11 +129,15 @@ func (m *member) apply(n news, read bool) {
 	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {
 		poke(m.keeper.nudge)
 	}
+	m.tellUnburied(n.lapsed, snap, next)
 }
 
 // disputed says whether the news speak of this node's own record as something else than what it wrote. The keeper is
 // told of a tombstone's version, because others heard it, too, and the bucket may forget it before the keeper looks.
 func (m *member) disputed(n news, now *Snapshot) bool {
+	if n.lapsed[m.keeper.node] != "" {
+		return true // somebody took the lease away
+	}
 	held := !n.whole
 	for _, c := range n.changes {
 		if c.node != m.keeper.node {

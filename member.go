@@ -52,7 +52,7 @@ func newMember(s *Scope, want wanted) *member {
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
 	m.catcher = &catcher{
 		store: b.store, scope: s.name, interval: b.opts.sync,
-		snap: s.snap.Load, deliver: m.deliver, wake: make(chan struct{}, 1), hooks: b.hooks, deaf: b.tellDeaf,
+		snap: s.snap.Load, deliver: m.deliver, lives: m.lives, wake: make(chan struct{}, 1), hooks: b.hooks, deaf: b.tellDeaf,
 	}
 	if b.opts.probe > 0 && b.peers != nil {
 		m.prober = newProber(m)
@@ -122,7 +122,7 @@ func (m *member) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m.apply(news{changes: first.changes, whole: true, began: first.began}, true)
+	m.apply(news{changes: first.changes, whole: true, began: first.began, lapsed: first.lapsed}, true)
 	if first.newest() > p.newest {
 		p.quiet = 0 // something was stored since
 	}
@@ -266,6 +266,17 @@ func (m *member) says() answer {
 		a.suspects = m.prober.suspects()
 	}
 	return a
+}
+
+// lives says whether a node answers, in a life.
+func (m *member) lives(ctx context.Context, node string, incarnation uint64) bool {
+	if m.bus.peers == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	a, err := m.bus.peers.probe(ctx, m.scope.name, node)
+	return err == nil && a.incarnation == incarnation
 }
 
 func (m *member) judge(ctx context.Context, v verdict) {

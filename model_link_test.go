@@ -151,6 +151,21 @@ func (l *modelLink) lead(ctx context.Context, scope, node string) (c change, gen
 	return c, generation, rerr
 }
 
+func (l *modelLink) readLeases(ctx context.Context, scope string, ttl time.Duration, all bool) (found leases, err error) {
+	rerr := l.request(ctx, "leases", false, func() error { found, err = l.fakeLink.readLeases(ctx, scope, ttl, all); return err })
+	return found, rerr
+}
+
+func (l *modelLink) standing(ctx context.Context, scope string) (s standing, err error) {
+	rerr := l.request(ctx, "standing", false, func() error { s, err = l.fakeLink.standing(ctx, scope); return err })
+	return s, rerr
+}
+
+func (l *modelLink) newestLease(ctx context.Context, scope string) (newest uint64, err error) {
+	rerr := l.request(ctx, "newest lease", false, func() error { newest, err = l.fakeLink.newestLease(ctx, scope); return err })
+	return newest, rerr
+}
+
 func (l *modelLink) now(ctx context.Context) (now time.Time, err error) {
 	rerr := l.request(ctx, "now", true, func() error { now, err = l.fakeLink.now(ctx); return err })
 	return now, rerr

@@ -62,15 +62,15 @@ func (w *fleet) purge(node string) {
 type backup struct {
 	seq     uint64
 	records map[[2]string]fakeRecord
-	leases  map[[2]string]change
+	leases  map[[2]string]fakeLease
 }
 
 func (w *fleet) backup() backup {
 	w.fakeBucket.mu.Lock()
 	defer w.fakeBucket.mu.Unlock()
-	b := backup{seq: w.seq, records: maps.Clone(w.records), leases: map[[2]string]change{}}
+	b := backup{seq: w.seq, records: maps.Clone(w.records), leases: map[[2]string]fakeLease{}}
 	for key, l := range w.leases {
-		b.leases[key] = l.c
+		b.leases[key] = fakeLease{c: l.c, armed: l.armed, at: l.at}
 	}
 	w.tell("a copy of the store is made")
 	return b
@@ -86,10 +86,9 @@ func (w *fleet) restore(b backup) {
 	}
 	clear(w.leases)
 	w.seq, w.records = b.seq, maps.Clone(b.records)
-	for key, c := range b.leases {
-		l := &fakeLease{c: c}
-		w.leases[key] = l
-		l.timer = time.AfterFunc(time.Until(c.due), func() { w.fire(key, l) })
+	for key, l := range b.leases {
+		w.leases[key] = &l
+		l.timer = time.AfterFunc(time.Until(l.c.due), func() { w.fire(key, &l) })
 	}
 }
 

@@ -104,6 +104,18 @@ func (k *keeper) superseded(found, own uint64) error {
 	return fmt.Errorf("%w: node %q, %s, in scope %q: incarnation %d, this is %d", ErrSuperseded, k.node, k.named, k.scope, found, own)
 }
 
+// comeBack writes the record again of a node that nobody buried, though its lease had ended for long.
+func (k *keeper) comeBack(ctx context.Context) error {
+	err := k.rewrite(ctx, k.generation, true)
+	if errors.Is(err, errConflict) {
+		return k.recover(ctx)
+	}
+	if err == nil {
+		k.succeeded()
+	}
+	return err
+}
+
 // rewrite says in one record what is so, whatever the bucket says now. The lease comes first, so that no record ever
 // stands without a switch; the version is above everything that an earlier lease of this life could bury. Nothing counts as so before
 // the store has confirmed it: until then own says whether what it replaces is this node's, and listed.
@@ -131,7 +143,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64, own bool) error {
 	if err != nil {
 		return err
 	}
-	k.id, k.generation, k.held, k.under = id, generation, want, under
+	k.id, k.generation, k.held, k.under, k.lapsed = id, generation, want, under, false
 	k.tellRoles()
 	k.want.confirm(rev, k.id)
 	return nil

@@ -43,6 +43,7 @@ type end struct {
 	generation uint64
 	reason     Reason
 	at         time.Time // when this process heard of it
+	lapsed     bool      // only by its lease: the record stands
 }
 
 // doubt is the time that a node's owner has to write its record again before the node is dropped.
@@ -50,6 +51,7 @@ type doubt struct {
 	id         life   // the newest that the bucket said, or the known state
 	generation uint64 // of what the bucket says instead, 0 if nothing
 	until      time.Time
+	lapsed     bool // the record stands, without a lease that buries it
 	elsewhere  bool // the node is known from another bucket: there it may be well
 }
 

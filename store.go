@@ -24,6 +24,14 @@ type store interface {
 	get(ctx context.Context, scope, node string) (change, uint64, error)
 	// lead returns the same as get, as the stream's leader has it. A replica that lags, or was damaged, has less.
 	lead(ctx context.Context, scope, node string) (change, uint64, error)
+	// readLeases returns those of the scope, the longest armed first, up to the first that cannot be overdue where no TTL is shorter
+	// than ttl; or all.
+	readLeases(ctx context.Context, scope string, ttl time.Duration, all bool) (leases, error)
+	// standing returns what the stream's leader has in the scope.
+	standing(ctx context.Context, scope string) (standing, error)
+	// newestLease returns the generation of the lease of the scope that was armed last, as the stream's leader has it; 0 if
+	// there is none.
+	newestLease(ctx context.Context, scope string) (uint64, error)
 	// put writes a record in the place of the one of a generation, else errConflict.
 	put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error)
 	// arm sets the dead-man's switch: when c is due by the server's clock, it writes c over the record, provided now,

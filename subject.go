@@ -79,6 +79,13 @@ func (s subjects) scopeRecords(scope string) string {
 	return "$KV." + s.bucket + "." + anyToken(scope) + ".*"
 }
 
+func (s subjects) scopeLeases(scope string) string {
+	return "$KV." + s.bucket + "=lease." + SubjectToken(scope) + ".*"
+}
+
+// scopeAll is where both stand, records and leases.
+func (s subjects) scopeAll(scope string) string { return "$KV.*." + SubjectToken(scope) + ".*" }
+
 func (s subjects) scopeChanges(scope string) string {
 	return s.bucket + ".changes." + anyToken(scope) + ".*"
 }
@@ -118,6 +125,11 @@ func (s subjects) means(subject string) bool {
 // parseRecord returns the scope and the node that a record's subject names.
 func (s subjects) parseRecord(subject string) (scope, node string, err error) {
 	return parseNames(subject, "$KV.", s.bucket, ".")
+}
+
+// parseLease returns the scope and the node that a lease's subject names.
+func (s subjects) parseLease(subject string) (scope, node string, err error) {
+	return parseNames(subject, "$KV.", s.bucket, "=lease.")
 }
 
 // announces says whether the announcement on a subject is of the record on another.

@@ -202,7 +202,7 @@ var suspicionRules = []rule{
 		why:   "who answers no probes, and lost its connection once, stays hidden until its next change",
 		found: "TestASuspicionEndsWhereTheBucketStillHoldsTheRecord",
 		edits: []edit{
-			{"cache.go", "if hidden && d.outlives(known) {", "if false {"},
+			{"cache.go", "if hidden && !lapsed && d.outlives(known) {", "if false {"},
 		},
 	},
 	{

@@ -1,0 +1,153 @@
+package rolebus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Reading the leases of a scope. A heartbeat arms a lease anew, so in the order in which they are stored those that nobody arms
+// any more come first: a page of them shows whether any is overdue. To find out who has none, all must be read.
+
+func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, all bool) (l leases, err error) {
+	l.of = map[string]armed{}
+	newest, err := k.lastArmed(ctx)
+	if err != nil || newest == nil {
+		l.all = err == nil
+		return l, err
+	}
+	if l.newest, err = newest.storedAt(); err != nil {
+		return l, err
+	}
+	subject, recent := k.subj.scopeLeases(scope), false // recent: nor is any overdue that follows
+	came := 0
+	take := func(m message) {
+		came++
+		l.last = m.generation
+		node, a, err := k.decodeLease(m)
+		if err != nil {
+			k.noise.ignore(m.subject, err)
+			return
+		}
+		l.of[node] = a
+		at, err := m.storedAt()
+		age := l.newest.Sub(at)
+		recent = err == nil && age > -maxLate && age < ttl+graceOf(ttl)
+	}
+	for l.last < newest.generation {
+		came = 0
+		p, err := k.nextPage(ctx, subject, l.last+1, bulk, take)
+		switch {
+		case err != nil:
+			return l, err
+		case p.last == 0:
+			l.all = true
+			return l, nil
+		case recent && !all && came == bulk:
+			return l, nil
+		}
+		l.last = max(l.last, p.last)
+		if k.stored.Load()/2 > bulk {
+			if _, err := k.consume(ctx, subject, l.last+1, take); err != nil {
+				return l, err
+			}
+		}
+	}
+	l.all = true
+	return l, nil
+}
+
+func (k *kv) newestLease(ctx context.Context, scope string) (uint64, error) {
+	m, err := k.lastAtLeader(ctx, k.subj.scopeLeases(scope))
+	if m == nil {
+		return 0, err
+	}
+	return m.generation, nil
+}
+
+// lastArmed returns the lease that was armed last, in whatever scope; nil if there is none.
+func (k *kv) lastArmed(ctx context.Context) (found *message, err error) {
+	ask := fmt.Appendf(nil, `{"last_by_subj":%q}`, k.subj.leases())
+	_, err = k.direct(ctx, k.subj.directGet(), ask, 1, func(m message) { found = &m })
+	return found, err
+}
+
+// decodeLease reads a lease, which may be none: anybody may make the server write there.
+func (k *kv) decodeLease(m message) (node string, a armed, err error) {
+	if err = m.headers.honest(m.added); err != nil {
+		return "", a, err
+	}
+	scope, node, err := k.subj.parseLease(m.subject)
+	if err != nil {
+		return "", a, err
+	}
+	a.generation = m.generation
+	record := k.subj.record(scope, node)
+	_, c, err := decodeRecord(k.subj, m.headers, record, m.body, m.generation)
+	at, isTime := strings.CutPrefix(m.headers.schedule, "@at ")
+	due, bad := time.Parse(time.RFC3339, at)
+	switch {
+	case m.garbled:
+		a.unfit = errGarbled.Error()
+	case !isTime || bad != nil:
+		a.unfit = "it is not for a time"
+	case m.headers.target != record || m.headers.source:
+		a.unfit = "it is for something else"
+	case err != nil:
+		a.unfit = err.Error()
+	case c.kind != kindExpired:
+		a.unfit = "it is not for a tombstone"
+	default:
+		a.id, a.due = c.id, due
+	}
+	return node, a, nil
+}
+
+// standing asks the stream's leader once, however many nodes there are: in a scope of very many once for every 100,000 names.
+func (k *kv) standing(ctx context.Context, scope string) (s standing, err error) {
+	s.records, s.leases = map[string]bool{}, map[string]bool{}
+	api := k.subj.streamAPI("INFO")
+	for offset := 0; ; {
+		ask := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, k.subj.scopeAll(scope), offset)
+		var answer struct {
+			Error *jetstream.APIError
+			Total int
+			State struct{ Subjects map[string]uint64 }
+		}
+		if err := k.askLeader(ctx, api, ask, &answer); err != nil {
+			return s, err
+		}
+		if answer.Error != nil {
+			return s, k.explain("ask the stream's leader", api, answer.Error)
+		}
+		for subject := range answer.State.Subjects {
+			if _, node, err := k.subj.parseRecord(subject); err == nil {
+				s.records[node] = true
+			} else if _, node, err := k.subj.parseLease(subject); err == nil {
+				s.leases[node] = true
+			}
+		}
+		offset += len(answer.State.Subjects)
+		if len(answer.State.Subjects) == 0 || offset >= answer.Total {
+			break
+		}
+	}
+	return s, nil
+}
+
+func (k *kv) askLeader(ctx context.Context, api string, ask []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	msg, err := k.nc.RequestWithContext(ctx, api, ask)
+	if err != nil {
+		return k.explain("ask the stream's leader", api, err)
+	}
+	if err := json.Unmarshal(msg.Data, answer); err != nil {
+		return fmt.Errorf("the answer of the stream's leader: %w", err)
+	}
+	return nil
+}
