@@ -12,7 +12,7 @@ import (
 // change makes the node want to be something else, and waits until it is.
 func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
 	gives := false
-	rev, err := m.keeper.want.edit(func(have []Role) []Role {
+	call, err := m.keeper.want.edit(func(have []Role) []Role {
 		want := next(have)
 		gives = len(missing(want, have)) > 0
 		return want
@@ -26,7 +26,7 @@ func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
 	if err != nil {
 		return err
 	}
-	return m.confirmed(ctx, rev)
+	return m.confirmed(ctx, call)
 }
 
 func (m *member) checkSize(want wanted) error {
@@ -35,11 +35,15 @@ func (m *member) checkSize(want wanted) error {
 	})
 }
 
-// confirmed waits until the bucket, and then the snapshot, hold what was wanted at a rev.
-func (m *member) confirmed(ctx context.Context, rev uint64) error {
+// confirmed waits until the bucket, and then the snapshot, hold what a call wants.
+func (m *member) confirmed(ctx context.Context, call *wish) error {
+	defer m.keeper.want.forget(call)
 	for {
-		id, held, moved := m.keeper.want.status(rev)
-		if held {
+		id, held, moved, refusal := m.keeper.want.status(call)
+		switch {
+		case refusal != nil:
+			return refusal
+		case held:
 			return m.visible(ctx, id)
 		}
 		if err := m.unconfirmed(ctx, m.keeper.want.failure()); err != nil {

@@ -32,7 +32,8 @@ var (
 	ErrReadOnly = sentinel("an observer only reads")
 	// ErrBadName says that a name of a node, a scope, a bucket or a role is empty, too long or not UTF-8.
 	ErrBadName = sentinel("bad name")
-	// ErrTooLarge says that a node's record would be larger than the server takes; nothing was changed.
+	// ErrTooLarge says that a node's record would be larger than the server takes; nothing was changed. It never stands beside
+	// ErrNotConfirmed: a change that waits when the server's limit is lowered is taken back with all that wait for the same write.
 	ErrTooLarge = sentinel("too large")
 	// ErrServerTooOld says that the server cannot schedule messages; that needs nats-server 2.12.
 	ErrServerTooOld = sentinel("NATS server is too old")

@@ -49,8 +49,10 @@ type keeper struct {
 	nudge chan struct{} // the record may not be what was written: look at it, do not trust its generation
 	moved func()        // contact was lost or regained
 	log   *slog.Logger
-	last  *atomic.Uint64 // the incarnation of this process's newest stay in the scope, 0 if there was none
-	own   *atomic.Uint64 // that of this stay, 0 before it has one
+	last  *atomic.Uint64                          // the incarnation of this process's newest stay in the scope, 0 if there was none
+	own   *atomic.Uint64                          // that of this stay, 0 before it has one
+	asks  *contact                                // asks the leader, when that refuses a heartbeat
+	strip func(refused, before map[string]string) // takes metadata back, in all scopes
 	lives *incarnations
 	fleet func() string // the bucket's identity, as it was told last
 	wall  func() time.Time
@@ -72,6 +74,8 @@ type keeper struct {
 
 	lapsed    bool      // the lease had ended for long, and the server did not bury this node: others may take it for over
 	adrift    bool      // a write found no stream: before anything else it is made, or mended
+	buried    life      // as a tombstone named it that was found in the place of the record
+	mentioned bool      // what is refused now was told
 	shown     []Role    // as hooks were told
 	scheduled time.Time // for when the heartbeat was that is to come; hooks only
 }
@@ -143,19 +147,16 @@ func (k *keeper) run(ctx context.Context) error {
 		case errors.Is(err, ErrSuperseded):
 			return err
 		case err != nil:
-			if k.trust.fail() {
-				k.log.Warn("the bucket does not take the heartbeat", "error", err)
-				k.moved()
-			}
-			k.want.fail(err)
+			k.failed(ctx, err, "the bucket does not take the heartbeat")
 			timer.Reset(jitter(retry))
 			retry = min(2*retry, lastRetry, k.ttl/6)
 			beatDue = time.Now()
-		case unwritten != nil:
+		case unwritten != nil && !isAnswer(unwritten):
 			k.want.fail(unwritten)
 			timer.Reset(jitter(retry))
 			retry = min(2*retry, lastRetry, k.ttl/6)
 		default:
+			k.refused(unwritten) // and tried again beside each heartbeat
 			retry = firstRetry
 			timer.Reset(time.Until(beatDue))
 		}
@@ -217,6 +218,7 @@ func (k *keeper) update(ctx context.Context) error {
 			return k.recover(ctx)
 		}
 		if err != nil {
+			k.giveUp(rev, want, err)
 			return err
 		}
 		k.id, k.generation, k.held = c.id, generation, want

@@ -27,48 +27,73 @@ type intent struct {
 	id        life   // of the record that holds it
 	err       error  // why the last attempt did not work
 	moved     chan struct{}
-	placed    bool // whoever changes the metadata waits for this node's record
+	placed    bool               // whoever changes the metadata waits for this node's record
+	wishes    map[*wish]struct{} // of the calls that wait
+}
+
+// wish is what a call waits for.
+type wish struct {
+	rev uint64 // the bucket is to hold it
+	err error  // why it never will: it was taken back. Guarded by the intent's mu
 }
 
 func newIntent(first wanted) *intent {
-	return &intent{wake: make(chan struct{}, 1), wanted: first, rev: 1, moved: make(chan struct{})}
+	return &intent{wake: make(chan struct{}, 1), wanted: first, rev: 1, moved: make(chan struct{}), wishes: map[*wish]struct{}{}}
 }
 
-// edit changes which roles are wanted, unless check objects; it returns the rev to wait for.
-func (w *intent) edit(next func([]Role) []Role, check func(wanted) error) (uint64, error) {
+// edit changes which roles are wanted, unless check objects; it returns what to wait for.
+func (w *intent) edit(next func([]Role) []Role, check func(wanted) error) (*wish, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	want := wanted{next(w.roles), w.meta}
 	if slices.Equal(want.roles, w.roles) {
-		return w.rev, nil
+		return w.wish(), nil
 	}
 	if err := check(want); err != nil {
-		return 0, err
+		return nil, err
 	}
 	w.wanted = want
 	w.move()
-	return w.rev, nil
+	return w.wish(), nil
 }
 
-// place says that the node has taken its place in the scope, and returns the rev that its join waits for.
-func (w *intent) place() uint64 {
+// wish returns what a call has to wait for that wants what is wanted now. The caller holds w.mu, and calls forget in the end.
+func (w *intent) wish() *wish {
+	call := &wish{rev: w.rev}
+	w.wishes[call] = struct{}{}
+	return call
+}
+
+func (w *intent) forget(call *wish) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.wishes, call)
+}
+
+// place says that the node has taken its place in the scope, and returns what its join waits for.
+func (w *intent) place() *wish {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.placed = true
-	return w.rev
+	return w.wish()
 }
 
-// dress changes which metadata is wanted, and returns the rev to wait for; 0 if the node has not taken its place yet, for then its
+// dress changes which metadata is wanted, and returns what to wait for; nil if the node has not taken its place yet, for then its
 // join waits. The caller holds w.mu.
-func (w *intent) dress(meta map[string]string) uint64 {
+func (w *intent) dress(meta map[string]string) *wish {
+	w.wear(meta)
+	if !w.placed {
+		return nil
+	}
+	return w.wish()
+}
+
+// wear changes which metadata is wanted. The caller holds w.mu.
+func (w *intent) wear(meta map[string]string) {
 	if !maps.Equal(meta, w.meta) {
 		w.meta = meta
 		w.move()
 	}
-	if !w.placed {
-		return 0
-	}
-	return w.rev
 }
 
 // move says that something else is wanted. The caller holds w.mu.
@@ -91,18 +116,38 @@ func (w *intent) confirm(rev uint64, id life) {
 	w.moved = make(chan struct{})
 }
 
+// takeBack makes the node want again what the record says, because the server will not have what was wanted at a rev; whoever waits
+// for it gets the error. If something else is wanted by now, that is to be tried first.
+func (w *intent) takeBack(rev uint64, held wanted, err error) (done bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.rev != rev || w.equal(held) {
+		return false
+	}
+	w.wanted = held
+	for call := range w.wishes {
+		if call.rev > w.confirmed {
+			call.err = err
+		}
+	}
+	w.move()
+	close(w.moved)
+	w.moved = make(chan struct{})
+	return true
+}
+
 func (w *intent) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.err = err
 }
 
-// status returns the record that holds a rev, if the bucket has it, and a channel that is closed when that may have
-// changed.
-func (w *intent) status(rev uint64) (id life, held bool, moved <-chan struct{}) {
+// status returns the record that holds what a call waits for, if the bucket has it, a channel that is closed when that may have
+// changed, and why it never will.
+func (w *intent) status(call *wish) (id life, held bool, moved <-chan struct{}, refusal error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.id, w.confirmed >= rev, w.moved
+	return w.id, w.confirmed >= call.rev, w.moved, call.err
 }
 
 // failure returns why the last attempt did not work.

@@ -19,7 +19,7 @@ type member struct {
 	trust   *trust
 	catcher *catcher
 	keeper  *keeper       // nil for an observer
-	contact *contact      // of an observer; nil for a member
+	contact *contact      // an observer's runs; a member's is asked when the leader refuses a heartbeat
 	lease   *lease        // of this node
 	prober  *prober       // nil if it suspects nobody
 	own     atomic.Uint64 // this node's incarnation in the scope, 0 before it has one
@@ -57,17 +57,18 @@ func newMember(s *Scope, want wanted) *member {
 	if b.opts.probe > 0 && b.peers != nil {
 		m.prober = newProber(m)
 	}
+	m.contact = &contact{
+		store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
+		rhythm: m.rhythm, clock: b.clock,
+	}
 	if b.opts.observer {
-		m.contact = &contact{
-			store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
-			rhythm: m.rhythm, clock: b.clock,
-		}
 		return m
 	}
 	m.keeper = &keeper{
 		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, named: b.opts.origin(),
 		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
+		asks: m.contact, strip: b.undress,
 		hooks: b.hooks,
 		log:   b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}

@@ -17,7 +17,8 @@ import (
 // If ctx is over first the error matches [ErrNotConfirmed], and the metadata is still wanted: it is written as soon as NATS can
 // be reached. Other errors change nothing, in no scope: [ErrTooLarge] if the record would be larger than the server takes in
 // any of them, [ErrReadOnly] for an observer, [ErrClosed], and that a key is empty, or a key or a value not UTF-8, as for
-// [WithMeta]. A scope that is left meanwhile is no error.
+// [WithMeta]. (If the server's limit was lowered just before, scopes with small records may show the metadata for a moment, until it
+// is taken back in all.) A scope that is left meanwhile is no error.
 func (b *Bus) SetMeta(ctx context.Context, meta map[string]string) error {
 	const op = "set metadata"
 	if err := b.usable(ctx); err != nil {
@@ -37,7 +38,7 @@ func (b *Bus) SetMeta(ctx context.Context, meta map[string]string) error {
 	}
 	var errs []error
 	for _, c := range changes {
-		err := c.stay.confirmed(ctx, c.rev)
+		err := c.stay.confirmed(ctx, c.call)
 		switch {
 		case err == nil:
 		case b.ctx.Err() != nil:
@@ -52,7 +53,7 @@ func (b *Bus) SetMeta(ctx context.Context, meta map[string]string) error {
 // dressed is what is to be waited for in one stay.
 type dressed struct {
 	stay *member
-	rev  uint64
+	call *wish
 }
 
 // dress makes every stay want other metadata, or none, if it would make a record too large. The returned are those who have
@@ -75,9 +76,25 @@ func (b *Bus) dress(meta map[string]string) (changes []dressed, err error) {
 	}
 	b.meta = meta
 	for _, m := range stays {
-		if rev := m.keeper.want.dress(meta); rev > 0 {
-			changes = append(changes, dressed{m, rev})
+		if call := m.keeper.want.dress(meta); call != nil {
+			changes = append(changes, dressed{m, call})
 		}
 	}
 	return changes, nil
+}
+
+// undress takes metadata back that the server will not have in one of the scopes: it is the same in all of them.
+func (b *Bus) undress(refused, before map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !maps.Equal(b.meta, refused) {
+		return // something else is wanted by now
+	}
+	b.meta = before
+	for m := range b.stays {
+		w := m.keeper.want
+		w.mu.Lock()
+		w.wear(before)
+		w.mu.Unlock()
+	}
 }

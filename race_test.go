@@ -113,7 +113,7 @@ func TestTheReasonThatIsFinalIsTold(t *testing.T) {
 		require.NoError(t, a.Leave(t.Context(), "s"))
 		only := func(m *member, want error) {
 			for range 30 {
-				for _, err := range []error{m.confirmed(over, 99), m.visible(over, life{maxNumber, maxNumber})} {
+				for _, err := range []error{m.confirmed(over, &wish{rev: 99}), m.visible(over, life{maxNumber, maxNumber})} {
 					for _, final := range []error{ErrClosed, ErrNotJoined, ErrNotConfirmed} {
 						require.Equal(t, final == want, errors.Is(err, final), "%v", err)
 					}

@@ -73,7 +73,8 @@ func (k *keeper) restore(ctx context.Context, found change, generation uint64) e
 		k.lease.lose(time.Time{}, fmt.Errorf("%w: the record is not what this node wrote", ErrLeaseLost))
 	}
 	if found.id.incarnation == k.id.incarnation {
-		if found.kind == kindExpired {
+		if found.kind == kindExpired && found.id != k.buried { // once for each burial, however long it stands there
+			k.buried = found.id
 			k.clock.forget()
 			if now := time.Now(); k.trust.staleSince(now).IsZero() {
 				k.trust.shake(now) // buried, but never late
@@ -141,6 +142,7 @@ func (k *keeper) rewrite(ctx context.Context, replaces uint64, own bool) error {
 	under := k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
+		k.giveUp(rev, want, err)
 		return err
 	}
 	k.id, k.generation, k.held, k.under, k.lapsed = id, generation, want, under, false

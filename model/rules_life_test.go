@@ -18,6 +18,7 @@ var lifeRules = []rule{
 	under := k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
+		k.giveUp(rev, want, err)
 		return err
 	}
 `, `	c := change{kind: kindState, node: k.node, id: id, ttl: k.ttl, roles: want.roles, meta: want.meta}
@@ -25,6 +26,7 @@ var lifeRules = []rule{
 	under := k.fleet()
 	generation, err := k.put(ctx, c, replaces)
 	if err != nil {
+		k.giveUp(rev, want, err)
 		return err
 	}
 	if err := k.arm(ctx, id.version, generation); err != nil {
