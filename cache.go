@@ -33,6 +33,8 @@ type gap struct {
 	nodes map[string]life // these records, of at least this state
 	whole bool            // everything: the bucket was purged, or made anew
 	vouch []change        // these tombstones again, when the leader has said for how long it has been one
+
+	doubted []verdict // these again, when the leader has said anything
 }
 
 // maxLate is how late a switch may fire and still be believed. A server that was up fires it within a quarter of a

@@ -14,12 +14,11 @@ import (
 // fakeNet is plain NATS in memory, of several servers: who listens for whom, and which way is broken. A message takes no
 // time, unless it is slow.
 type fakeNet struct {
-	mu      sync.Mutex
-	peers   []*fakePeers
-	down    map[string]bool // servers
-	servers int             // how many clients know of
-	slow    time.Duration   // what an answer takes
-	probes  map[string]int  // how often a node was asked by others
+	mu     sync.Mutex
+	peers  []*fakePeers
+	down   map[string]bool // servers
+	slow   time.Duration   // what an answer takes
+	probes map[string]int  // how often a node was asked by others
 }
 
 // fakePeers is one process's connection.
@@ -27,7 +26,8 @@ type fakePeers struct {
 	*fakeNet
 	at        string // server; "": not connected
 	hung      bool   // messages come and wait
-	forbidden bool   // it may not ask anybody
+	waiting   []func()
+	forbidden bool // it may not ask anybody
 	answers   map[[2]string]func() answer
 	attests   string // the server that it is a witness for
 	onHint    map[string]func(hint)
@@ -44,12 +44,6 @@ func (p *fakePeers) listen(undo func()) (func(context.Context), error) {
 		defer p.mu.Unlock()
 		undo()
 	}, nil
-}
-
-func (p *fakePeers) clustered() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.servers > 1
 }
 
 func (p *fakePeers) answer(scope, node string, says func() answer) (func(context.Context), error) {
@@ -145,11 +139,20 @@ func (p *fakePeers) witness(_ context.Context, server string) error {
 
 func (p *fakePeers) hint(scope string, h hint) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var heard []func(hint)
 	for _, other := range p.peers {
-		if hear := other.onHint[scope]; hear != nil && p.works() && other.works() {
-			hear(h)
+		hear := other.onHint[scope]
+		switch {
+		case hear == nil || !p.works() || p.hung || !other.works():
+		case other.hung:
+			other.waiting = append(other.waiting, func() { hear(h) })
+		default:
+			heard = append(heard, hear)
 		}
+	}
+	p.mu.Unlock()
+	for _, hear := range heard {
+		hear(h)
 	}
 	return nil
 }
@@ -231,8 +234,15 @@ func (b *peeredBus) thaw() {
 
 func (b *peeredBus) set(change func(*fakePeers)) {
 	b.peers.mu.Lock()
-	defer b.peers.mu.Unlock()
 	change(b.peers)
+	var came []func()
+	if !b.peers.hung {
+		came, b.peers.waiting = b.peers.waiting, nil
+	}
+	b.peers.mu.Unlock()
+	for _, hear := range came {
+		hear()
+	}
 }
 
 // move makes the process lose its server and connect to another one.

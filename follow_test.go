@@ -178,7 +178,6 @@ func TestWhatIsFollowedFits(t *testing.T) {
 func followWhatHappens(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 7))
 	f, net := newFakeBucket(), newFakeNet()
-	net.servers = 2
 	fleet := []string{"a", "b", "c", "d", "e", "f"}
 	buses := map[string]*peeredBus{}
 	frozen := map[string]bool{}

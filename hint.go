@@ -7,20 +7,62 @@ import (
 	"time"
 )
 
-// Whom others suspect: asked by this process itself, before it believes anything.
+// Whom others suspect, and who says that it is there: asked by this process itself, before it believes anything.
+
+// speakAgain is how soon a node says again that it is there: hints may come from all others at once.
+const speakAgain = 100 * time.Millisecond
 
 // hear takes in a hint, and asks the one whom somebody else suspects. It never waits: what is too much is dropped.
 func (p *prober) hear(h hint) {
-	n := p.snap().named.get(h.node)
-	if n == nil || h.node == p.self || h.incarnation != 0 && h.incarnation != n.id.incarnation || n.deaf || !p.may(n) || !p.take(h.node) {
+	if h.node == p.self {
+		p.speak(h)
+		return
+	}
+	snap := p.snap()
+	n := snap.live(h.node)
+	if n == nil || h.incarnation != 0 && h.incarnation != n.id.incarnation {
+		return
+	}
+	hidden := snap.named.get(h.node) == nil || n.deaf
+	if h.back {
+		p.mu.Lock()
+		p.returned[h.node]++
+		p.mu.Unlock()
+	}
+	if h.back != hidden || !h.back && !p.may(n) || !p.take(h.node) {
 		return
 	}
 	p.wg.Go(func() {
-		p.examine(p.ctx, n, h)
+		right := false
+		if h.back {
+			right = p.recall(p.ctx, n.name, n.id.incarnation)
+		} else {
+			right = p.examine(p.ctx, n, h)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.checking, h.node)
+		if right { // only what is false is bounded, not what is true of many
+			p.budget++
+		}
 	})
+}
+
+// speak says that this node is there, if somebody suspects it: whoever has hidden it asks it then.
+func (p *prober) speak(h hint) {
+	now, own := time.Now(), p.own()
+	if h.back || h.closed || own == 0 || h.incarnation != 0 && h.incarnation != own {
+		return
+	}
+	p.mu.Lock()
+	enough := now.Sub(p.spoke) < speakAgain
+	if !enough {
+		p.spoke = now
+	}
+	p.mu.Unlock()
+	if !enough {
+		p.say()
+	}
 }
 
 // take says whether a node may be asked because of a hint: not if it is being asked already, and not too often, so that
@@ -39,55 +81,52 @@ func (p *prober) take(node string) bool {
 	return true
 }
 
-// examine asks a node that somebody else could not reach: after the witness, so that it is known that the way to it is good.
-func (p *prober) examine(ctx context.Context, n *Node, h hint) {
-	began := p.snap().serial
+// examine asks a node that somebody else could not reach: after the witness, so that it is known that the way to it is good. It
+// says whether it cannot be reached.
+func (p *prober) examine(ctx context.Context, n *Node, h hint) bool {
+	began := p.now(n)
+	silent, gone := false, false
 	if h.closed {
-		if !p.closed(ctx, n) {
-			return
-		}
-	} else if !p.unreachable(ctx, n, h.server) {
-		return
+		gone = p.closed(ctx, n)
+	} else {
+		silent, gone = p.unreachable(ctx, n, h.server)
 	}
-	h.incarnation = n.id.incarnation
-	p.blame(ctx, h, began)
+	if gone {
+		h.incarnation = n.id.incarnation
+		p.blame(ctx, h, silent, began)
+	}
+	return gone
 }
 
-// unreachable says whether a node cannot be reached, though its server works.
-func (p *prober) unreachable(ctx context.Context, n *Node, server string) bool {
+// unreachable says whether a node cannot be reached, though its server works, and whether only its silence says so.
+func (p *prober) unreachable(ctx context.Context, n *Node, server string) (silent, gone bool) {
 	if !sleep(ctx, rand.N(1+checkAfter*time.Duration(p.snap().members.len()))) || p.snap().live(n.name) != n {
-		return false
+		return false, false
 	}
 	way, ok := p.vouched(ctx, server)
 	if !ok {
-		return false
+		return false, false
 	}
 	_, err := p.ask(ctx, n.name, probePatience)
-	return unreached(err, way)
+	return errors.Is(err, errSilent), unreached(err, way)
 }
 
-// unreached says whether an attempt to ask a node tells something about that node, when the way to it took so long. Whoever
-// has much to do, or whose machine has, is not gone.
-func unreached(err error, way time.Duration) bool {
-	return errors.Is(err, errAbsent) || errors.Is(err, errSilent) && way < quickWay
-}
-
-// closed says whether nobody listens for a node any more whose connection was closed. The server that told of it works, so
-// nobody need vouch for it.
+// closed says whether nobody listens for a node any more whose connection was closed, also a moment later. The server that told of
+// it works, so nobody need vouch for it.
 func (p *prober) closed(ctx context.Context, n *Node) bool {
-	absent := 0
-	for _, patience := range closedPatience {
-		switch _, err := p.ask(ctx, n.name, patience); {
+	for absences, silences := 0, 0; absences < absentTries; {
+		switch _, err := p.ask(ctx, n.name, closedPatience[silences]); {
 		case errors.Is(err, errSilent):
+			if silences++; silences == len(closedPatience) {
+				return false
+			}
 		case !errors.Is(err, errAbsent):
 			return false
-		case !p.peers.clustered():
-			return true
 		default:
-			if absent++; absent == absentTries || !sleep(ctx, movedGrace) {
-				return absent == absentTries
+			if absences++; absences < absentTries && !sleep(ctx, backAgain) {
+				return false
 			}
 		}
 	}
-	return false
+	return true
 }

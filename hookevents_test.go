@@ -494,8 +494,13 @@ func TestHooksHearOfSuspicions(t *testing.T) {
 		settle()
 		suspected := func() *Node {
 			t.Helper()
-			time.Sleep(3 * time.Second)
-			infos := bubbleTold[SuspectedInfo](r)
+			var infos []SuspectedInfo
+			for range 400 { // it takes that long for who does not ask it, but hears of it
+				if infos = append(infos, bubbleTold[SuspectedInfo](r)...); len(infos) > 0 {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
 			require.Len(t, infos, 1)
 			require.Equal(t, "default", infos[0].Scope)
 			require.Equal(t, "hung", infos[0].Node.Name())
@@ -528,7 +533,7 @@ func TestHooksHearOfSuspicions(t *testing.T) {
 		require.Same(t, a.Snapshot().live("hung"), info.Node)
 
 		hung.set(func(p *fakePeers) { p.hung = false })
-		settle()
+		time.Sleep(10 * time.Second) // a has asked it in its turn
 		hung.freeze()
 		was := suspected()
 		time.Sleep(fakeTTL)

@@ -124,7 +124,7 @@ func (m *member) apply(n news, read bool) {
 	if gap.whole || len(gap.nodes) > 0 {
 		m.catcher.ask(asked{nodes: gap.nodes, whole: gap.whole, crowd: gap.whole})
 	}
-	m.vouch(gap.vouch)
+	m.vouch(gap.vouch, gap.doubted)
 	m.compareTTLs(n.changes)
 	if m.keeper != nil && n.own > 0 && m.disputed(n, next) {
 		poke(m.keeper.nudge)

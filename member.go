@@ -262,11 +262,10 @@ func (m *member) deliver(ctx context.Context, r reading) {
 // says is what this node answers to those who ask whether it is there: in which life, and whom it suspects, for them to
 // check.
 func (m *member) says() answer {
-	a := answer{incarnation: m.own.Load(), passive: m.prober == nil}
-	if m.prober != nil {
-		a.suspects = m.prober.suspects()
+	if m.prober == nil {
+		return answer{incarnation: m.own.Load(), passive: true}
 	}
-	return a
+	return answer{incarnation: m.own.Load(), passive: !m.prober.mayAny(m.bus.opts.ttl), suspects: m.prober.suspects()}
 }
 
 // lives says whether a node answers, in a life.
@@ -293,8 +292,17 @@ func (m *member) connected() {
 		m.reassure() // who leaves wants to know no more than that the goodbye may get through now
 		return
 	}
+	m.speak()
 	m.catcher.ask(asked{whole: true, crowd: true})
 	m.reassure()
+}
+
+// speak tells the others that this node is there again: whoever has found that nobody listens for it asks it then.
+func (m *member) speak() {
+	if own := m.own.Load(); m.keeper != nil && own > 0 && m.bus.peers != nil {
+		h := hint{node: m.keeper.node, incarnation: own, server: m.bus.peers.server(), back: true}
+		_ = m.bus.peers.hint(m.scope.name, h) // if it is lost, it is found out soon
+	}
 }
 
 // reassure has it found out whether there is contact.

@@ -14,6 +14,7 @@ type Node struct {
 	meta       map[string]string
 	heard      uint64    // the serial of the snapshot that brought this state
 	hidden     time.Time // of a suspect: since when it is not listed
+	silent     bool      // and no server said so
 	deaf       bool      // it has outlived a suspicion without an answer: silence tells nothing of it
 }
 

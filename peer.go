@@ -25,14 +25,12 @@ type peers interface {
 
 	// server returns the id of the server that this process is connected to; "" if to none.
 	server() string
-	// clustered says whether there are other servers that processes may be connected to.
-	clustered() bool
 	// probe asks a node whether it is there. The error matches errAbsent if nobody listens for that node, and errSilent
 	// if no answer came before ctx was over.
 	probe(ctx context.Context, scope, node string) (answer, error)
 	// witness asks whether anybody is connected to a server and answers from there.
 	witness(ctx context.Context, server string) error
-	// hint tells the others whom this process cannot reach.
+	// hint tells the others whom this process cannot reach, or that it is there itself.
 	hint(scope string, h hint) error
 }
 
@@ -47,6 +45,7 @@ type hint struct {
 	incarnation uint64 // 0 if not known
 	server      string // the id of the server that the node was connected to
 	closed      bool   // that server itself says that the node's side closed the connection
+	back        bool   // the node itself says that it is there
 }
 
 // answer is what a node that was asked says.
@@ -81,6 +80,7 @@ type wireHint struct {
 	Node        string `json:"node,omitempty"`
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	Server      string `json:"server"`
+	Back        bool   `json:"back,omitempty"`
 }
 
 // wireDisconnect is what this package reads of a server's own message about a connection that was closed.
@@ -199,7 +199,7 @@ func decodeHint(subj subjects, subject string, body []byte) (hint, error) {
 }
 
 func (w wireHint) decode() (hint, error) {
-	return hint{node: w.Node, incarnation: w.Incarnation, server: w.Server}, errors.Join(
+	return hint{node: w.Node, incarnation: w.Incarnation, server: w.Server, back: w.Back}, errors.Join(
 		checkName("node", w.Node), checkServer(w.Server))
 }
 
@@ -253,8 +253,6 @@ func (l *link) server() string {
 	}
 	return l.nc.ConnectedServerId()
 }
-
-func (l *link) clustered() bool { return len(l.nc.Servers()) > 1 }
 
 func (l *link) probe(ctx context.Context, scope, node string) (answer, error) {
 	body, err := marshalJSON(wireProbe{Format: wireFormat, Fleet: l.fleet.current()})
@@ -326,7 +324,7 @@ func decodeAnswer(body []byte) (answer, error) {
 const stalled = 250 * time.Millisecond
 
 func (l *link) hint(scope string, h hint) error {
-	body, err := marshalJSON(wireHint{Format: wireFormat, Incarnation: h.incarnation, Server: h.server})
+	body, err := marshalJSON(wireHint{Format: wireFormat, Incarnation: h.incarnation, Server: h.server, Back: h.back})
 	if err != nil {
 		return err
 	}

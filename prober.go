@@ -2,12 +2,12 @@ package rolebus
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 const (
@@ -24,8 +24,9 @@ const (
 
 	nodesPerSecond = 1000 // begin a round in a scope: from then on the interval grows
 	probesPerRound = 2    // of one process at the most: its successor, and in every other round one more
-	stepsPerRound  = 8    // past so many that do not answer the next one is looked for
-	revisitsAtOnce = 4    // suspects that are asked again in a round
+	greetsPerRound = 8    // of those who are new are asked, too
+	acquaintances  = 64   // as long as so many who are there were not asked in that way
+	revisitsAtOnce = 8    // suspects that are asked again in a round
 	checksPerRound = 8    // hints that are checked, beyond
 	checksInBurst  = 64   // that many at first
 	lookAgain      = 10   // looks for a new successor between two rounds, when much changes
@@ -36,8 +37,8 @@ const (
 // still: meanwhile nothing answers, which counts for nothing.
 var closedPatience = [...]time.Duration{30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}
 
-// movedGrace is what a process that lost its connection may take to be known again through another server.
-const movedGrace = 10 * time.Millisecond
+// backAgain is what a process whose connection broke may take to have another one, and to be known through its server.
+const backAgain = 20 * time.Millisecond
 
 // prober finds out, for one stay in a scope, who cannot be reached. It asks its neighbours, and tells all others whom it
 // suspects; whom others suspect it asks itself. What it finds is a verdict for the scope's loop, which hides the node
@@ -48,7 +49,8 @@ const movedGrace = 10 * time.Millisecond
 //	                                                                               v
 //	others:     a hint, in a message of its own or in the answer of a neighbour <- hint to all
 //	            -> its server works, and it has no listener or is silent --------------> verdict
-//	servers:    its connection was closed, and it has no listener (in a cluster: twice) -> verdict
+//	servers:    its connection was closed, and it has no listener, twice ----------------> verdict
+//	itself:     it is there, and was hidden: it is asked, and answers -------------------> verdict
 //
 // Answers name the suspects too, so that a hint that was lost, or is older than a process that has just joined, still
 // gets round.
@@ -59,7 +61,9 @@ const movedGrace = 10 * time.Millisecond
 type prober struct {
 	peers    peers
 	scope    string
-	self     string // "" for an observer, who has no place in the ring
+	self     string        // "" for an observer, who has no place in the ring
+	own      func() uint64 // this node's incarnation, 0 before it has one
+	say      func()        // tells the others that this node is there
 	interval time.Duration
 	trust    *trust
 	log      *slog.Logger
@@ -70,18 +74,22 @@ type prober struct {
 	wg  *sync.WaitGroup // the stay's
 
 	mu       sync.Mutex
-	checking map[string]bool // nodes that are being asked because of a hint
-	budget   float64         // hints that may be checked now
-	filled   time.Time       // when the budget was last made up
-	refused  bool            // this process may not probe: it suspects nobody
-
-	blamed map[string]hint // why nodes were found to be gone
+	checking map[string]bool   // nodes that are being asked because of a hint
+	asking   map[string]bool   // nodes that are being asked because of a round
+	seen     map[string]seen   // who answered, so that who does not answer any more can be told from who never could
+	took     time.Duration     // what the last answer took
+	blamed   map[string]hint   // why nodes were found to be gone
+	returned map[string]uint64 // how often a node said that it is there
+	budget   float64           // hints that may be checked now
+	filled   time.Time         // when the budget was last made up
+	spoke    time.Time         // when this node last said that it is there, because it heard a hint
+	refused  bool              // this process may not probe: it suspects nobody
 
 	// Of the rounds only.
-	seen map[string]seen // who answered, so that who does not answer any more can be told from who never could
-	next string          // the last one asked beside the successor
-	turn string          // the last suspect asked again
-	met  *Node           // the last successor that was asked at once
+	next    string            // the last one asked beside the successor
+	turn    string            // the last suspect asked again
+	met     *Node             // the last successor that was asked at once
+	greeted map[string]uint64 // the incarnations of those who were asked because they were new
 
 	stopped string // the last one asked in the ring, if the round ended before somebody answered who asks in turn
 }
@@ -90,24 +98,24 @@ type prober struct {
 type seen struct {
 	incarnation uint64
 	server      string
-	passive     bool
 }
 
 // finding is what came of asking a node in a round.
 type finding int
 
 const (
-	unknown  finding = iota // it does not answer, but it may be that it never did, or that this process is cut off
-	answered                // it is there
-	gone                    // it answered before, and does not any more
+	unknown    finding = iota // it does not answer
+	answered                  // it is there, and asks nobody itself
+	asksInTurn                // it is there
 )
 
 func newProber(m *member) *prober {
 	b, s := m.bus, m.scope
 	return &prober{
-		peers: b.peers, scope: s.name, self: b.self(), interval: b.opts.probe, trust: m.trust,
+		peers: b.peers, scope: s.name, self: b.self(), own: m.own.Load, say: m.speak, interval: b.opts.probe, trust: m.trust,
 		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, ctx: m.kctx, wg: &m.wg,
-		checking: map[string]bool{}, blamed: map[string]hint{}, budget: checksInBurst, filled: time.Now(), seen: map[string]seen{},
+		checking: map[string]bool{}, asking: map[string]bool{}, seen: map[string]seen{}, blamed: map[string]hint{},
+		returned: map[string]uint64{}, budget: checksInBurst, filled: time.Now(), greeted: map[string]uint64{},
 	}
 }
 
@@ -125,8 +133,8 @@ func (p *prober) run(ctx context.Context) {
 		snap := p.snap()
 		if n := snap.successor(p.self); n != nil && p.self != "" && n != p.met && p.may(n) {
 			p.met = n
-			if p.seen[n.name].incarnation != n.id.incarnation {
-				p.find(ctx, p.question(ctx, n))
+			if !p.knows(n) {
+				p.look(ctx, n, nil)
 			}
 		}
 		select {
@@ -145,11 +153,21 @@ func (p *prober) run(ctx context.Context) {
 }
 
 // may says whether this process may suspect a node now. It may not where it may be the one that is cut off.
-func (p *prober) may(n *Node) bool {
+func (p *prober) may(n *Node) bool { return p.mayAny(n.ttl) }
+
+// mayAny is may, of any node with a TTL. Who may suspect nobody asks nobody, and says so.
+func (p *prober) mayAny(ttl time.Duration) bool {
 	p.mu.Lock()
 	refused := p.refused
 	p.mu.Unlock()
-	return !refused && p.trust.calm(time.Now()) >= graceOf(n.ttl)
+	return !refused && p.trust.calm(time.Now()) >= graceOf(ttl)
+}
+
+// knows says whether a node has answered in its present life.
+func (p *prober) knows(n *Node) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[n.name].incarnation == n.id.incarnation
 }
 
 // round asks the successor, and if that does not answer, or asks nobody itself, the one after it. With more it asks one more
@@ -157,138 +175,90 @@ func (p *prober) may(n *Node) bool {
 // asks that one only. It returns false if there was nobody to ask.
 func (p *prober) round(ctx context.Context, more bool) (asked bool) {
 	snap := p.snap()
-	var other *Node
+	asked = p.greet(ctx, snap)
 	if more || p.self == "" {
-		if other = snap.successor(p.next); other != nil {
+		other := snap.successor(p.next)
+		if other != nil {
 			p.next = other.name
 		}
-		if other != nil && (other.name == p.self || p.self != "" && other == snap.successor(p.self) || !p.may(other)) {
-			other = nil
+		if other != nil && other.name != p.self && (p.self == "" || other != snap.successor(p.self)) && p.may(other) {
+			p.look(ctx, other, nil)
+			asked = true
 		}
 	}
-	var second question
-	if other != nil {
-		second = p.question(ctx, other).ahead(p.wg)
+	if p.self != "" && p.walk(ctx, snap) {
+		asked = true
 	}
-	if p.self != "" {
-		asked = p.walk(ctx, snap)
-	}
-	if other != nil {
-		p.find(ctx, second)
-	}
-	for name := range p.seen {
-		if snap.live(name) == nil {
-			delete(p.seen, name)
-		}
-	}
-	return asked || other != nil
+	p.forget(snap)
+	return asked
 }
 
-// walk asks those that follow in the ring, up to the first that answers and asks in its turn. The next one after it is that
-// one's to ask. Where there are many that ask nobody it goes on in the next round where it stopped.
-func (p *prober) walk(ctx context.Context, snap *Snapshot) (asked bool) {
-	from := p.stopped
-	if snap.named.get(from) == nil {
-		from = p.self
+// greet asks those who are new, in a scope that is not large: when many die at once whoever is left has heard them all.
+func (p *prober) greet(ctx context.Context, snap *Snapshot) (asked bool) {
+	if len(p.greeted) >= acquaintances {
+		return false
 	}
-	p.stopped = ""
-	n := snap.successor(from)
-	for range stepsPerRound {
-		if n == nil || n.name == p.self {
-			return asked
+	room := greetsPerRound
+	list := snap.members.all(nil)
+	at, _ := slices.BinarySearchFunc(list, p.self, byName) // not all ask the same ones first
+	for i := range list {
+		n := list[(at+i)%len(list)]
+		if n.name == p.self || p.greeted[n.name] == n.id.incarnation || !p.may(n) {
+			continue
 		}
-		if p.may(n) {
+		if p.greeted[n.name] = n.id.incarnation; !p.knows(n) {
+			p.look(ctx, n, nil)
 			asked = true
-			if p.find(ctx, p.question(ctx, n)) == answered && !p.seen[n.name].passive {
-				return asked
-			}
+			room--
 		}
-		p.stopped = n.name
-		if n = snap.successor(n.name); n.name == p.self {
-			p.stopped = ""
+		if room == 0 || len(p.greeted) >= acquaintances {
+			break
 		}
 	}
 	return asked
 }
 
-// question is one to a node.
-type question struct {
-	node  *Node
-	began uint64                 // the serial of the snapshot when it was asked
-	said  func() (answer, error) // waits for the answer
+// forget drops what is kept of nodes that are not there any more.
+func (p *prober) forget(snap *Snapshot) {
+	lacks := func(name string) bool { return snap.live(name) == nil }
+	maps.DeleteFunc(p.greeted, func(name string, _ uint64) bool { return lacks(name) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.seen, func(name string, _ seen) bool { return lacks(name) })
+	maps.DeleteFunc(p.returned, func(name string, _ uint64) bool { return lacks(name) })
 }
 
-func (p *prober) question(ctx context.Context, n *Node) question {
-	return question{n, p.snap().serial, func() (answer, error) { return p.ask(ctx, n.name, probePatience) }}
+// since is when it was begun to ask a node.
+type since struct {
+	serial   uint64 // the snapshot's
+	returned uint64
 }
 
-// ahead asks at once, while something else is done.
-func (q question) ahead(wg *sync.WaitGroup) question {
-	var a answer
-	var err error
-	ask, done := q.said, make(chan struct{})
-	wg.Go(func() {
-		defer close(done)
-		a, err = ask()
-	})
-	q.said = func() (answer, error) {
-		<-done
-		return a, err
+func (p *prober) now(n *Node) since {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return since{p.snap().serial, p.returned[n.name]}
+}
+
+// blame says that a node is gone, unless it said meanwhile that it is there, and answers.
+func (p *prober) blame(ctx context.Context, h hint, silent bool, began since) {
+	said := func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.returned[h.node] != began.returned
 	}
-	return q
-}
-
-// find asks a node. If it is gone, the others are told.
-func (p *prober) find(ctx context.Context, q question) finding {
-	n := q.node
-	for absent, silent := 0, 0; absent < absentTries && silent < silentTries; {
-		a, err := q.said()
-		q.said = p.question(ctx, n).said
-		switch {
-		case err == nil && a.incarnation != n.id.incarnation:
-			return unknown // it has begun another life, of which the bucket will tell
-		case err == nil:
-			p.seen[n.name] = seen{n.id.incarnation, a.server, a.passive}
-			if n.deaf {
-				p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, reachable: true})
-			}
-			for _, h := range a.suspects {
-				p.hear(h)
-			}
-			return answered
-		case p.seen[n.name].incarnation != n.id.incarnation:
-			return unknown
-		case errors.Is(err, errAbsent):
-			if absent++; absent < absentTries && !sleep(ctx, absentAgain) {
-				return unknown
-			}
-		case errors.Is(err, errSilent):
-			silent++
-		default:
-			return unknown
+	if said() {
+		if a, err := p.ask(ctx, h.node, probePatience); err == nil && a.incarnation == h.incarnation {
+			return
 		}
 	}
-	h := hint{node: n.name, incarnation: n.id.incarnation, server: p.seen[n.name].server}
-	way, ok := p.vouched(ctx, h.server)
-	if !ok || !p.may(n) {
-		return unknown
-	}
-	// Once more, now that the way is known to be good: it may have come back since the node was asked last.
-	if _, err := p.ask(ctx, n.name, probePatience); !unreached(err, way) {
-		return unknown
-	}
-	p.log.Info("a node cannot be reached", "node", n.name, "incarnation", n.id.incarnation)
-	_ = p.peers.hint(p.scope, h) // if it is lost, answers tell it
-	p.blame(ctx, h, q.began)
-	return gone
-}
-
-// blame says that a node is gone.
-func (p *prober) blame(ctx context.Context, h hint, began uint64) {
 	p.mu.Lock()
 	p.blamed[h.node] = h
 	p.mu.Unlock()
-	p.deliver(ctx, verdict{node: h.node, incarnation: h.incarnation, began: began})
+	p.deliver(ctx, verdict{node: h.node, incarnation: h.incarnation, silent: silent, began: began.serial})
+	if said() {
+		p.recall(ctx, h.node, h.incarnation)
+	}
 }
 
 // suspects returns hints at those whom this process suspects now.
@@ -308,50 +278,10 @@ func (p *prober) suspects() []hint {
 			p.blamed[h.node] = h
 		}
 	}
+	if len(hints) > maxSuspects { // an answer has room for so many: each time for others
+		rand.Shuffle(len(hints), func(i, j int) { hints[i], hints[j] = hints[j], hints[i] })
+	}
 	return hints
-}
-
-// ask asks a node whether it is there.
-func (p *prober) ask(ctx context.Context, node string, patience time.Duration) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	a, err := p.peers.probe(ctx, p.scope, node)
-	if errors.Is(err, nats.ErrPermissionViolation) {
-		p.mu.Lock()
-		first := !p.refused
-		p.refused = true
-		p.mu.Unlock()
-		if first {
-			p.log.Warn("no node will be suspected", "error", err)
-		}
-	}
-	return a, err
-}
-
-// vouched says whether a server works: it carries a message to a process that is connected there, and its answer back. It
-// tells how long that took.
-func (p *prober) vouched(ctx context.Context, server string) (way time.Duration, ok bool) {
-	if server == "" {
-		return 0, false
-	}
-	if p.self != "" && server == p.peers.server() {
-		asked := time.Now()
-		_, err := p.ask(ctx, p.self, probePatience)
-		return time.Since(asked), err == nil
-	}
-	for range witnessTries {
-		asked := time.Now()
-		wctx, cancel := context.WithTimeout(ctx, witnessPatience)
-		err := p.peers.witness(wctx, server)
-		cancel()
-		if err == nil {
-			return time.Since(asked), true
-		}
-		if !errors.Is(err, errSilent) {
-			return 0, false
-		}
-	}
-	return 0, false
 }
 
 // revisit asks some of the suspects again.
@@ -360,10 +290,15 @@ func (p *prober) revisit(ctx context.Context) {
 	for range min(revisitsAtOnce, len(suspects)) {
 		n := following(suspects, p.turn)
 		p.turn = n.name
-		p.wg.Go(func() {
-			if a, err := p.ask(ctx, n.name, probePatience); err == nil && a.incarnation == n.id.incarnation {
-				p.deliver(ctx, verdict{node: n.name, incarnation: n.id.incarnation, reachable: true})
-			}
-		})
+		p.wg.Go(func() { p.recall(ctx, n.name, n.id.incarnation) })
 	}
+}
+
+// recall asks a suspect. If it answers it is listed again.
+func (p *prober) recall(ctx context.Context, node string, incarnation uint64) (back bool) {
+	a, err := p.ask(ctx, node, probePatience)
+	if back = err == nil && a.incarnation == incarnation; back {
+		p.deliver(ctx, verdict{node: node, incarnation: incarnation, reachable: true})
+	}
+	return back
 }

@@ -184,14 +184,6 @@ func (snap *Snapshot) live(name string) *Node {
 	return find(snap.suspects, name)
 }
 
-// successor returns the node that follows on a name in the ring of those listed; nil if there is nobody else.
-func (snap *Snapshot) successor(name string) *Node {
-	if n := following(snap.members.all(nil), name); n != nil && n.name != name {
-		return n
-	}
-	return nil
-}
-
 // following returns the node that comes after a name in a sorted list, after the last the first; nil if there is none.
 func following(list []*Node, name string) *Node {
 	if len(list) == 0 {

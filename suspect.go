@@ -12,6 +12,7 @@ type verdict struct {
 	node        string
 	incarnation uint64
 	reachable   bool
+	silent      bool   // only its silence says that it is not: no server does
 	began       uint64 // the snapshot's serial when it asked
 }
 
@@ -27,9 +28,15 @@ func (d *draft) judge(v verdict) {
 		back := *known
 		back.heard, back.deaf = d.old.serial+1, false
 		d.list(&back)
-	case !v.reachable && !hidden && !known.deaf && d.believes(known.ttl) && known.heard <= v.began && d.maySuspect():
+	case !v.reachable && !hidden && !known.deaf && d.believes(known.ttl) && known.heard <= v.began:
+		if !d.maySuspect(v.silent) {
+			if !v.silent {
+				d.gap.doubted = append(d.gap.doubted, v)
+			}
+			return
+		}
 		suspect := *known
-		suspect.hidden = d.now
+		suspect.hidden, suspect.silent = d.now, v.silent
 		d.hide(&suspect)
 	}
 }
@@ -84,14 +91,18 @@ func earlier(a, b time.Time) time.Time {
 const blackout = 3 * time.Second
 
 // maySuspect says whether there is room for one more suspect. Who suddenly cannot reach most of the others is more likely
-// to be cut off itself: more than half of them are not hidden at once.
-func (d *draft) maySuspect() bool {
+// to be cut off itself. So of those who are silent not more than half are hidden at once. What a working server says of a node needs
+// no majority; but it may be the server that is cut off, so that beyond half of them the leader must have answered since.
+func (d *draft) maySuspect(silent bool) bool {
+	if !silent && d.vouched {
+		return true
+	}
 	others, sudden := d.named.len(), 0
 	if d.named.find(d.old.self) != nil {
 		others--
 	}
 	for _, n := range d.suspects {
-		if d.now.Sub(n.hidden) < blackout {
+		if d.now.Sub(n.hidden) < blackout && (n.silent || !silent) {
 			sudden++
 		}
 	}

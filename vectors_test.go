@@ -25,7 +25,7 @@ func vectors[T any](t *testing.T, file string, test func(t *testing.T, v T)) {
 	for line := range bytes.Lines(raw) {
 		var head struct{ Case, Level string }
 		require.NoError(t, json.Unmarshal(line, &head))
-		require.Contains(t, []string{"L0", "L1", "L2"}, head.Level)
+		require.Contains(t, []string{"L0", "L1", "L2", "L3"}, head.Level)
 		t.Run(head.Case, func(t *testing.T) {
 			var v struct {
 				Case, Level string
@@ -43,12 +43,12 @@ func TestVectorsAllFilesAreRead(t *testing.T) {
 	files, err := filepath.Glob("docs/vectors/*.jsonl")
 	require.NoError(t, err)
 	var source []byte
-	for _, name := range []string{"vectors_test.go", "owner_test.go"} {
+	for _, name := range []string{"vectors_test.go", "owner_test.go", "ring_test.go"} {
 		part, err := os.ReadFile(name)
 		require.NoError(t, err)
 		source = append(source, part...)
 	}
-	require.Len(t, files, 11)
+	require.Len(t, files, 12)
 	for _, file := range files {
 		require.True(t, bytes.Contains(source, []byte(`"`+filepath.Base(file)+`"`)), file)
 	}

@@ -46,7 +46,7 @@ func chosen(t *testing.T) []rule {
 const patience = 3 * time.Minute
 
 // The files of tests that find mutants. The others are left out: they would only take time to build.
-var kept = regexp.MustCompile(`^(main|fake|fake_peers|prober|model.*)_test\.go$`)
+var kept = regexp.MustCompile(`^(main|fake|fake_peers|prober|many|model.*)_test\.go$`)
 
 // mutant is a copy of the root package in which some files are others.
 type mutant struct{ root, overlay string }

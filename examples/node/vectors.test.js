@@ -1,9 +1,9 @@
-// What every client in any language is held against, needs no server: docs/vectors, those of levels L0 and L1.
+// What every client in any language is held against, needs no server: docs/vectors, those of levels L0 and L1, and the ring.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import { afterRefusal, apply, joinAs, messageOf, nameOf, ownerOf, reach, readRecord, roleOf, shown, stateOf, tokenOf } from "./wire.js";
+import { afterRefusal, apply, joinAs, messageOf, nameOf, ownerOf, reach, readRecord, ringOf, roleOf, shown, stateOf, tokenOf } from "./wire.js";
 
 const bytes = ({ body, body64 }) => (body64 === undefined ? Buffer.from(body) : Buffer.from(body64, "base64"));
 const plain = (value) => JSON.parse(JSON.stringify(value)); // what is undefined is not there
@@ -36,6 +36,7 @@ const checks = {
     else assert.equal(roleOf(value), role);
   },
   owner: ({ nodes, key, owner }) => assert.equal(ownerOf(nodes, key) ?? null, owner),
+  ring: ({ nodes, ring }) => assert.deepEqual(ringOf(nodes), ring),
   records({ key, headers, is, ...vector }) {
     same(readRecord(key, headers["KV-Operation"]?.[0] ?? "PUT", bytes(vector)), is ?? null);
   },
@@ -58,7 +59,7 @@ const checks = {
 const vectors = new URL("../../docs/vectors/", import.meta.url);
 for (const file of readdirSync(vectors).filter((name) => name.endsWith(".jsonl"))) {
   const lines = readFileSync(new URL(file, vectors), "utf8").trim().split("\n");
-  const ours = lines.map((line) => JSON.parse(line)).filter(({ level }) => level === "L0" || level === "L1");
+  const ours = lines.map((line) => JSON.parse(line)).filter(({ level }) => level === "L0" || level === "L1" || file === "ring.jsonl");
   if (ours.length === 0) continue;
   const check = checks[file.replace(".jsonl", "")] ?? (() => assert.fail(`nothing here checks ${file}`));
   test(file, async (t) => {

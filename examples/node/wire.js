@@ -99,3 +99,9 @@ export function ownerOf(names, key) {
   const better = (a, b) => (a.weight === b.weight ? Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)) < 0 : a.weight > b.weight);
   return weighed.reduce((best, one) => (best && !better(one, best) ? best : one), undefined)?.name;
 }
+/** ringOf returns names in the order of the ring in which the nodes of L3 look after each other. */
+export function ringOf(names) {
+  const placed = names.map((name) => ({ name, place: scatter(fnv(name)) }));
+  const order = (a, b) => (a.place === b.place ? Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)) : a.place < b.place ? -1 : 1);
+  return placed.sort(order).map(({ name }) => name);
+}
