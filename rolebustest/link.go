@@ -17,9 +17,10 @@ import (
 //	StallUp        Mend          a network that is dead one way: the client is not heard
 //	StallDown      Mend          the other way: the client hears nothing
 //	Delay, Loss    their 0       a network that is far, or bad
+//	Reset          at once       a proxy, or a NAT, that forgets its connections
 //
 // All may be called in any order, as often as you like and while bytes are under way, and hold for all connections at
-// once, new ones as well; Cut, Stall, StallUp, StallDown, Delay and Loss also from any goroutine. What passes arrives
+// once, new ones as well; all but Mend also from any goroutine. What passes arrives
 // complete and in order, until a connection ends. When one side ends it, the other one hears of that as of all else:
 // later, or not before a stall is over.
 //
@@ -74,6 +75,10 @@ func (l *Link) Conn(opts ...nats.Option) *nats.Conn {
 // Cut closes all connections, on both sides, and refuses new ones. What was under way is lost. When it returns nothing
 // passes any more.
 func (l *Link) Cut() { l.pipe.cut() }
+
+// Reset closes all connections, on both sides, and lets new ones in. What was under way is lost. A link that is cut stays
+// cut.
+func (l *Link) Reset() { l.pipe.reset() }
 
 // Stall lets nothing through any more, in either direction, and closes nothing: neither side hears that the other has
 // closed its connection, and a new connection is made and hears nothing. What is sent meanwhile is held, as much as the

@@ -35,6 +35,18 @@ func (p *pipe) cut() {
 	}
 }
 
+// reset closes all connections.
+func (p *pipe) reset() {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.mu.Lock()
+	w := p.wire
+	p.mu.Unlock()
+	if w != nil {
+		w.renew()
+	}
+}
+
 // mend ends cut and stall.
 func (p *pipe) mend() error {
 	p.turn.Lock()

@@ -19,13 +19,33 @@ type wire struct {
 	ctx    context.Context // over when the wire is cut
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	age   context.Context // over when all that is connected now is to be closed
+	reset context.CancelFunc
 }
 
 func newWire(listener net.Listener, target string, shape shapeFunc) *wire {
 	w := &wire{listener: listener, target: target, shape: shape}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.age, w.reset = context.WithCancel(w.ctx)
 	w.wg.Go(w.accept)
 	return w
+}
+
+// renew closes all connections, and lets new ones in.
+func (w *wire) renew() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reset()
+	w.age, w.reset = context.WithCancel(w.ctx)
+}
+
+// now returns a context that is over when the connections of now are closed.
+func (w *wire) now() context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.age
 }
 
 // close cuts everything and returns when nothing flows any more.
@@ -47,7 +67,7 @@ func (w *wire) accept() {
 
 // join connects a client with the server until one of them, or the wire, ends it.
 func (w *wire) join(client net.Conn) {
-	ctx, over := context.WithCancel(w.ctx)
+	ctx, over := context.WithCancel(w.now())
 	defer over()
 	toServer, toClient := newLane(ctx, up, w.shape), newLane(ctx, down, w.shape)
 	var wg sync.WaitGroup

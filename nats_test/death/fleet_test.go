@@ -1,6 +1,7 @@
 package death_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -29,6 +30,7 @@ type fleet struct {
 	early   []report               // of lives that are not known yet
 	wrong   []string               // reports of a death that was none
 	ghosts  []*ghost
+	gaps    map[life][]time.Duration // how long somebody did not list a node that it lists again
 }
 
 // node is a process of the fleet.
@@ -39,6 +41,7 @@ type node struct {
 	// Guarded by the fleet's mu.
 	life life
 	view map[string]sight // whom it sees
+	lost map[life]int64   // whom it saw, and since when it does not
 }
 
 // life is one incarnation of a name. In fleet.lives it has the time at which the test laid hands on it; 0 if it did not: then
@@ -78,31 +81,40 @@ func startFleet(t *testing.T, n int, events bool, hold time.Duration) *fleet {
 	t.Helper()
 	_, ready, err := startChild(t, roleServer, config{Dir: t.TempDir(), Events: events}, nil)
 	require.NoError(t, err)
-	f := &fleet{
-		t: t, url: ready.Text, hold: hold, changed: make(chan struct{}),
-		lives: map[life]int64{}, ends: map[life]map[*node]end{},
-	}
-	var starting sync.WaitGroup
-	errs := make([]error, n)
-	for i := range n {
-		starting.Go(func() { _, errs[i] = f.start(fmt.Sprint("node-", i)) })
-	}
-	starting.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
-	for _, n := range f.running() {
-		require.NoError(t, f.waitSeen(n))
-	}
+	f := newFleet(t, ready.Text, hold)
+	require.NoError(t, f.startAll(0, n))
 	return f
 }
 
+func newFleet(t *testing.T, url string, hold time.Duration) *fleet {
+	return &fleet{
+		t: t, url: url, hold: hold, changed: make(chan struct{}),
+		lives: map[life]int64{}, ends: map[life]map[*node]end{}, gaps: map[life][]time.Duration{},
+	}
+}
+
+// startAll starts some nodes, at once, and returns when everybody sees them.
+func (f *fleet) startAll(from, n int) error {
+	var starting sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		starting.Go(func() { _, errs[i] = f.start(fmt.Sprint("node-", from+i)) })
+	}
+	starting.Wait()
+	for _, n := range f.running() {
+		errs = append(errs, f.waitSeen(n))
+	}
+	return errors.Join(errs...)
+}
+
 // start starts a node and returns when it has joined.
-func (f *fleet) start(name string) (*node, error) {
-	n := &node{name: name, view: map[string]sight{}}
+func (f *fleet) start(name string) (*node, error) { return f.startAt(f.url, name) }
+
+func (f *fleet) startAt(url, name string) (*node, error) {
+	n := &node{name: name, view: map[string]sight{}, lost: map[life]int64{}}
 	var ready line
 	var err error
-	n.child, ready, err = startChild(f.t, roleNode, config{URL: f.url, Node: name, TTL: *ttl, Hold: f.hold}, func(l line) { f.hear(n, l) })
+	n.child, ready, err = startChild(f.t, roleNode, config{URL: url, Node: name, TTL: *ttl, Hold: f.hold}, func(l line) { f.hear(n, l) })
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -133,12 +145,18 @@ func (f *fleet) hear(by *node, l line) {
 		clear(by.view)
 	case rolebus.NodeJoined.String():
 		by.view[l.Node] = sight{l.Life, l.At}
+		if since := by.lost[life{l.Node, l.Life}]; since != 0 {
+			who := life{l.Node, l.Life}
+			f.gaps[who] = append(f.gaps[who], time.Duration(l.At-since))
+			delete(by.lost, who)
+		}
 		if who := (life{l.Node, l.Life}); f.lives[who] != 0 {
 			_, back := f.ends[who][by]
 			f.ghosts = append(f.ghosts, &ghost{by: by, who: who, from: l.At, back: back})
 		}
 	case rolebus.NodeLeft.String():
 		delete(by.view, l.Node)
+		by.lost[life{l.Node, l.Life}] = l.At
 		for _, g := range f.ghosts {
 			if g.by == by && g.who == (life{l.Node, l.Life}) && g.took == 0 {
 				g.took = time.Duration(l.At - g.from)

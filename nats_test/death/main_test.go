@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	modeFlag  = flag.String("mode", "", "probes: a server that tells nothing; events: one that tells who went; floor: as events, but bare NATS clients; freeze: SIGSTOP instead of SIGKILL; churn: everything moves, and those left alone must stay listed")
+	modeFlag  = flag.String("mode", "", "probes: a server that tells nothing; events: one that tells who went; floor: as events, but bare NATS clients; freeze: SIGSTOP instead of SIGKILL; many: most of a fleet at once, with and without news; host: five are stopped at once; reset: one connection is broken again and again; churn: everything moves, and those left alone must stay listed")
 	processes = flag.Int("processes", 6, "node processes")
 	kills     = flag.Int("kills", 2, "how many of them are killed or frozen, one after another")
 	lasts     = flag.Duration("for", 3*time.Second, "churn: how long")

@@ -1,0 +1,168 @@
+package death_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/rolebustest"
+)
+
+// Most of a fleet dies at once, and those who are left know it as soon as they would of one.
+
+func TestMostAreKilledAtOnce(t *testing.T) {
+	if *modeFlag != "" && *modeFlag != "many" {
+		return
+	}
+	for _, events := range []bool{false, true} {
+		for _, tc := range []struct{ dead, of int }{{2, 3}, {5, 6}, {11, 12}} {
+			t.Run(fmt.Sprintf("%d of %d, news: %v", tc.dead, tc.of, events), func(t *testing.T) {
+				if chosen(t, "many") {
+					killMany(t, events, tc.dead, tc.of)
+				}
+			})
+		}
+	}
+}
+
+func killMany(t *testing.T, events bool, dead, of int) {
+	_, ready, err := startChild(t, roleServer, config{Dir: t.TempDir(), Events: events}, nil)
+	require.NoError(t, err)
+	f := newFleet(t, ready.Text, hold)
+	hears := f.listen()
+	require.NoError(t, f.startAll(0, of))
+	var out tally
+	for i := range *kills {
+		require.NoError(t, hears())
+		require.NoError(t, f.waitAlone())
+		victims := f.running()[i%(of-dead+1):][:dead]
+		lives, at := map[*node]life{}, time.Now().UnixNano()
+		for _, n := range victims {
+			f.forget(n)
+			lives[n], _ = f.touch(n)
+		}
+		for _, n := range victims {
+			require.NoError(t, n.kill())
+		}
+		seen := map[*node]end{}
+		for n, who := range lives {
+			require.NoError(t, f.waitGone(n, who))
+			for _, e := range f.seenBy(who) {
+				seen[&node{}] = e
+			}
+		}
+		require.Len(t, seen, dead*(of-dead))
+		out.add(fmt.Sprint(dead, " nodes"), at, seen)
+		hears = f.listen()
+		require.NoError(t, f.startAll(of+i*dead, dead))
+		f.requireNoFalseLoss()
+	}
+	require.NoError(t, hears())
+	out.print(t)
+	out.requireUnreachable(t)
+}
+
+// waitAlone waits until nobody lists anybody who does not run: who joins finds the dead as long as their leases run.
+func (f *fleet) waitAlone() error {
+	return f.wait("to see nobody but who runs", func(by *node) bool {
+		for name := range by.view {
+			if !slices.ContainsFunc(f.nodes, func(n *node) bool { return n.name == name }) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// listen listens in. What it returns waits until everybody has heard every node that began to run since, and stops to listen: a
+// subject that somebody listens to never has "no responders".
+func (f *fleet) listen() (heard func() error) {
+	nc, err := nats.Connect(f.url)
+	require.NoError(f.t, err)
+	probes := make(chan *nats.Msg, 1<<14)
+	_, err = nc.ChanSubscribe("rolebus.probe.default.*", probes)
+	require.NoError(f.t, err)
+	require.NoError(f.t, nc.FlushTimeout(patience))
+	old := f.running()
+	return func() error {
+		defer nc.Close()
+		askers := map[string]map[string]bool{}
+		nodes := f.running()
+		lacks := func(n *node) bool {
+			if slices.Contains(old, n) {
+				return len(askers[n.name]) < len(nodes)-len(old)
+			}
+			return len(askers[n.name]) < len(nodes)-1
+		}
+		for deadline := time.After(patience); slices.ContainsFunc(nodes, lacks); {
+			select {
+			case msg := <-probes:
+				node := msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:]
+				if askers[node] == nil {
+					askers[node] = map[string]bool{}
+				}
+				askers[node][msg.Reply[:max(0, strings.LastIndexByte(msg.Reply, '.'))]] = true
+			case <-deadline:
+				return errors.New("not everybody has asked everybody")
+			}
+		}
+		return nc.FlushTimeout(patience)
+	}
+}
+
+// A connection breaks, and is made anew at once: a proxy was restarted, say.
+
+func TestReset(t *testing.T) {
+	if !chosen(t, "reset") {
+		return
+	}
+	srv := rolebustest.NewServer(t)
+	f := newFleet(t, srv.URL(), 0)
+	require.NoError(t, f.startAll(0, *processes-1))
+	link := srv.Link()
+	n, err := f.startAt(link.URL(), "moved")
+	require.NoError(t, err)
+	require.NoError(t, f.waitSeen(n))
+	back := make(chan *nats.Msg, 1<<8)
+	_, err = srv.Conn().ChanSubscribe("rolebus.suspect.default.moved", back)
+	require.NoError(t, err)
+	who, _ := f.touch(n)
+	for i := range *kills {
+		if i > 0 {
+			time.Sleep(2 * time.Second) // who loses one connection right after another waits before it connects anew
+		}
+		link.Reset()
+		for said := false; !said; {
+			select {
+			case msg := <-back:
+				said = strings.Contains(string(msg.Data), `"back":true`)
+			case <-time.After(patience):
+				require.Fail(t, "it does not say that it is back")
+			}
+		}
+		require.NoError(t, f.waitSeen(n))
+	}
+	f.spare(n)
+	f.mu.Lock()
+	gaps := f.gaps[who]
+	f.mu.Unlock()
+	pairs := *kills * (*processes - 1)
+	slices.Sort(gaps)
+	t.Logf("%d breaks, seen by %d: not listed %d times, for %s at the most", *kills, *processes-1, len(gaps), ms(quantile(gaps, 1)))
+	all := append(make([]time.Duration, max(0, pairs-len(gaps))), gaps...)
+	t.Logf("of all %d: p50 %s, p99 %s", pairs, ms(quantile(all, 0.5)), ms(quantile(all, 0.99)))
+	f.mu.Lock()
+	seen := maps.Clone(f.ends[who])
+	f.mu.Unlock()
+	for by, e := range seen {
+		require.Equal(t, rolebus.ReasonUnreachable.String(), e.reason, by.name)
+	}
+}
