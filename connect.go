@@ -138,7 +138,8 @@ func passing(err error) bool {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return false
 	case errors.As(err, &api):
-		return api.Code == 503 || api.ErrorCode == codeNoPeers // a cluster that has just lost a server
+		// A server that is full, or has no leader now, is a 503; a cluster that has just lost a server is not.
+		return api.Code == 503 || api.ErrorCode == codeAccountFull || api.ErrorCode == codeNoPeers
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||

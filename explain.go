@@ -22,6 +22,7 @@ func refused(nc *nats.Conn, subject string) error {
 
 // codes of the server's API that nats.go has no name for.
 const (
+	codeAccountFull jetstream.ErrorCode = 10002 // what it stores leaves no room for the message
 	codeNoPeers     jetstream.ErrorCode = 10005
 	codeNotReplicas jetstream.ErrorCode = 10074
 )
