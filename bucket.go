@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,264 +13,159 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// settings are the choices that a user has about the bucket.
-type settings struct {
-	replicas   int // 0: as many as the cluster allows, up to 3
-	storage    jetstream.StorageType
-	storageSet bool
-}
-
-// The marker in the stream's metadata, by which it is known as ours: the form of what it holds, and the fleet's identity.
-const (
-	metaFormat = "rolebus.format"
-	metaFleet  = "rolebus.fleet"
-)
-
-// fleetIn returns the identity that a bucket bears; "" if it has none.
-func fleetIn(cfg jetstream.StreamConfig) string {
-	if id := cfg.Metadata[metaFleet]; checkBucket(id) == nil {
-		return id
-	}
-	return ""
-}
-
-// marked returns the settings with our marker, and an identity.
-func marked(cfg jetstream.StreamConfig, fleet string) jetstream.StreamConfig {
-	metadata := maps.Clone(cfg.Metadata)
-	if metadata == nil {
-		metadata = map[string]string{}
-	}
-	metadata[metaFormat], metadata[metaFleet] = strconv.Itoa(wireFormat), fleet
-	cfg.Metadata = metadata
-	return cfg
-}
+// How the bucket is found, made and mended. settings.go says what its settings must be, whose.go what may be mended.
 
 // minServer is the first server that can schedule messages.
 const minServer = "2.12.0"
 
-func (k *kv) config() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:              k.subj.stream(),
-		Description:       "rolebus: who can do what",
-		Subjects:          []string{k.subj.records(), k.subj.leases()},
-		MaxMsgsPerSubject: 1,
-		Discard:           jetstream.DiscardOld,
-		AllowDirect:       true,
-		AllowRollup:       true,
-		DenyDelete:        true,
-		AllowMsgTTL:       true,
-		AllowMsgSchedules: true,
-		RePublish: &jetstream.RePublish{
-			Source: k.subj.records(), Destination: k.subj.changes(), HeadersOnly: true,
-		},
-		Storage:  k.settings.storage,
-		Replicas: k.settings.replicas,
-	}
-}
-
 func (k *kv) ensure(ctx context.Context) error {
-	if found := k.nc.ConnectedServerVersion(); k.subj.prefix == "" && olderThan(found, minServer) {
-		return fmt.Errorf("%w: needed %s or newer, found %s", ErrServerTooOld, minServer, found)
+	info, err := k.provide(ctx)
+	if errors.Is(err, ErrBucketMismatch) && k.limit.Load() != 0 {
+		k.amiss(nil, err) // not at the start: then it is returned
 	}
-	stream, err := k.ensureStream(ctx)
 	if err != nil {
 		return fmt.Errorf("bucket %q: %w", k.subj.bucket, err)
 	}
-	cfg := stream.CachedInfo().Config
-	if !k.ensured {
-		k.ensured, k.limit = true, int64(cfg.MaxMsgSize)
-	}
-	k.fleet.learn(fleetIn(cfg))
+	k.limit.Store(int64(info.Config.MaxMsgSize))
+	k.fleet.learn(fleetIn(info.Config))
 	return nil
 }
 
-func (k *kv) ensureStream(ctx context.Context) (jetstream.Stream, error) {
+// provide finds the bucket and mends it, or makes it, as far as this process may.
+func (k *kv) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	stream, err := k.js.Stream(ctx, k.subj.stream())
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = k.create(ctx)
+	info, err := k.find(ctx)
+	if errors.Is(err, ErrNoBucket) && !k.settings.untouched {
+		info, err = k.create(ctx)
 	}
-	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return nil, k.noJetStream(ctx, err)
-	case errors.Is(err, ErrServerTooOld), errors.Is(err, nats.ErrPermissionViolation):
+	if err != nil {
 		return nil, err
-	case err != nil:
-		return nil, k.explain("look", k.subj.streamAPI("INFO"), err)
 	}
-	return k.adjust(ctx, stream)
+	return k.adjust(ctx, info, true)
 }
 
-// create makes the stream with the wanted number of replicas, or with as many as the cluster allows.
-func (k *kv) create(ctx context.Context) (stream jetstream.Stream, err error) {
+// find asks for the stream. If there is none the error matches ErrNoBucket.
+func (k *kv) find(ctx context.Context) (*jetstream.StreamInfo, error) {
+	if found := k.nc.ConnectedServerVersion(); k.subj.prefix == "" && olderThan(found, minServer) {
+		return nil, fmt.Errorf("%w: needed %s or newer, found %s", ErrServerTooOld, minServer, found)
+	}
+	stream, err := k.js.Stream(ctx, k.subj.stream())
+	switch {
+	case err == nil:
+		return stream.CachedInfo(), nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, fmt.Errorf("%w: %w", ErrNoBucket, err)
+	}
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return nil, k.noJetStream(ctx, err)
+	}
+	return nil, k.explain("look", k.subj.streamAPI("INFO"), err)
+}
+
+// create makes the stream, with as many replicas as were asked for. If that was left open, with three, or with one: two need
+// both to be up, so they keep a bucket worse than one.
+func (k *kv) create(ctx context.Context) (info *jetstream.StreamInfo, err error) {
 	cfg := marked(k.config(), newFleetID())
-	attempts := []int{3, 2, 1}
+	attempts := []int{3, 1}
 	if cfg.Replicas > 0 {
 		attempts = []int{cfg.Replicas}
 	}
 	// A cluster that is still forming has too few peers for a moment; what is made now stays for good.
 	forming := time.Now().Add(k.timeout / 2)
+	var fewer error
 	for _, cfg.Replicas = range attempts {
-		for {
-			stream, err = k.js.CreateStream(ctx, cfg)
-			if !hasCode(err, codeNoPeers) || time.Now().After(forming) || !sleep(ctx, lastRetry/4) {
-				break
+		err = fits(k.sizes(0), func(limit int64) error {
+			cfg.MaxBytes = limit
+			for {
+				stream, err := k.js.CreateStream(ctx, cfg)
+				if err == nil {
+					info = stream.CachedInfo()
+				}
+				if !hasCode(err, codeNoPeers) || time.Now().After(forming) || !sleep(ctx, lastRetry/4) {
+					return err
+				}
 			}
-		}
-		if !hasCode(err, codeNoPeers) && !hasCode(err, codeNotReplicas) {
+		})
+		if !hasCode(err, codeNoPeers) && !hasCode(err, codeNotReplicas) && !hasCode(err, codeNoTier) {
 			break
 		}
+		fewer = err
 	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return k.js.Stream(ctx, k.subj.stream()) // another process made it meanwhile
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		return k.find(ctx) // another process made it meanwhile
+	case err != nil:
+		return nil, k.unmade(err, cfg)
+	case !info.Config.AllowMsgSchedules:
+		return nil, fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
 	}
+	if fewer != nil && !hasCode(fewer, codeNotReplicas) {
+		k.log.Warn("the bucket is made with one replica, on one server; for more, when they are possible: WithReplicas", "bucket", k.subj.bucket, "error", fewer)
+	}
+	k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Made: true})
+	return info, nil
+}
+
+// unmade says why the stream could not be made, and what helps.
+func (k *kv) unmade(err error, cfg jetstream.StreamConfig) error {
 	if missing := k.missing(k.subj.streamAPI("CREATE"), err); missing != err {
-		err = fmt.Errorf("the bucket is missing, and cannot be made from here: %w", missing)
+		return fmt.Errorf("the bucket is missing, and cannot be made from here: %w", missing)
 	}
-	if refusal := refused(k.nc, k.subj.streamAPI("CREATE")); err != nil && refusal != nil {
-		err = fmt.Errorf("the bucket is missing, and making it is refused: %w: %w", refusal, err)
+	if refusal := refused(k.nc, k.subj.streamAPI("CREATE")); refusal != nil {
+		return fmt.Errorf("the bucket is missing, and making it is refused: give the right, or make it by %s: %w: %w", k.creation(), refusal, err)
 	}
-	if err == nil && !stream.CachedInfo().Config.AllowMsgSchedules {
-		err = fmt.Errorf("%w: needed %s or newer; the server did not take message schedules", ErrServerTooOld, minServer)
+	if hasCode(err, codeNoPeers) {
+		err = fmt.Errorf("waiting for %d servers with JetStream for as many replicas, and for room: %w", cfg.Replicas, err)
 	}
-	if err == nil {
-		k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Made: true})
-	}
-	return stream, err
+	return k.explain("make the bucket", k.subj.streamAPI("CREATE"), err)
 }
 
-func hasCode(err error, code jetstream.ErrorCode) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == code
+// adjust brings a stream that is there to our settings where it differs, as far as this process may.
+func (k *kv) adjust(ctx context.Context, info *jetstream.StreamInfo, wishes bool) (*jetstream.StreamInfo, error) {
+	diffs, want, err := k.judge(info, wishes)
+	if k.reads && err == nil {
+		diffs = slices.DeleteFunc(diffs, func(d settingDiff) bool { return !d.blinds })
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(diffs) == 0:
+		return info, nil
+	case k.settings.untouched:
+		return nil, k.unmended(diffs, want, errUntouched)
+	}
+	err = k.mend(ctx, diffs, want, &info)
+	if err != nil {
+		return nil, k.unmended(diffs, want, k.explain("mend", k.subj.streamAPI("UPDATE"), k.missing(k.subj.streamAPI("UPDATE"), err)))
+	}
+	k.log.Warn("the bucket had other settings, mended", "bucket", k.subj.bucket, "were", strings.Join(inWords(diffs), "; "))
+	k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Mended: inWords(diffs)})
+	return info, nil
 }
 
-// adjust brings an existing stream to our settings where it differs.
-func (k *kv) adjust(ctx context.Context, stream jetstream.Stream) (jetstream.Stream, error) {
-	have := stream.CachedInfo().Config
-	if format := have.Metadata[metaFormat]; format != "" && format != strconv.Itoa(wireFormat) {
-		return nil, fmt.Errorf("%w: it is of format %s, this version is of format %d: take another bucket (WithBucket)",
-			ErrBucketMismatch, clip(format), wireFormat)
-	}
-	diffs, want := k.differences(have)
-	if len(diffs) == 0 {
-		return stream, nil
-	}
-	updated, err := k.js.UpdateStream(ctx, want)
-	if err == nil {
-		if left, _ := k.differences(updated.CachedInfo().Config); len(left) == 0 {
-			k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Mended: inWords(diffs)})
-			return updated, nil
-		}
-		err = errors.New("the server kept some settings")
-	}
-	return nil, mismatch(k.subj.stream(), diffs, k.explain("mend", k.subj.streamAPI("UPDATE"), k.missing(k.subj.streamAPI("UPDATE"), err)))
-}
+var errUntouched = errors.New("this process changes no bucket")
 
-// settingDiff is a setting of the bucket that is not what it must be.
-type settingDiff struct {
-	name, have, want string
-	flag             string // of "nats stream edit"; empty if that cannot change it
-}
-
-// differences lists what is not as it must be, and returns the settings with that mended. What rolebus does not depend
-// on stays as the operator chose it.
-func (k *kv) differences(have jetstream.StreamConfig) ([]settingDiff, jetstream.StreamConfig) {
-	want, ours := have, k.config()
-	var diffs []settingDiff
-	differ := func(name string, have, want any, flag string) {
-		diffs = append(diffs, settingDiff{name, fmt.Sprint(have), fmt.Sprint(want), flag})
+// mend gives the stream other settings.
+func (k *kv) mend(ctx context.Context, diffs []settingDiff, want jetstream.StreamConfig, info **jetstream.StreamInfo) error {
+	sizes := []int64{want.MaxBytes}
+	if have := (*info).Config.MaxBytes; want.MaxBytes != have && cramped(have, (*info).State.Bytes) {
+		sizes = k.sizes(more(have))
 	}
-	must := func(name string, have *bool, flag string) {
-		if !*have {
-			differ(name, false, true, flag)
-			*have = true
+	return fits(sizes, func(limit int64) error {
+		want.MaxBytes = limit
+		updated, err := k.js.UpdateStream(ctx, want)
+		if err != nil {
+			return err
 		}
-	}
-	for _, subject := range ours.Subjects {
-		if !slices.Contains(have.Subjects, subject) {
-			want.Subjects = append(slices.Clip(want.Subjects), subject)
+		*info = updated.CachedInfo()
+		for _, d := range diffs {
+			if left, _ := k.differences(*info, true); slices.ContainsFunc(left, func(l settingDiff) bool { return l.name == d.name }) {
+				return errors.New("the server kept some settings")
+			}
 		}
-	}
-	if len(want.Subjects) != len(have.Subjects) {
-		flags := make([]string, len(want.Subjects))
-		for i, subject := range want.Subjects {
-			flags[i] = "--subjects '" + subject + "'"
-		}
-		differ("subjects", have.Subjects, want.Subjects, strings.Join(flags, " "))
-	}
-	if have.MaxMsgsPerSubject != 1 {
-		differ("max msgs per subject", have.MaxMsgsPerSubject, 1, "--max-msgs-per-subject 1")
-		want.MaxMsgsPerSubject = 1
-	}
-	if have.MaxAge != 0 {
-		differ("max age", have.MaxAge, "none", "--max-age 0")
-		want.MaxAge, want.SubjectDeleteMarkerTTL = 0, 0
-	}
-	if have.Discard != jetstream.DiscardOld {
-		differ("discard", have.Discard, jetstream.DiscardOld, "--discard old")
-		want.Discard, want.DiscardNewPerSubject = jetstream.DiscardOld, false
-	}
-	must("allow direct", &want.AllowDirect, "--allow-direct")
-	must("allow rollup", &want.AllowRollup, "--allow-rollup")
-	must("allow message TTL", &want.AllowMsgTTL, "--allow-msg-ttl")
-	must("allow message schedules", &want.AllowMsgSchedules, "--allow-schedules")
-	if have.RePublish == nil || *have.RePublish != *ours.RePublish {
-		var found any = "none"
-		if have.RePublish != nil {
-			found = fmt.Sprintf("%s to %s, headers only %t", have.RePublish.Source, have.RePublish.Destination, have.RePublish.HeadersOnly)
-		}
-		differ("republish", found, fmt.Sprintf("%s to %s, headers only true", ours.RePublish.Source, ours.RePublish.Destination),
-			fmt.Sprintf("--republish-source '%s' --republish-destination '%s' --republish-headers", ours.RePublish.Source, ours.RePublish.Destination))
-		want.RePublish = ours.RePublish
-	}
-	if n := k.settings.replicas; n > 0 && have.Replicas != n {
-		differ("replicas", have.Replicas, n, "--replicas "+strconv.Itoa(n))
-		want.Replicas = n
-	}
-	if k.settings.storageSet && have.Storage != ours.Storage {
-		differ("storage", have.Storage, ours.Storage, "")
-		want.Storage = ours.Storage
-	}
-	if have.Metadata[metaFormat] == "" || fleetIn(have) == "" {
-		fleet := fleetIn(have)
-		if fleet == "" {
-			fleet = k.fleet.current() // somebody took it away
-		}
-		if fleet == "" {
-			fleet = newFleetID()
-		}
-		differ("marker in the metadata", "none", "there", fmt.Sprintf("--metadata %s:%d --metadata %s:%s", metaFormat, wireFormat, metaFleet, fleet))
-		want = marked(want, fleet)
-	}
-	if have.Mirror != nil || len(have.Sources) > 0 {
-		differ("mirror or sources", "set", "none", "")
-	}
-	return diffs, want
-}
-
-// inWords says what differs, as people read it.
-func inWords(diffs []settingDiff) (lines []string) {
-	for _, d := range diffs {
-		lines = append(lines, fmt.Sprintf("%s is %s, must be %s", d.name, d.have, d.want))
-	}
-	return lines
-}
-
-// mismatch tells each difference and the command that mends them.
-func mismatch(stream string, diffs []settingDiff, cause error) error {
-	var flags []string
-	fixed := false
-	for _, d := range diffs {
-		flags = append(flags, d.flag)
-		fixed = fixed || d.flag == ""
-	}
-	mend := "nats stream edit " + stream + " -f " + strings.Join(flags, " ")
-	if fixed {
-		// Nothing is lost by it: every node writes its own record again.
-		mend = "nats stream rm " + stream + " -f"
-	}
-	return fmt.Errorf("%w: %s; to mend it: %s: %w", ErrBucketMismatch, strings.Join(inWords(diffs), "; "), mend, cause)
+		return nil
+	})
 }
 
 // olderThan compares two versions by their numbers; one that cannot be read is not older.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,20 +74,17 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 
 // start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
 func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool, why *waiting) (*Bus, error) {
-	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(o.subjects().api(""), "."), jetstream.WithDefaultTimeout(o.timeout))
+	noise := newNoise(o.log)
+	st, err := newKV(nc, o, noise)
 	if err != nil {
 		return nil, err
 	}
-	noise := newNoise(o.log)
-	st := &kv{
-		nc: nc, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.settings,
-		noise: noise, hooks: o.hooks, limit: -1,
-	}
 	b := newBus(o, noise, st)
 	b.nc, b.owned, st.fleet = nc, owned, b.fleet
+	st.upkeep.later = func(f func(context.Context)) { _ = b.goWhileOpen(func() { f(b.ctx) }) } // fails only if it stops
 	b.peers = &link{nc: nc, subj: o.subjects(), fleet: b.fleet, noise: noise}
 	b.hooks.tellConnected(nc)
-	if err := b.insist(ctx, why, func() error { return b.store.ensure(ctx) }); err != nil {
+	if err := o.insist(ctx, why, func() error { return b.store.ensure(ctx) }); err != nil {
 		why.note(err)
 		b.cancel(ErrClosed)
 		return nil, errors.Join(err, b.hooks.close(o.timeout))
@@ -107,18 +103,22 @@ func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool, w
 }
 
 // insist tries again while the servers are not ready.
-func (b *Bus) insist(ctx context.Context, why *waiting, try func() error) error {
+func (o *options) insist(ctx context.Context, why *waiting, try func() error) error {
+	var before error
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := try()
 		switch {
 		case err == nil:
 			return nil
+		case ctx.Err() != nil && before != nil && errors.Is(err, ctx.Err()):
+			return fmt.Errorf("%w: %w", ended(ctx), before) // why it waited says more than that the last try had no time
 		case ctx.Err() != nil:
 			return overBy(ctx, err)
 		case !passing(err):
 			return err
 		}
-		why.tell(time.Now(), err, "node", b.opts.node, "bucket", b.opts.bucket)
+		before = err
+		why.tell(time.Now(), err, "node", o.node, "bucket", o.bucket)
 		if !sleep(ctx, jitter(wait)) {
 			return fmt.Errorf("%w: %w", ended(ctx), err)
 		}
@@ -131,7 +131,7 @@ func passing(err error) bool {
 	switch {
 	case errors.As(err, new(*missingError)):
 		return false
-	case errors.Is(err, errUnanswered):
+	case errors.Is(err, errUnanswered), errors.Is(err, ErrNoBucket): // somebody may make it
 		return true
 	case errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, ErrBucketMismatch), errors.Is(err, ErrServerTooOld):
 		return false

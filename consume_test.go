@@ -109,8 +109,8 @@ func busyServer(t *testing.T) (k *kv, asked func() map[string]int) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	k = &kv{
-		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond, limit: -1,
-		noise: newNoise(slog.New(slog.DiscardHandler)),
+		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond,
+		noise: newNoise(slog.New(slog.DiscardHandler)), log: slog.New(slog.DiscardHandler),
 	}
 	sub, err := nc.SubscribeSync("$JS.API.>")
 	require.NoError(t, err)

@@ -93,7 +93,7 @@ func (s *Scope) enter(ctx context.Context, roles []Role, release func()) (m *mem
 // attempt begins a stay, trying again while the servers are not ready. If ctx is over there is one that is still to be given up.
 func (s *Scope) attempt(ctx context.Context, roles []Role, why *waiting) (e entered) {
 	deleted := false
-	e.err = s.bus.insist(ctx, why, func() error {
+	e.err = s.bus.opts.insist(ctx, why, func() error {
 		if deleted { // since it was made, or a server has not heard of it yet
 			if err := s.bus.store.ensure(ctx); err != nil {
 				return err

@@ -389,6 +389,12 @@ func ExampleWithAllScopes() {
 	defer server.Close()
 	ctx, url := context.Background(), server.URL()
 
+	api, err := rolebus.Connect(ctx, url, rolebus.WithNode("api-1"), rolebus.WithRoles("api"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = api.Close() // a dashboard waits for the first one, who makes the bucket
+
 	bus, err := rolebus.Connect(ctx, url, rolebus.WithObserver(), rolebus.WithAllScopes())
 	if err != nil {
 		log.Fatal(err)
@@ -527,4 +533,44 @@ func TestFailover(t *testing.T) {
 
 	link.Cut() // to everybody else, the process has died
 	rolebustest.WaitNodes(t, watcher, "api", 0)
+}
+
+// A deployment job makes the bucket, and the processes need no right to.
+func ExampleProvision() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx, url := context.Background(), server.URL()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+
+	func() {
+		bucket := []rolebus.Option{rolebus.WithReplicas(1), rolebus.WithMaxBytes(64 << 20)}
+		plan, err := rolebus.PlanProvision(ctx, nc, bucket...)
+		if err != nil {
+			log.Fatal(err) // a stream that is somebody else's, say
+		}
+		fmt.Println("make:", plan.Make, "mend:", plan.Mend)
+		if err := rolebus.Provision(ctx, nc, bucket...); err != nil {
+			log.Fatal(err)
+		}
+	}()
+
+	bus, err := rolebus.Connect(ctx, url, rolebus.WithoutProvisioning())
+	if errors.Is(err, rolebus.ErrNoBucket) {
+		log.Fatal("the deployment job did not run: ", err) // it waited until ctx was over
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("joined:", bus.Scopes())
+	_ = bus.Close()
+	// Output:
+	// make: true mend: []
+	// joined: [default]
 }

@@ -25,6 +25,7 @@ const (
 	codeAccountFull jetstream.ErrorCode = 10002 // what it stores leaves no room for the message
 	codeNoPeers     jetstream.ErrorCode = 10005
 	codeNotReplicas jetstream.ErrorCode = 10074
+	codeNoTier      jetstream.ErrorCode = 10120 // the account has no limits for so many replicas
 )
 
 // explain turns an error of NATS into one of ours, beside which the cause stays matchable.

@@ -71,7 +71,7 @@ func TestTheMarkerIsMadeOnceAndPutBack(t *testing.T) {
 	made := k.fleet.current()
 	require.NotEmpty(t, made)
 	other := &kv{
-		nc: k.nc, js: k.js, subj: k.subj, timeout: k.timeout, patience: k.patience, limit: -1, noise: k.noise,
+		nc: k.nc, js: k.js, subj: k.subj, timeout: k.timeout, patience: k.patience, noise: k.noise, log: k.log,
 		fleet: newIdentity("rolebus", slog.New(slog.DiscardHandler), func() {}),
 	}
 	require.NoError(t, other.ensure(ctx))

@@ -308,7 +308,8 @@ type DisconnectedInfo struct {
 	Err error
 }
 
-// HookBucket is told when this process has made the bucket, or mended its settings.
+// HookBucket is told when this process has made the bucket, or mended its settings, and when it sees that they are not as they
+// must be and does not mend them.
 type HookBucket interface{ OnBucket(BucketInfo) }
 
 // BucketInfo is the event of [HookBucket].
@@ -316,6 +317,7 @@ type BucketInfo struct {
 	Bucket string
 	Made   bool     // it was missing
 	Mended []string // the settings that were changed, such as "max age is 1h0m0s, must be none"
+	Amiss  error    // what was found and not mended, with the command that does: matches [ErrBucketMismatch], or says why it failed
 }
 
 // HookMissed is told how many events the hook that has it has missed because it was slow, before the next one is told. It is no

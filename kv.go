@@ -5,12 +5,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// newKV makes the way to a bucket over a connection. It belongs to no fleet yet.
+func newKV(nc *nats.Conn, o *options, noise *noise) (*kv, error) {
+	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(o.subjects().api(""), "."), jetstream.WithDefaultTimeout(o.timeout))
+	if err != nil {
+		return nil, err
+	}
+	return &kv{
+		nc: nc, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.bucketSettings(),
+		noise: noise, hooks: o.hooks, log: o.log, reads: o.observer,
+	}, nil
+}
 
 // kv is the bucket on a NATS server.
 type kv struct {
@@ -21,10 +35,13 @@ type kv struct {
 	patience time.Duration // how long nothing may come before a reading is asked for again
 	settings settings
 	fleet    *identity
-	ensured  bool  // the first ensure is done
-	limit    int64 // the largest message that the stream takes, -1 for any; set by the first ensure
+	reads    bool // this process writes nothing at all
 	noise    *noise
 	hooks    *hooks
+	log      *slog.Logger
+	upkeep   upkeep
+
+	limit atomic.Int64 // the largest message that the stream takes, -1 for any; 0 before it was asked for
 
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
@@ -200,10 +217,11 @@ func (k *kv) size(msg *nats.Msg) int64 {
 
 // largest is the size that the server takes.
 func (k *kv) largest() int64 {
-	if limit := k.nc.MaxPayload(); k.limit < 0 || limit < k.limit {
+	largest := k.nc.MaxPayload()
+	if limit := k.limit.Load(); limit > 0 && limit < largest {
 		return limit
 	}
-	return k.limit
+	return largest
 }
 
 func headerSize(hdr nats.Header) int {

@@ -29,8 +29,8 @@ func realKV(t *testing.T) *kv {
 	require.NoError(t, err)
 	silent := slog.New(slog.DiscardHandler)
 	k := &kv{
-		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second, limit: -1,
-		fleet: newIdentity("rolebus", silent, func() {}), noise: newNoise(silent),
+		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second,
+		fleet: newIdentity("rolebus", silent, func() {}), noise: newNoise(silent), log: silent,
 	}
 	require.NoError(t, k.ensure(t.Context()))
 	require.NoError(t, k.ensure(t.Context()), "again")

@@ -118,7 +118,7 @@ func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.ti
 func WithProbeInterval(d time.Duration) Option { return func(o *options) { o.probe = d } }
 
 // WithReplicas sets how many servers of a cluster keep the bucket, 1 to 5; a bucket with another number is changed.
-// Default: when the bucket is made as many as the cluster allows, up to 3; an existing one stays as it is.
+// Default: when the bucket is made 3, or 1 where that is not possible at that moment; an existing one stays as it is.
 func WithReplicas(n int) Option {
 	return func(o *options) {
 		o.settings.replicas = n
@@ -127,6 +127,37 @@ func WithReplicas(n int) Option {
 		}
 	}
 }
+
+// WithMaxBytes limits how much each server keeps of the bucket, in bytes; at least 64 KiB. A node takes about 1 KB in each scope, and
+// what its roles and metadata take. A bucket that is full forgets nodes: so one that has less is raised to this, and one that gets
+// full, whoever limited it, to four times as much, if the account has room for it. One that has more stays as it is. Default:
+// no limit; where the account demands one 64 MiB, or less, down to 1 MiB, if it has no room for that.
+func WithMaxBytes(n int64) Option {
+	return func(o *options) {
+		o.settings.maxBytes = n
+		if n < minBytes {
+			o.errs = append(o.errs, fmt.Errorf("max bytes %d: at least %d", n, minBytes))
+		}
+	}
+}
+
+// WithPlacement sets where the bucket is kept when it is made: in which cluster, and on servers that have all of these
+// tags. Either may be left out. A bucket that exists stays where it is. Default: in the cluster of whoever makes it.
+func WithPlacement(cluster string, tags ...string) Option {
+	return func(o *options) {
+		o.settings.placement = &jetstream.Placement{Cluster: cluster, Tags: slices.Clone(tags)}
+		if cluster == "" && len(tags) == 0 || slices.Contains(tags, "") {
+			o.errs = append(o.errs, fmt.Errorf("placement in cluster %q with tags %q: a cluster, or tags that are not empty", cluster, tags))
+		}
+	}
+}
+
+// WithoutProvisioning makes a process that neither makes the bucket nor changes its settings, and needs no permission for
+// that: somebody else does, such as a deployment job that calls [Provision]. Connect waits until there is a bucket, as it waits for
+// servers, and when its ctx is over first the error matches [ErrNoBucket]. If the bucket has other settings the error is
+// [ErrBucketMismatch], with the command that mends them. What [WithReplicas], [WithStorage], [WithMaxBytes] and [WithPlacement] say
+// is nothing to such a process.
+func WithoutProvisioning() Option { return func(o *options) { o.settings.untouched = true } }
 
 // WithStorage sets whether the bucket is kept in files or in memory; the storage of an existing bucket cannot be
 // changed ([ErrBucketMismatch]). Default: files for a new bucket; an existing one stays as it is.
@@ -168,15 +199,23 @@ func WithNATS(opts ...nats.Option) Option {
 	return func(o *options) { o.nats = append(o.nats, opts...) }
 }
 
-// WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and where the bucket
-// exists with the right settings it needs no permission to write. By [WithTTL], which should be about that of the fleet,
-// it knows how soon it must notice an outage. Its writing calls return [ErrReadOnly].
+// WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and it needs no permission to
+// write. It neither makes the bucket nor changes its settings: Connect waits until there is one, as it waits for servers, and when
+// its ctx is over first the error matches [ErrNoBucket]. By [WithTTL], which should be about that of the fleet, it knows how soon
+// it must notice an outage. Its writing calls return [ErrReadOnly].
 func WithObserver() Option { return func(o *options) { o.observer = true } }
 
 // WithAllScopes makes an observer join every scope in which somebody is: those that are there before [Connect] returns, others
 // as they appear. A scope that it joined so, and in which nobody has been for one or two sync intervals, is left again, which
 // ends its watches. [Bus.Scopes] says which are joined. Every announcement reaches such a process twice.
 func WithAllScopes() Option { return func(o *options) { o.allScopes = true } }
+
+// bucketSettings are what this process does about the bucket.
+func (o *options) bucketSettings() settings {
+	s := o.settings
+	s.untouched = s.untouched || o.observer
+	return s
+}
 
 // newOptions collects the options and complains about all of them at once.
 func newOptions(opts []Option) (*options, error) {

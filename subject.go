@@ -37,6 +37,9 @@ func (s subjects) records() string { return "$KV." + s.bucket + ".>" }
 func (s subjects) leases() string  { return "$KV." + s.bucket + "=lease.>" }
 func (s subjects) changes() string { return s.bucket + ".changes.>" }
 
+// oldLeases is where leases stood once: a bucket that has it is ours.
+func (s subjects) oldLeases() string { return s.bucket + ".lease.>" }
+
 func (s subjects) probe(scope, node string) string {
 	return s.bucket + ".probe." + SubjectToken(scope) + "." + SubjectToken(node)
 }

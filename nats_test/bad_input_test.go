@@ -140,22 +140,37 @@ func TestServerTooOld(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
+// edit changes the settings of a bucket of ours, as "nats stream edit" does.
+func edit(t *testing.T, js jetstream.JetStream, alter func(*jetstream.StreamConfig)) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), "KV_rolebus")
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	alter(&cfg)
+	_, err = js.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+}
+
+func settings(t *testing.T, js jetstream.JetStream) jetstream.StreamConfig {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), "KV_rolebus")
+	require.NoError(t, err)
+	return stream.CachedInfo().Config
+}
+
 func TestBucketWithOtherSettingsIsMended(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	js := jetStream(t, srv.Conn())
-	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", History: 5, TTL: time.Hour, MaxBytes: 1 << 20})
-	require.NoError(t, err)
+	require.NoError(t, srv.Bus().Close())
+	edit(t, js, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject, c.MaxAge, c.MaxBytes = 5, time.Hour, 1<<20 })
 	a := bus(srv, "a", rolebus.WithRoles("x"))
 	o := bus(srv, "o", rolebus.WithObserver())
 	require.Equal(t, []string{"a"}, names(o.Nodes("x").Slice()))
 	require.NoError(t, a.AddRoles(t.Context(), "y"))
 	rolebustest.WaitRoles(t, o, "a", "x", "y")
-	stream, err := js.Stream(t.Context(), "KV_rolebus")
-	require.NoError(t, err)
-	cfg := stream.CachedInfo().Config
+	cfg := settings(t, js)
 	require.EqualValues(t, 1, cfg.MaxMsgsPerSubject)
-	require.True(t, cfg.AllowMsgSchedules)
 	require.Zero(t, cfg.MaxAge)
 	require.EqualValues(t, 1<<20, cfg.MaxBytes, "what we do not depend on stays")
 }
@@ -163,17 +178,21 @@ func TestBucketWithOtherSettingsIsMended(t *testing.T) {
 func TestBucketMismatch(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	js := jetStream(t, srv.Conn())
-	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", Storage: jetstream.MemoryStorage, History: 3})
-	require.NoError(t, err)
-	_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithStorage(jetstream.FileStorage))
+	nc := srv.Conn()
+	js := jetStream(t, nc)
+	require.NoError(t, srv.Bus(rolebus.WithStorage(jetstream.MemoryStorage)).Close())
+	edit(t, js, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 3 })
+	before := streamAsItIs(t, nc, "KV_rolebus")
+	_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithStorage(jetstream.FileStorage))
 	require.ErrorIs(t, err, rolebus.ErrBucketMismatch)
 	require.ErrorContains(t, err, "storage is Memory, must be File")
 	require.ErrorContains(t, err, "max msgs per subject is 3, must be 1")
-	require.ErrorContains(t, err, "nats stream rm KV_rolebus")
+	require.ErrorContains(t, err, "nats stream rm KV_rolebus -f")
 	_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithReplicas(3))
 	require.ErrorIs(t, err, rolebus.ErrBucketMismatch)
-	require.ErrorContains(t, err, "--replicas 3")
+	require.ErrorContains(t, err, "replicas is 1, must be 3")
+	require.ErrorContains(t, err, `"num_replicas":3`)
+	require.Equal(t, before, streamAsItIs(t, nc, "KV_rolebus"), "nothing is mended if not all is")
 }
 
 // withUser lets the user "app" have these permissions; "admin" may do everything.

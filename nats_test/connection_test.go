@@ -175,6 +175,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 			t.Parallel()
 			srv := rolebustest.NewServer(t)
 			link := srv.Link()
+			provision(t, srv)
 			o := bus(srv, "o", rolebus.WithObserver(), rolebus.WithTTL(5*time.Second))
 			bus(srv, "c", rolebus.WithRoles("z"), rolebus.WithTTL(5*time.Second), rolebus.WithProbeInterval(probes))
 			seen := watch(t, o.Scope)

@@ -19,6 +19,7 @@ import (
 func TestCloseDuringARestartOfTheServer(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	long := rolebus.WithTTL(30 * time.Second)
+	provision(t, srv)
 	o := bus(srv, "o", rolebus.WithObserver(), long)
 	for name, cut := range map[string]func(a *rolebus.Bus){
 		"closed while it is down": func(*rolebus.Bus) { srv.Stop() },

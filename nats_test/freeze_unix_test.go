@@ -27,6 +27,7 @@ func (p *process) thaw(t *testing.T) {
 func TestANodeProcessIsFrozenThawedAndKilled(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
+	provision(t, srv)
 	o := bus(srv, "o", rolebus.WithObserver())
 	seen := watch(t, o.Scope)
 	has := func(n int) func() bool { return func() bool { return o.Nodes("process").Len() == n } }

@@ -52,6 +52,12 @@ func bus(srv interface {
 	}, opts...)...)
 }
 
+// provision makes the bucket, for an observer that comes before any member.
+func provision(t *testing.T, srv *rolebustest.Server) {
+	t.Helper()
+	require.NoError(t, rolebus.Provision(t.Context(), srv.Conn()))
+}
+
 func jetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
 	t.Helper()
 	js, err := jetstream.New(nc)

@@ -133,6 +133,7 @@ func (p *process) kill(t *testing.T) {
 func TestANodeProcessIsKilledAndReplaced(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
+	provision(t, srv)
 	o := bus(srv, "o", rolebus.WithObserver())
 	seen := watch(t, o.Scope)
 	has := func(n int) func() bool { return func() bool { return o.Nodes("process").Len() == n } }

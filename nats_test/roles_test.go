@@ -275,6 +275,7 @@ func TestObserverReadsAndNobodySeesIt(t *testing.T) {
 func TestWaitForARole(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
+	provision(t, srv)
 	o := bus(srv, "o", rolebus.WithObserver())
 	done := make(chan error, 1)
 	go func() { done <- o.WaitFor(context.Background(), "x", 2) }()

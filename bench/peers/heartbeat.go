@@ -32,25 +32,21 @@ func playHeartbeat(ctx context.Context, p *process.Process) error {
 	}
 	defer nc.Close()
 	f := &fleet{system: p.Config.System, nc: nc, js: js, count: p.Config.Count}
-	if err := f.settle(ctx, p.Config.URL); err != nil {
+	if err := f.settle(ctx); err != nil {
 		return err
 	}
 	p.Obey("", func(o process.Order) (process.Report, error) { return process.Report{}, f.beat(ctx, o.Time) })
 	return nil
 }
 
-func (f *fleet) settle(ctx context.Context, url string) (err error) {
+func (f *fleet) settle(ctx context.Context) (err error) {
 	switch f.system {
 	case "kv":
 		if _, err := directory(ctx, f.js); err != nil {
 			return err
 		}
 	case "rolebus":
-		maker, err := rolebus.Connect(ctx, url, rolebus.WithObserver()) // makes the bucket
-		if err != nil {
-			return err
-		}
-		if err := maker.Close(); err != nil {
+		if err := rolebus.Provision(ctx, f.js.Conn()); err != nil {
 			return err
 		}
 	default:

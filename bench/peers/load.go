@@ -25,16 +25,14 @@ func playLoad(ctx context.Context, p *process.Process) error {
 		p.Obey("", func(o process.Order) (process.Report, error) { return process.Report{}, loadEtcd(ctx, client, o.N) })
 		return nil
 	}
-	bus, err := rolebus.Connect(ctx, p.Config.URL, rolebus.WithObserver()) // makes the bucket
-	if err != nil {
-		return err
-	}
-	defer bus.Close()
 	nc, js, err := dial(p.Config.URL)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
+	if err := rolebus.Provision(ctx, nc); err != nil {
+		return err
+	}
 	p.Obey("", func(o process.Order) (process.Report, error) {
 		if o.Do != largeScope {
 			return process.Report{}, loadNATS(ctx, js, o.Do, readNodes, true, func(i int) []string { return readRoles(i, o.N) })

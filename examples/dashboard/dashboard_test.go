@@ -36,6 +36,7 @@ type shown struct {
 // open starts a dashboard on a server.
 func open(t *testing.T, server *rolebustest.Server) *httptest.Server {
 	t.Helper()
+	require.NoError(t, rolebus.Provision(t.Context(), server.Conn()))
 	d := newDashboard()
 	bus := server.Bus(rolebus.WithObserver(), rolebus.WithAllScopes(), rolebus.WithHandler(d.handler()))
 	web := httptest.NewServer(d.routes(bus))

@@ -96,7 +96,11 @@ func (s *story) open(ctx context.Context) error {
 	s.bucket = "rolebus-jobs-" + strings.ToLower(rand.Text()[:8])
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	bus, err := rolebus.Connect(ctx, url, rolebus.WithBucket(s.bucket), rolebus.WithObserver())
+	err := makeBucket(ctx, url, s.bucket)
+	var bus *rolebus.Bus
+	if err == nil {
+		bus, err = rolebus.Connect(ctx, url, rolebus.WithBucket(s.bucket), rolebus.WithObserver())
+	}
 	if err != nil {
 		return fmt.Errorf("%w (without -url a server is started)", err)
 	}
@@ -106,6 +110,16 @@ func (s *story) open(ctx context.Context) error {
 	}
 	s.bus, s.url = bus, url
 	return nil
+}
+
+// makeBucket makes the bucket: who looks on does not, and is there before the first who would.
+func makeBucket(ctx context.Context, url, bucket string) error {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	return rolebus.Provision(ctx, nc, rolebus.WithBucket(bucket))
 }
 
 func removeBucket(nc *nats.Conn, bucket string) error {

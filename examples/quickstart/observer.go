@@ -44,6 +44,9 @@ func (s *story) open(ctx context.Context) error {
 	s.bucket = "rolebus-quickstart-" + strings.ToLower(rand.Text()[:8])
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	if err := rolebus.Provision(ctx, nc, rolebus.WithBucket(s.bucket)); err != nil { // it comes before the nodes that it looks at
+		return err
+	}
 	bus, err := rolebus.New(ctx, nc,
 		rolebus.WithBucket(s.bucket),
 		rolebus.WithObserver(),

@@ -59,6 +59,9 @@ func run(ctx context.Context, url string) (err error) {
 	// The table is what somebody sees who only looks on. The hosts are in one process here, each with its own Bus.
 	bucket := "rolebus-sharding-" + strings.ToLower(rand.Text()[:8])
 	defer func() { err = errors.Join(err, removeBucket(nc, bucket)) }()
+	if err := rolebus.Provision(ctx, nc, rolebus.WithBucket(bucket)); err != nil {
+		return err
+	}
 	observer, err := rolebus.New(ctx, nc, rolebus.WithBucket(bucket), rolebus.WithObserver())
 	if err != nil {
 		return err
