@@ -18,15 +18,17 @@ import (
 type Bus struct {
 	*Scope // the default scope
 
-	opts  *options
-	nc    *nats.Conn
-	owned bool // the connection is ours to close
-	store store
-	peers peers // nil: nobody can be asked
-	clock *clock
-	noise *noise
-	fleet *identity
-	hooks *hooks // nil if there are none
+	opts    *options
+	nc      *nats.Conn
+	owned   bool // the connection is ours to close
+	store   store
+	peers   peers // nil: nobody can be asked
+	clock   *clock
+	machine *machine
+	parting chan struct{} // poked when wall and monotonic time are found apart
+	noise   *noise
+	fleet   *identity
+	hooks   *hooks // nil if there are none
 
 	lives incarnations
 
@@ -61,9 +63,10 @@ type Bus struct {
 func newBus(o *options, n *noise, st store) *Bus {
 	b := &Bus{
 		opts: o, store: st, noise: n, meta: o.meta, parted: make(chan struct{}), done: make(chan struct{}),
-		scopes: map[string]*Scope{}, stays: map[*member]bool{},
+		scopes: map[string]*Scope{}, stays: map[*member]bool{}, parting: make(chan struct{}, 1),
 	}
-	b.clock = &clock{ask: st.now}
+	b.machine = newMachine(o.ttl)
+	b.clock = newClock(st, b.machine, o, b.jumped)
 	b.hooks, n.hooks = o.hooks, o.hooks
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
@@ -85,6 +88,7 @@ func (b *Bus) open(ctx context.Context, waited bool) error {
 
 func (b *Bus) openAll(ctx context.Context, waited bool) error {
 	err := b.listen()
+	b.wg.Go(b.watchMachine)
 	go b.run() // joined by Close, which waits for done
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ type news struct {
 	began    uint64            // whole: the snapshot's serial when the reading began
 	due      time.Time         // whole: a doubt must have run out by then
 	lapsed   map[string]string // whole: nodes whose records stand without a lease that buries them, and why
+	leases   map[string]armed  // whole: those that were read
 	own      uint64            // this process's own incarnation, 0 before it has one
 	now      time.Time
 	calm     time.Duration // for how long the bus has been as it should be; see trust
@@ -225,11 +226,12 @@ func (d *draft) lapse(known *Node, began uint64) (doubted bool) {
 	if d.lapsed[known.name] == "" || known.name == d.old.self || known.heard > began {
 		return false
 	}
-	if !doubted {
-		d.doubts.drop(d.by, known.name) // the record ends that doubt, and this one begins
+	lease := d.leases[known.name].generation
+	if !doubted || lease > found.value.lease {
+		d.doubts.drop(d.by, known.name) // the record, or a lease that was armed since, ends that doubt, and this one begins
 		d.cast(known, change{generation: known.generation})
 		doubt := d.doubts.get(known.name)
-		doubt.lapsed = true
+		doubt.lapsed, doubt.lease = true, lease
 		d.doubts.put(d.by, known.name, doubt)
 	}
 	return true

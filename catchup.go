@@ -66,6 +66,7 @@ type reading struct {
 	due     time.Time // whole: the leader was asked about those whose doubt had run out by then
 
 	lapsed map[string]string // whole: whose record stands without a lease that buries it, and why
+	leases map[string]armed  // whole: those that were read
 	lags   bool              // a lease may have been armed since that was not read
 }
 

@@ -10,6 +10,7 @@ type change struct {
 	id         life
 	generation uint64            // the record's revision; 0 in what is about to be written
 	first      bool              // an announcement: the bucket held nothing of the node before
+	stored     time.Time         // an announcement: when, by the server's clock; zero if it does not say
 	ttl        time.Duration     // state: the owner's
 	base       uint64            // delta: the version that it changes
 	roles      []Role            // state: all roles, sorted

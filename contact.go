@@ -46,7 +46,7 @@ func (k *contact) run(ctx context.Context) {
 func (k *contact) ask(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, requestPatience(k.ttl))
 	defer cancel()
-	asked := time.Now()
+	asked := k.clock.machine.now()
 	p, err := k.store.pulse(bounded)
 	if ctx.Err() != nil {
 		return err

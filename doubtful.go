@@ -27,7 +27,7 @@ func (k *catcher) compareLeases(ctx context.Context, snap *Snapshot, r *reading,
 	}
 	l, err := k.store.readLeases(ctx, k.scope, shortest(r.changes), all)
 	if err == nil {
-		r.lapsed, r.lags = l.lapsed(r.changes), l.last < newest
+		r.lapsed, r.leases, r.lags = l.lapsed(r.changes), l.of, l.last < newest
 	}
 	return ctx.Err()
 }

@@ -28,16 +28,17 @@ type fakeBucket struct {
 	leases   map[[2]string]*fakeLease
 	links    []*fakeLink
 	down     bool
-	headless bool      // no leader: reads are answered, nobody listens for writes, and no switch fires
-	silent   bool      // headless: and that nobody does is not even said
-	mute     bool      // announcements are lost
-	writes   int       // of records, by nodes
-	beats    uint64    // leases that were armed
-	full     bool      // nothing can be stored: writes are refused, and a switch that comes due is forgotten
-	stuck    bool      // there is a leader, but what it should store is not stored
-	stored   time.Time // when anything was
-	led      time.Time // since when there is this leader; zero for ever
-	fleet    string    // its identity
+	headless bool          // no leader: reads are answered, nobody listens for writes, and no switch fires
+	silent   bool          // headless: and that nobody does is not even said
+	mute     bool          // announcements are lost
+	writes   int           // of records, by nodes
+	beats    uint64        // leases that were armed
+	full     bool          // nothing can be stored: writes are refused, and a switch that comes due is forgotten
+	stuck    bool          // there is a leader, but what it should store is not stored
+	stored   time.Time     // when anything was
+	led      time.Time     // since when there is this leader; zero for ever
+	fleet    string        // its identity
+	ahead    time.Duration // its clock, of the bubble's
 }
 
 type fakeRecord struct {
@@ -68,8 +69,21 @@ func newFakeBucket() *fakeBucket {
 	return &fakeBucket{records: map[[2]string]fakeRecord{}, leases: map[[2]string]*fakeLease{}, fleet: newFleetID()}
 }
 
+// clock is the server's.
+func (f *fakeBucket) clock() time.Time { return time.Now().Add(f.ahead) }
+
+// step sets the server's clock: what is due by then fires.
+func (f *fakeBucket) step(by time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ahead += by
+	for _, l := range f.leases {
+		l.timer.Reset(l.c.due.Sub(f.clock()))
+	}
+}
+
 func (f *fakeBucket) store(scope string, c change, scheduler string) uint64 {
-	return f.storeAt(scope, c, scheduler, time.Now())
+	return f.storeAt(scope, c, scheduler, f.clock())
 }
 
 func (f *fakeBucket) storeAt(scope string, c change, scheduler string, at time.Time) uint64 {
@@ -119,12 +133,12 @@ func (f *fakeBucket) fire(key [2]string, l *fakeLease) {
 	}
 	if l.overdue = f.down || f.headless || f.stuck; l.overdue {
 		if !f.down && !f.headless {
-			l.decided = time.Now()
+			l.decided = f.clock()
 		}
 		return
 	}
 	delete(f.leases, key)
-	at := time.Now()
+	at := f.clock()
 	if !l.decided.IsZero() {
 		at = l.decided
 	}
@@ -149,7 +163,7 @@ func (f *fakeBucket) hush() {
 func (f *fakeBucket) start() {
 	f.mu.Lock()
 	if f.headless {
-		f.led = time.Now()
+		f.led = f.clock()
 	}
 	f.down, f.headless, f.silent, f.stuck = false, false, false, false
 	overdue := map[[2]string]*fakeLease{}
@@ -470,10 +484,10 @@ func (l *fakeLink) arm(ctx context.Context, scope string, c change, record uint6
 			old.timer.Stop()
 		}
 		l.beats++
-		lease := &fakeLease{c: c, armed: l.beats, at: time.Now()}
-		lease.timer = time.AfterFunc(time.Until(c.due), func() { l.fire(key, lease) })
+		lease := &fakeLease{c: c, armed: l.beats, at: l.clock()}
+		lease.timer = time.AfterFunc(c.due.Sub(l.clock()), func() { l.fire(key, lease) })
 		l.leases[key] = lease
-		l.stored = time.Now()
+		l.stored = l.clock()
 		return nil
 	})
 }
@@ -494,10 +508,10 @@ func (l *fakeLink) bury(ctx context.Context, scope string, c change, replaces ui
 }
 
 func (l *fakeLink) now(ctx context.Context) (now time.Time, err error) {
-	if err = l.atLeader(ctx, func() error { return nil }); err == nil {
+	if err = l.atLeader(ctx, func() error { now = l.clock(); return nil }); err == nil {
 		l.look()
 	}
-	return time.Now(), err
+	return now, err
 }
 
 func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
@@ -505,7 +519,7 @@ func (l *fakeLink) pulse(ctx context.Context) (p pulse, err error) {
 		if l.headless {
 			return errFakeDown
 		}
-		p = pulse{now: time.Now(), newest: l.seq, quiet: time.Since(l.stored), leads: forEver}
+		p = pulse{now: l.clock(), newest: l.seq, quiet: l.clock().Sub(l.stored), leads: forEver}
 		if !l.led.IsZero() {
 			p.leads = time.Since(l.led)
 		}
@@ -541,7 +555,9 @@ func (l *fakeLink) check(scope string, c change) error {
 }
 
 func (l *fakeLink) decode(msg *nats.Msg) (change, error) {
-	_, c, err := decodeAnnouncement(fakeSubjects, l.identity.current(), readHeaders(msg.Header), msg.Subject)
+	h := readHeaders(msg.Header)
+	_, c, err := decodeAnnouncement(fakeSubjects, l.identity.current(), h, msg.Subject)
+	c.stored = h.storedAt()
 	return c, err
 }
 
@@ -549,6 +565,7 @@ func (l *fakeLink) decode(msg *nats.Msg) (change, error) {
 type fakeBus struct {
 	*Bus
 	link *fakeLink
+	set  atomic.Int64 // how far this machine's wall clock is ahead
 }
 
 const fakeTTL = 10 * time.Second
@@ -559,6 +576,7 @@ func (f *fakeBucket) bus(t *testing.T, node string, opts ...Option) *fakeBus {
 	require.NoError(t, err)
 	link := f.link()
 	b := &fakeBus{Bus: newBus(o, newNoise(o.log), link), link: link}
+	b.machine.wall = func(now time.Time) time.Time { return now.Add(time.Duration(b.set.Load())) }
 	link.identity = b.fleet
 	link.look()
 	require.NoError(t, b.open(t.Context(), false))

@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -76,6 +77,12 @@ func newestOf(values []string) string {
 		return ""
 	}
 	return values[len(values)-1]
+}
+
+// storedAt returns when the message was stored, by the server's clock; the zero time if it does not say.
+func (h *headers) storedAt() time.Time {
+	at, _ := time.Parse(time.RFC3339Nano, h.at)
+	return at
 }
 
 // honest refuses a message that has more of the server's headers than the server added: its writer speaks in the server's

@@ -64,7 +64,7 @@ type keeper struct {
 	generation uint64
 	held       wanted    // what the record says
 	under      string    // the bucket's identity when rewrite last wrote the record
-	armed      time.Time // the lease in the bucket cannot end before, by this process's own clock
+	armed      instant   // before the heartbeat was sent that was last acknowledged
 	due        time.Time // when it ends, by the server's
 
 	// As it was sent, and may be stored, whatever was answered: somebody may have heard of it.
@@ -254,7 +254,7 @@ func (k *keeper) renew(ctx context.Context) error {
 func (k *keeper) arm(ctx context.Context, version, record uint64) error {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
-	began := time.Now() // before the clock is read: the switch cannot fire within a TTL of it
+	began := k.clock.machine.now() // before the clock is read: the switch cannot fire within a TTL of it
 	now, err := k.clock.now(ctx)
 	if err != nil {
 		return err
@@ -270,7 +270,7 @@ func (k *keeper) arm(ctx context.Context, version, record uint64) error {
 		k.lapsed = true
 		poke(k.want.wake)
 	}
-	k.armed, k.due = began.Add(k.ttl-k.ttl/leaseReserve), c.due
+	k.armed, k.due = began, c.due
 	return nil
 }
 

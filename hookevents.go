@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // What hooks are told, and from where. Without hooks there is no such thing: all methods may be called of nil, and then
@@ -292,15 +290,14 @@ func (snap *Snapshot) differs(r reading) bool {
 }
 
 // tellChange tells of an announcement. How old it is is reckoned later: the loop has to go on.
-func (h *hooks) tellChange(scope string, clock *clock, c *change, msg *nats.Msg) {
+func (h *hooks) tellChange(scope string, clock *clock, c *change) {
 	if len(h.change) == 0 {
 		return
 	}
-	heard, stored := time.Now(), newestOf(msg.Header["Nats-Time-Stamp"])
-	info := ChangeInfo{Scope: scope, Node: c.node, Kind: c.kind.String(), Generation: c.generation}
+	heard := time.Now()
+	info := ChangeInfo{Scope: scope, Node: c.node, Kind: c.kind.String(), Generation: c.generation, Stored: c.stored}
 	h.change.tellLater(func() ChangeInfo {
 		info := info
-		info.Stored, _ = time.Parse(time.RFC3339Nano, stored) // the zero time if the server did not say
 		if now, slack, known := clock.estimate(heard); known && !info.Stored.IsZero() {
 			info.Age, info.Slack, info.Timed = now.Sub(info.Stored), slack, true
 		}

@@ -240,6 +240,7 @@ func (k *kv) decode(msg *nats.Msg) (change, error) {
 		return change{}, errGarbled
 	}
 	_, c, err := decodeAnnouncement(k.subj, k.fleet.current(), h, msg.Subject)
+	c.stored = h.storedAt()
 	return c, err
 }
 

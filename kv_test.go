@@ -47,6 +47,8 @@ func (k *kv) next(t *testing.T, f *feed) change {
 	case msg := <-f.messages:
 		c, err := k.decode(msg)
 		require.NoError(t, err)
+		require.NotZero(t, c.stored)
+		c.stored = time.Time{} // there is none in what was written
 		return c
 	case <-time.After(30 * time.Second):
 		t.Fatal("nothing was announced")

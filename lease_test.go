@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,7 +101,7 @@ func TestTheClockGoesOnWhenNobodyTellsTheTime(t *testing.T) {
 				return time.Time{}, err
 			}
 			return time.Now().Add(ahead), nil
-		}}
+		}, machine: newMachine(fakeTTL), least: fakeTTL, jumped: func(time.Duration) {}, log: slog.New(slog.DiscardHandler)}
 		require.Equal(t, time.Hour, aheadOf(t, c))
 		err = errFakeDown
 		c.reset()

@@ -27,7 +27,7 @@ func (m *member) loop() {
 				m.catcher.ask(asked{whole: true}) // again: it may be of another bucket
 				break
 			}
-			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due, lapsed: r.lapsed}, true)
+			m.apply(news{changes: r.changes, whole: r.whole, began: r.began, due: r.due, lapsed: r.lapsed, leases: r.leases}, true)
 		case v := <-m.verdicts:
 			// What was announced before it was asked comes first: a goodbye, say.
 			n := news{verdicts: []verdict{v}}
@@ -73,6 +73,9 @@ func (m *member) adopt() {
 // gather decodes a message and those that wait behind it: a burst makes one snapshot.
 func (m *member) gather(msg *nats.Msg) []change {
 	var changes []change
+	var newest time.Time
+	m.bus.wake()
+	heard := m.bus.machine.now() // all that is taken below was there by now
 	for n := len(m.feed.messages); ; n-- {
 		c, err := m.bus.store.decode(msg)
 		var stranger *strangerError
@@ -82,7 +85,10 @@ func (m *member) gather(msg *nats.Msg) []change {
 			m.catcher.announced.Store(true)
 			m.catcher.hear(c.generation)
 			if h := m.bus.hooks; h != nil {
-				h.tellChange(m.scope.name, m.bus.clock, &c, msg)
+				h.tellChange(m.scope.name, m.bus.clock, &c)
+			}
+			if c.stored.After(newest) {
+				newest = c.stored
 			}
 		case errors.As(err, &stranger):
 			m.bus.noise.skip() // who it is has been told, or is found out now
@@ -93,6 +99,7 @@ func (m *member) gather(msg *nats.Msg) []change {
 			m.bus.noise.ignore(msg.Subject, err)
 		}
 		if n == 0 {
+			m.bus.clock.hear(newest, heard) // before they are applied: an expired one may be wrong
 			return changes
 		}
 		msg = <-m.feed.messages
@@ -100,6 +107,7 @@ func (m *member) gather(msg *nats.Msg) []change {
 }
 
 func (m *member) apply(n news, read bool) {
+	m.bus.wake()
 	now := time.Now()
 	n.now, n.own, n.ttl = now, m.own.Load(), m.bus.opts.ttl
 	snap := m.scope.snap.Load()
@@ -164,6 +172,9 @@ const farApart = 4
 func (m *member) compareTTLs(changes []change) {
 	own := m.bus.opts.ttl
 	for _, c := range changes {
+		if c.kind == kindState {
+			m.bus.clock.mind(c.ttl)
+		}
 		if c.kind == kindState && !m.toldTTL && (c.ttl >= farApart*own || own >= farApart*c.ttl) {
 			m.toldTTL = true
 			m.bus.opts.log.Warn("a node has a very different TTL: how long it may be silent is counted in its own",

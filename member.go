@@ -46,7 +46,9 @@ func newMember(s *Scope, want wanted) *member {
 		scope: s, bus: b,
 		readings: make(chan reading), verdicts: make(chan verdict), voucher: voucher{words: make(chan word)}, moved: make(chan struct{}, 1),
 	}
-	m.lease = &lease{hooks: b.hooks, scope: s.name}
+	m.lease = &lease{
+		hooks: b.hooks, scope: s.name, machine: b.machine, parting: b.parting, sure: b.opts.ttl - b.opts.ttl/leaseReserve,
+	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.kctx, m.stop = context.WithCancel(m.ctx)
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
@@ -123,11 +125,11 @@ func (m *member) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m.apply(news{changes: first.changes, whole: true, began: first.began, lapsed: first.lapsed}, true)
+	m.apply(news{changes: first.changes, whole: true, began: first.began, lapsed: first.lapsed, leases: first.leases}, true)
 	if first.newest() > p.newest {
 		p.quiet = 0 // something was stored since
 	}
-	m.trust.told(at, p, m.rhythm())
+	m.trust.told(at.mono, p, m.rhythm())
 	if len(m.feed.messages) > 0 {
 		m.apply(news{changes: m.gather(<-m.feed.messages)}, false)
 	}
@@ -182,9 +184,9 @@ func (m *member) takePlace(ctx context.Context) error {
 }
 
 // admit asks the stream's leader how it is, and when that was.
-func (m *member) admit(ctx context.Context) (p pulse, at time.Time, err error) {
+func (m *member) admit(ctx context.Context) (p pulse, at instant, err error) {
 	err = calmly(ctx, func() (err error) {
-		at = time.Now()
+		at = m.bus.machine.now()
 		p, err = m.bus.store.pulse(ctx)
 		return err
 	})

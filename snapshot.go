@@ -51,8 +51,9 @@ type doubt struct {
 	id         life   // the newest that the bucket said, or the known state
 	generation uint64 // of what the bucket says instead, 0 if nothing
 	until      time.Time
-	lapsed     bool // the record stands, without a lease that buries it
-	elsewhere  bool // the node is known from another bucket: there it may be well
+	lapsed     bool   // the record stands, without a lease that buries it
+	lease      uint64 // lapsed: the generation of the one that stands, 0 if none does
+	elsewhere  bool   // the node is known from another bucket: there it may be well
 }
 
 func newSnapshot(scope, self string) *Snapshot {

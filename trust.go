@@ -46,6 +46,14 @@ func (t *trust) fail() (lost bool) {
 	return lost
 }
 
+// sleep takes note that this process has slept, for so long as its monotonic clock does not know: until the bus is reached again
+// contact counts as lost.
+func (t *trust) sleep(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.good, t.failing = t.good.Add(-d.Abs()), true
+}
+
 // shake starts the grace period anew: the server was wrong about this process, so it may be wrong about others.
 func (t *trust) shake(now time.Time) {
 	t.mu.Lock()

@@ -67,7 +67,7 @@ var outageRules = []rule{
 		says:  "A bus outage is not a node failure",
 		why:   "tombstones that were decided in time, and stored when the replicas followed again, are believed",
 		found: "TestAnObserverThatJoinsBelievesNoTombstonesThatWereHeldUp",
-		edits: []edit{{"member.go", "	m.trust.told(at, p, m.rhythm())", "	m.trust.led(at, p.leads)"}},
+		edits: []edit{{"member.go", "	m.trust.told(at.mono, p, m.rhythm())", "	m.trust.led(at.mono, p.leads)"}},
 	},
 	{
 		name:  "a grace is counted in the owner's TTL",
