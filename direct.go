@@ -45,9 +45,17 @@ type page struct {
 
 // last returns the newest message of a subject, nil if there is none.
 func (k *kv) last(ctx context.Context, subject string) (*message, error) {
+	return k.lastBy(ctx, k.subj.directGet()+"."+subject, nil, subject)
+}
+
+// lastBy returns what an answer to a direct get has for the newest message of a subject, nil if there is none.
+func (k *kv) lastBy(ctx context.Context, api string, ask []byte, subject string) (*message, error) {
 	var found *message
-	p, err := k.direct(ctx, k.subj.directGet()+"."+subject, nil, 1, func(m message) { found = &m })
-	if p.garbled && err == nil {
+	p, err := k.direct(ctx, api, ask, 1, func(m message) { found = &m })
+	switch {
+	case errors.Is(err, errMirror):
+		return k.lastOfLeader(ctx, subject)
+	case p.garbled && err == nil:
 		return k.lastGarbled(ctx, subject)
 	}
 	return found, err
@@ -55,9 +63,17 @@ func (k *kv) last(ctx context.Context, subject string) (*message, error) {
 
 // lastAtLeader returns the newest message of a subject as the stream's leader has it, nil if there is none.
 func (k *kv) lastAtLeader(ctx context.Context, subject string) (*message, error) {
-	if k.single.Load() {
-		return k.last(ctx, subject) // at a fraction of the cost
+	if k.single.Load() { // at a fraction of the cost
+		m, err := k.last(ctx, subject)
+		if m != nil || err != nil {
+			return m, err
+		}
+		// A mirror that has nothing does not say that it is one.
 	}
+	return k.lastOfLeader(ctx, subject)
+}
+
+func (k *kv) lastOfLeader(ctx context.Context, subject string) (*message, error) {
 	return k.atLeader(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
 }
 
@@ -128,7 +144,30 @@ func (k *kv) lastGarbled(ctx context.Context, subject string) (*message, error) 
 // nextPage reads the messages of a subject from a generation on: the first of them, in order, so many at the most, or none.
 func (k *kv) nextPage(ctx context.Context, subject string, from uint64, most int, each func(message)) (page, error) {
 	ask := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, max(from, 1), subject, most, pageBytes)
-	return k.direct(ctx, k.subj.directGet(), []byte(ask), most, each)
+	p, err := k.direct(ctx, k.subj.directGet(), []byte(ask), most, each)
+	if errors.Is(err, errMirror) {
+		return k.pageOfLeader(ctx, subject, from, each)
+	}
+	return p, err
+}
+
+// errMirror says that a direct get was answered by a mirror of the stream. Every mirror of one that allows direct gets does so, and for
+// some clients, who are near to it, always. It may lag for hours, and it still answers when the stream is deleted: then nothing
+// that it has is so any more.
+var errMirror = errors.New("a mirror answers in the place of the stream")
+
+// pageOfLeader reads what nextPage does by a consumer, of which mirrors know nothing, or one message from the leader if there can
+// be none. It may be more than was asked for.
+func (k *kv) pageOfLeader(ctx context.Context, subject string, from uint64, each func(message)) (p page, err error) {
+	if p.last, err = k.consume(ctx, subject, from, each); err != nil || p.last > 0 {
+		return p, err
+	}
+	m, err := k.atLeader(ctx, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), subject))
+	if m != nil {
+		each(*m)
+		p.last = m.generation
+	}
+	return p, err
 }
 
 // direct asks, and asks again when nothing came for a while: who had the request or the answer may be gone.
@@ -151,11 +190,15 @@ func (k *kv) direct(ctx context.Context, api string, ask []byte, most int, each 
 // directOnce asks for a single message or for a page. If some of a page do not come, it ends before those.
 func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p *page) error {
 	err := k.gather(ctx, api, ask, most, func(msg *nats.Msg) (done bool, err error) {
-		if h := readHeaders(msg.Header); h.complete(headersCame(msg)) {
-			done, err = p.take(msg, h, most > 1)
-		} else {
+		h := readHeaders(msg.Header)
+		switch {
+		case !h.complete(headersCame(msg)):
 			k.noise.ignore(api, errGarbled)
 			p.garbled = true
+		case h.stream != "" && h.stream != k.subj.stream(): // a message can hide that
+			err = errMirror
+		default:
+			done, err = p.take(msg, h, most > 1)
 		}
 		return done || most == 1, err
 	})

@@ -315,6 +315,7 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 			stored := encode(k.fleet.current(), "s", state(node, 1, 1))
 			stored.Subject = msg.Reply
 			stored.Header.Set("Nats-Subject", k.subj.record("s", node))
+			stored.Header.Set("Nats-Stream", k.subj.stream())
 			stored.Header.Set("Nats-Sequence", fmt.Sprint(generation))
 			stored.Header.Set("Nats-Last-Sequence", fmt.Sprint(before))
 			stored.Header.Set("Nats-Time-Stamp", "2030-01-01T00:00:00Z")

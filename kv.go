@@ -84,7 +84,7 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 func (k *kv) newest(ctx context.Context, scope string, sure bool) (uint64, error) {
 	subject := k.subj.scopeRecords(scope)
 	msg, err := k.last(ctx, subject)
-	if err == nil && sure && !k.single.Load() {
+	if err == nil && sure && (msg == nil || !k.single.Load()) {
 		soon, cancel := context.WithTimeout(ctx, k.patience)
 		defer cancel()
 		if atLeader, err := k.lastAtLeader(soon, subject); err == nil {

@@ -70,10 +70,9 @@ func (k *kv) newestLease(ctx context.Context, scope string) (uint64, error) {
 }
 
 // lastArmed returns the lease that was armed last, in whatever scope; nil if there is none.
-func (k *kv) lastArmed(ctx context.Context) (found *message, err error) {
+func (k *kv) lastArmed(ctx context.Context) (*message, error) {
 	ask := fmt.Appendf(nil, `{"last_by_subj":%q}`, k.subj.leases())
-	_, err = k.direct(ctx, k.subj.directGet(), ask, 1, func(m message) { found = &m })
-	return found, err
+	return k.lastBy(ctx, k.subj.directGet(), ask, k.subj.leases())
 }
 
 // decodeLease reads a lease, which may be none: anybody may make the server write there.
