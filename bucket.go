@@ -19,6 +19,9 @@ import (
 const minServer = "2.12.0"
 
 func (k *kv) ensure(ctx context.Context) error {
+	if err := k.alone(ctx); err != nil {
+		return fmt.Errorf("bucket %q: %w", k.subj.bucket, err)
+	}
 	info, err := k.provide(ctx)
 	if errors.Is(err, ErrBucketMismatch) && k.limit.Load() != 0 {
 		k.amiss(nil, err) // not at the start: then it is returned

@@ -129,7 +129,7 @@ func (o *options) insist(ctx context.Context, why *waiting, try func() error) er
 func passing(err error) bool {
 	var api *jetstream.APIError
 	switch {
-	case errors.As(err, new(*missingError)):
+	case errors.As(err, new(*missingError)), errors.Is(err, ErrTwoBuckets):
 		return false
 	case errors.Is(err, errUnanswered), errors.Is(err, ErrNoBucket): // somebody may make it
 		return true

@@ -42,6 +42,9 @@ var (
 	// ErrBucketMismatch says that the bucket's stream exists with settings that rolebus cannot work with and may not,
 	// or cannot, mend. The error lists each difference and the command that mends it.
 	ErrBucketMismatch = sentinel("bucket has other settings")
+	// ErrTwoBuckets says that two buckets answer to the same requests, so that what is written is in both, or in one of them: servers that
+	// each have JetStream are linked so that its requests cross. The error says which two.
+	ErrTwoBuckets = sentinel("two buckets answer")
 )
 
 // Mistakes in use, which nobody need tell apart.

@@ -20,6 +20,11 @@ func refused(nc *nats.Conn, subject string) error {
 	return nil
 }
 
+// hasConflict says whether the server refused a compare-and-set.
+func hasConflict(err error) bool {
+	return hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence) || hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // codes of the server's API that nats.go has no name for.
 const (
 	codeAccountFull jetstream.ErrorCode = 10002 // what it stores leaves no room for the message
@@ -36,7 +41,7 @@ func (k *kv) explain(op, subject string, err error) error {
 	switch {
 	case errors.As(err, new(*missingError)):
 		return fmt.Errorf("%s: %w", op, err)
-	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+	case hasConflict(err):
 		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("%s: %w: %w: %w", op, errUnanswered, ErrNoBucket, err)

@@ -46,6 +46,7 @@ type kv struct {
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
 
+	places  places
 	unheard silences // in another domain or account
 
 	stored atomic.Uint64 // messages in the bucket, as was last told or seen: records of all scopes, and as many leases
@@ -133,29 +134,33 @@ func (k *kv) decodeStored(m message) (scope string, c change, ok bool) {
 }
 
 func (k *kv) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {
+	if err := k.refuses(ctx); err != nil {
+		return 0, err
+	}
 	msg := recordMessage(k.subj, k.fleet.current(), scope, c, replaces)
 	if k.size(msg) > k.largest() {
 		c.kind = kindNotice // the record fits, see check; what changed does not fit beside it
 		msg.Header[header] = []string{encodeHeader(k.fleet.current(), c)}
 	}
-	generation, err := k.publish(ctx, msg)
+	generation, err := k.publish(ctx, msg, replaces)
 	return generation, k.explain("write", msg.Subject, err)
 }
 
 func (k *kv) arm(ctx context.Context, scope string, c change, record uint64) error {
 	msg := leaseMessage(k.subj, k.fleet.current(), scope, c, record)
-	_, err := k.publish(ctx, msg)
+	_, err := k.publish(ctx, msg, record)
 	return k.explain("heartbeat", msg.Subject, err)
 }
 
 func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) error {
 	msg := goodbyeMessage(k.subj, k.fleet.current(), scope, c, replaces)
-	_, err := k.publish(ctx, msg)
+	_, err := k.publish(ctx, msg, replaces)
 	return k.explain("goodbye", msg.Subject, err)
 }
 
-// publish stores a message and returns its generation. It asks once: when to try again is for the callers to say.
-func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err error) {
+// publish stores a message, which comes after a generation, and returns its own. It asks once: when to try again is for the
+// callers to say.
+func (k *kv) publish(ctx context.Context, msg *nats.Msg, after uint64) (generation uint64, err error) {
 	if k.nc.IsClosed() {
 		return 0, nats.ErrConnectionClosed // for good
 	}
@@ -174,28 +179,35 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg) (generation uint64, err
 	if err != nil {
 		return 0, err
 	}
-	return k.decodeAck(string(answer.Data))
+	a, err := k.decodeAck(string(answer.Data))
+	return k.vouched(ctx, after, a, err)
 }
 
-// decodeAck reads what the server answers to whoever stores a message: its generation, or why it is not stored.
-func (k *kv) decodeAck(text string) (generation uint64, err error) {
-	if s := (&scanner{text: text}); s.skip(`{"stream":"`) && s.skip(k.subj.stream()) && s.skip(`","seq":`) {
-		if generation = s.positive(); s.skip("}") && s.text == "" && !s.lost {
-			return generation, nil
+// decodeAck reads what the server answers to whoever stores a message: where it is, or why it is not stored.
+func (k *kv) decodeAck(text string) (a ack, err error) {
+	if s := (&scanner{text: text}); s.skip(`{"stream":"`) && s.skip(k.subj.stream()) && s.skip(`",`) {
+		if s.skip(`"domain":`) {
+			a.domain = s.string()
+			s.expect(",")
+		}
+		s.expect(`"seq":`)
+		if a.generation = s.positive(); s.skip("}") && s.text == "" && !s.lost {
+			return a, nil
 		}
 	}
 	var answer struct {
 		Error    *jetstream.APIError `json:"error"`
 		Stream   string              `json:"stream"`
+		Domain   string              `json:"domain"`
 		Sequence uint64              `json:"seq"`
 	}
 	switch err := json.Unmarshal([]byte(text), &answer); {
 	case err == nil && answer.Error != nil:
-		return 0, answer.Error
+		return ack{}, answer.Error
 	case err != nil, answer.Stream == "":
-		return 0, jetstream.ErrInvalidJSAck
+		return ack{}, jetstream.ErrInvalidJSAck
 	}
-	return answer.Sequence, nil
+	return ack{answer.Domain, answer.Sequence}, nil
 }
 
 func (k *kv) check(scope string, c change) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,9 +217,10 @@ func TestAnswerToWhatIsStored(t *testing.T) {
 		`{"stream":"KV_rolebus","domain":"hub","seq":17}`:    17,
 		`{"stream":"KV_rolebus", "seq":17,"duplicate":true}`: 17,
 	} {
-		generation, err := k.decodeAck(text)
+		a, err := k.decodeAck(text)
 		require.NoError(t, err, text)
-		require.Equal(t, want, generation)
+		require.Equal(t, want, a.generation)
+		require.Equal(t, strings.Contains(text, "hub"), a.domain == "hub")
 	}
 	_, err := k.decodeAck(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"KV_rolebus","seq":0}`)
 	require.True(t, hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence), "%v", err)

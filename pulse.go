@@ -14,6 +14,7 @@ func (k *kv) now(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	k.lookAround(ctx)
 	return info.TimeStamp, nil
 }
 
@@ -55,6 +56,7 @@ func (k *kv) identify(ctx context.Context, stranger string) error {
 	_, err := k.info(ctx)
 	if err == nil {
 		k.fleet.estrange(stranger)
+		_ = k.alone(ctx) // whose announcements come over a link may get what is written here, too: is looked at by who writes
 	}
 	return err
 }
