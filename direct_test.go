@@ -14,7 +14,7 @@ import (
 )
 
 // fill writes the records n0, n1, ... of a scope, and returns the generation of the last.
-func (k *kv) fill(t *testing.T, scope string, count int, roles ...Role) uint64 {
+func (k *kv) fill(t testing.TB, scope string, count int, roles ...Role) uint64 {
 	t.Helper()
 	for i := range count {
 		_, err := k.js.PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), scope, state(fmt.Sprint("n", i), 1, 1, roles...), 0))

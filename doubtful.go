@@ -50,15 +50,17 @@ func (k *catcher) confirm(ctx context.Context, snap *Snapshot, r *reading) error
 	if err != nil {
 		return err
 	}
-	was := map[string]kind{}
+	was := map[string]change{}
 	for _, c := range r.changes {
 		if _, asked := due[c.node]; asked {
-			was[c.node] = c.kind
+			was[c.node] = c
 		}
 	}
 	for name := range due {
-		if was[name] == kindState || !leader.records[name] || was[name] != 0 && !leader.leases[name] {
-			continue // it stands, or is gone there, too
+		n, c := snap.live(name), was[name]
+		stands := n != nil && c.kind == kindState && !c.id.before(n.id)
+		if stands || !leader.records[name] || c.kind != 0 && !leader.leases[name] {
+			continue // or it is gone there, too
 		}
 		c, _, err := k.store.lead(ctx, k.scope, name)
 		if err != nil {

@@ -203,17 +203,18 @@ func (f *fakeBucket) wipe(reset bool) {
 type fakeLink struct {
 	*fakeBucket
 	cut        bool
-	refusePuts int           // so many records are not stored
-	damaged    bool          // the replica that it reads from has lost all records
-	deaf       bool          // what it writes is stored, but the acknowledgement is lost
-	limit      int           // the largest record that the server takes from it; 0 for any
-	onPut      func()        // called before a record is stored
-	unheard    atomic.Bool   // what it writes is stored, but no answer comes
-	refusal    error         // what the client says of each write, if anything
-	slow       time.Duration // each request takes so long
-	unread     bool          // what was written last is not told
-	behind     *leases       // a replica that lags: what it has
-	questions  []string      // to the leader: about nodes, by name, and "" about all
+	refusePuts int                      // so many records are not stored
+	damaged    bool                     // the replica that it reads from has lost all records
+	deaf       bool                     // what it writes is stored, but the acknowledgement is lost
+	limit      int                      // the largest record that the server takes from it; 0 for any
+	onPut      func()                   // called before a record is stored
+	unheard    atomic.Bool              // what it writes is stored, but no answer comes
+	refusal    error                    // what the client says of each write, if anything
+	slow       time.Duration            // each request takes so long
+	unread     bool                     // what was written last is not told
+	behind     *leases                  // a replica that lags: what it has
+	outdated   map[[2]string]fakeRecord // and of records
+	questions  []string                 // to the leader: about nodes, by name, and "" about all
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
 }
@@ -364,7 +365,11 @@ func (l *fakeLink) scopes(ctx context.Context) (names []string, err error) {
 
 func (l *fakeLink) read(ctx context.Context, scope string, from, _ uint64) (changes []change, last uint64, err error) {
 	err = l.do(ctx, func() error {
-		for key, r := range l.records {
+		records := l.records
+		if l.outdated != nil {
+			records = l.outdated
+		}
+		for key, r := range records {
 			if key[0] == scope && r.generation >= from && !l.damaged {
 				changes = append(changes, r.c)
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // realKV is the bucket on a real server.
-func realKV(t *testing.T) *kv {
+func realKV(t testing.TB) *kv {
 	t.Helper()
 	srv, err := embedded.Start()
 	require.NoError(t, err)

@@ -61,6 +61,45 @@ func (l *leases) lapse(c change) string {
 	return ""
 }
 
+// lapse puts a node in doubt whose record stands, but not its lease; it says whether that doubt goes on. Only a whole reading ends
+// it, which finds the lease as it should be, or a newer state: the record alone, read or announced once more, is no sign of life.
+// What was heard since the reading began is one.
+func (d *draft) lapse(known *Node, began uint64) (doubted bool) {
+	found := d.doubts.find(known.name)
+	doubted = found != nil && found.value.lapsed
+	if !d.whole {
+		return doubted
+	}
+	if d.lapsed[known.name] == "" || known.name == d.old.self || known.heard > began {
+		return false
+	}
+	lease := d.leases[known.name]
+	if !doubted || lease.unfit == "" && lease.generation > found.value.lease {
+		d.doubts.drop(d.by, known.name) // the record, or a lease that was armed since, ends that doubt, and this one begins
+		d.cast(known, change{generation: known.generation})
+		doubt := d.doubts.get(known.name)
+		doubt.lapsed, doubt.lease = true, lease.generation
+		d.doubts.put(d.by, known.name, doubt)
+	}
+	return true
+}
+
+// rearmed says whether a node that was dropped because of its lease has one again: no tombstone said that it is over. Of whom
+// else is over, though its record stands, it takes note: the end must be remembered.
+func (d *draft) rearmed(c change) bool {
+	if !d.whole || c.kind != kindState {
+		return false
+	}
+	if e := d.ends.get(c.node); e.lapsed && e.id == c.id && d.lapsed != nil && d.lapsed[c.node] == "" {
+		return true
+	}
+	if d.standing == nil {
+		d.standing = map[string]bool{}
+	}
+	d.standing[c.node] = true
+	return false
+}
+
 // tellUnburied tells of those who were dropped because of their leases: their records stand until somebody takes them away, and
 // each process that joins lists them for a grace.
 func (m *member) tellUnburied(lapsed map[string]string, was, is *Snapshot) {

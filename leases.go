@@ -38,7 +38,14 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 		age := l.newest.Sub(at)
 		recent = err == nil && age > -maxLate && age < ttl+graceOf(ttl)
 	}
-	for l.last < newest.generation {
+	for many := k.stored.Load()/2 > bulk; l.last < newest.generation; {
+		if many && (all || l.last > 0) {
+			many = false
+			if _, err := k.consume(ctx, subject, 1, take); err != nil { // from the first on, which is counted faster
+				return l, err
+			}
+			continue
+		}
 		came = 0
 		p, err := k.nextPage(ctx, subject, l.last+1, bulk, take)
 		switch {
@@ -51,11 +58,6 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 			return l, nil
 		}
 		l.last = max(l.last, p.last)
-		if k.stored.Load()/2 > bulk {
-			if _, err := k.consume(ctx, subject, l.last+1, take); err != nil {
-				return l, err
-			}
-		}
 	}
 	l.all = true
 	return l, nil

@@ -3,6 +3,7 @@ package rolebus
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,6 +149,22 @@ func TestWhoIsBackAfterItsSwitchWasLostIsListedAgain(t *testing.T) {
 		a.partition(false)
 		time.Sleep(fakeTTL)
 		require.NotNil(t, b.Snapshot().Node("a"))
+	})
+}
+
+// And the records of before.
+func TestRecordsOfAReplicaThatLagsTakeNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		f.mu.Lock()
+		b.link.outdated = maps.Clone(f.records)
+		f.mu.Unlock()
+		require.NoError(t, a.AddRoles(t.Context(), "y"))
+		seen := watchLog(t.Context(), b.Scope)
+		require.NotEmpty(t, seen.take())
+		time.Sleep(3 * lapses)
+		require.Empty(t, seen.take())
 	})
 }
 

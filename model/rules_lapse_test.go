@@ -7,7 +7,7 @@ var lapseRules = []rule{
 		says:  "however many die at once, and whatever the store forgot",
 		why:   "whose switch the server forgot, or somebody took away, is listed for ever when it dies",
 		found: "TestPromise4WhoDiesGoesWhateverBecameOfItsSwitch",
-		edits: []edit{{"cache.go", `if d.lapsed[known.name] == "" ||`, "if true ||"}},
+		edits: []edit{{"lapse.go", `if d.lapsed[known.name] == "" ||`, "if true ||"}},
 	},
 	{
 		name:  "a lease must be due some day",
@@ -21,7 +21,7 @@ var lapseRules = []rule{
 		says:  "What the bucket does not say is not a fact either",
 		why:   "who is read once more in between is listed for longer, and perhaps for ever",
 		found: "TestModelARecordAloneEndsNoDoubtAboutItsLease",
-		edits: []edit{{"cache.go", "doubted = found != nil && found.value.lapsed", "doubted = found != nil && found.value.lapsed && d.whole"}},
+		edits: []edit{{"lapse.go", "doubted = found != nil && found.value.lapsed", "doubted = found != nil && found.value.lapsed && d.whole"}},
 	},
 	{
 		name:  "who answers is not dropped for its lease",
@@ -42,7 +42,7 @@ var lapseRules = []rule{
 		says:  "the server's tombstone is the verdict",
 		why:   "who was dropped for its lease, and lives, is not seen before it changes",
 		found: "TestPromise3WhoLivesIsNotDroppedForItsLease/it_does_not",
-		edits: []edit{{"cache.go", "e.lapsed && e.id == c.id &&", "false && e.lapsed && e.id == c.id &&"}},
+		edits: []edit{{"lapse.go", "e.lapsed && e.id == c.id &&", "false && e.lapsed && e.id == c.id &&"}},
 	},
 	{
 		name:  "who was overdue and not buried writes again",

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,3 +168,57 @@ func TestPromise4WhoDiedIsDroppedWhateverItsLeaseSays(t *testing.T) {
 	}
 	require.NotContains(t, strings.Join(living.lines("b"), " "), "NodeLeft")
 }
+
+// After an outage in which many died the survivors ask the stream's leader about all of them at once.
+func TestTheLeaderIsAskedOnceForAllWhoDied(t *testing.T) {
+	t.Parallel()
+	c := rolebustest.NewCluster(t)
+	const dead, living = 50, 3
+	var fleet []*rolebus.Bus
+	for i := range living {
+		fleet = append(fleet, bus(c, fmt.Sprint("living-", i)))
+	}
+	conn := c.Conn()
+	js := jetStream(t, conn)
+	var mu sync.Mutex
+	ofAll, ofOne := 0, 0
+	_, err := conn.Subscribe("$JS.API.STREAM.>", func(msg *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.Contains(string(msg.Data), "subjects_filter") {
+			ofAll++
+		}
+		if strings.Contains(string(msg.Data), "dead-") {
+			ofOne++
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	for i := range dead {
+		corpse(t, js, fmt.Sprint("dead-", i), nil)
+	}
+	for _, b := range fleet {
+		eventually(t, "all to be listed", func() bool { return b.Snapshot().Members().Len() == dead+living })
+	}
+	// Their leases were due long ago, and are ended only now: so it is after an outage.
+	for i := range dead {
+		node := fmt.Sprint("dead-", i)
+		corpse(t, js, node, func(lease *nats.Msg) *nats.Msg {
+			due := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
+			lease.Header.Set("Nats-Schedule", "@at "+due.Format(time.RFC3339Nano))
+			lease.Data = dueAt.ReplaceAll(lease.Data, fmt.Appendf(nil, `"due":%d`, due.UnixMilli()))
+			lease.Header.Set("Rolebus", dueAt.ReplaceAllString(lease.Header.Get("Rolebus"), fmt.Sprintf(`"due":%d`, due.UnixMilli())))
+			return lease
+		})
+	}
+	for _, b := range fleet {
+		eventually(t, "the dead to be dropped", func() bool { return b.Snapshot().Members().Len() == living })
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	t.Logf("%d questions about all, %d about one", ofAll, ofOne)
+	require.Zero(t, ofOne)
+	require.NotZero(t, ofAll)
+}
+
+var dueAt = regexp.MustCompile(`"due":\d+`)
