@@ -62,12 +62,12 @@ func TestPromise4ASwitchThatAFullAccountLost(t *testing.T) {
 	a, b, o := bus(srv, "a"), bus(srv, "b"), bus(srv, "o", rolebus.WithObserver())
 	corpse(t, js, "c", nil)
 	eventually(t, "c to be listed", func() bool { return a.Snapshot().Node("c") != nil && o.Snapshot().Node("c") != nil })
-	free := fillUp(t, js)
+	free, full := fillUp(t, js), time.Now()
 	seen := []*events{watch(t, a.Scope), watch(t, o.Scope)}
-	eventually(t, "the leases of all to be long over", func() bool { return a.Snapshot().Stale() > 3*ttl })
+	eventually(t, "the leases of all to be long over", func() bool { return a.LeaseLeft() == 0 && time.Since(full) > 3*ttl })
 	require.Contains(t, stored(t, js, "rolebus", "default"), "c")
 	free()
-	eventually(t, "the living to heartbeat", func() bool { return a.Snapshot().Stale() == 0 && b.Snapshot().Stale() == 0 })
+	eventually(t, "the living to heartbeat", func() bool { return a.LeaseLeft() > 0 && b.LeaseLeft() > 0 })
 	j, joined := bus(srv, "j"), time.Now()
 	require.NotNil(t, j.Snapshot().Node("c"), "who joins lists it at first")
 	for _, of := range []*rolebus.Bus{j, a, b, o} {
