@@ -19,8 +19,8 @@ type Bus struct {
 	*Scope // the default scope
 
 	opts    *options
-	nc      *nats.Conn
-	owned   bool // the connection is ours to close
+	nc      *trunk
+	dialer  *dialer // of a connection that is ours to make, and to close; nil for a borrowed one
 	store   store
 	peers   peers // nil: nobody can be asked
 	clock   *clock
@@ -270,10 +270,13 @@ func (b *Bus) made() error {
 func (b *Bus) usable(ctx context.Context) error { return cmp.Or(b.made(), given(ctx)) }
 
 // Conn returns the connection, to talk to those who were found. It is never nil. If [Connect] made it, it is the Bus's own: not to
-// be closed or drained by others, and closed by [Bus.Close].
+// be closed or drained by others, and closed by [Bus.Close]. It stays the same, with one exception: when a server ends it with
+// words that nats.go takes for the end, as that a message was too large for a limit that was lowered meanwhile, the Bus makes
+// another one, and what you subscribed on the one before is gone. Ask again, by [nats.Conn.IsClosed] of the one you have, or when
+// a hook hears of a connection.
 func (b *Bus) Conn() *nats.Conn {
 	must(b.made())
-	return b.nc
+	return b.nc.conn()
 }
 
 // begin makes a stay, which hears of the connection, until forget. Under the same lock it gets its metadata: what is set before

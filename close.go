@@ -109,8 +109,8 @@ func (b *Bus) run() {
 	errs = append(errs, b.awaitHandlers(ctx))
 	b.wg.Wait()
 	errs = append(errs, b.hooks.closeUntil(ctx)) // last: all that was done is told
-	if b.owned {
-		b.nc.Close()
+	if b.dialer != nil {
+		b.nc.conn().Close()
 	}
 	b.closeErr = errors.Join(errs...)
 	close(b.done)

@@ -29,11 +29,11 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 		return nil, failed("connect", err)
 	}
 	b, err := within(ctx, d.why, func() (*Bus, error) {
-		nc, waited, err := d.dial(ctx)
+		nc, waited, err := d.dial(ctx, false)
 		if err != nil {
 			return nil, err
 		}
-		b, err := start(ctx, nc, o, true, waited, d.why)
+		b, err := start(ctx, nc, o, d, waited, d.why)
 		if err != nil {
 			nc.Close()
 		}
@@ -63,7 +63,7 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 		if err != nil {
 			return nil, err
 		}
-		return start(ctx, nc, o, false, waited, why)
+		return start(ctx, nc, o, nil, waited, why)
 	}, (*Bus).closeUnseen)
 	if err != nil {
 		return nil, failed("new bus", err)
@@ -73,26 +73,29 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 }
 
 // start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
-func start(ctx context.Context, nc *nats.Conn, o *options, owned, waited bool, why *waiting) (*Bus, error) {
-	noise := newNoise(o.log)
-	st, err := newKV(nc, o, noise)
+func start(ctx context.Context, nc *nats.Conn, o *options, d *dialer, waited bool, why *waiting) (*Bus, error) {
+	noise, t := newNoise(o.log), newTrunk(nc, d != nil)
+	st, err := newKV(t, o, noise)
 	if err != nil {
 		return nil, err
 	}
 	b := newBus(o, noise, st)
-	b.nc, b.owned, st.fleet = nc, owned, b.fleet
+	b.nc, b.dialer, st.fleet = t, d, b.fleet
 	st.upkeep.later = func(f func(context.Context)) { _ = b.goWhileOpen(func() { f(b.ctx) }) } // fails only if it stops
-	b.peers = &link{nc: nc, subj: o.subjects(), fleet: b.fleet, noise: noise}
+	b.peers = &link{nc: t, subj: o.subjects(), fleet: b.fleet, noise: noise}
 	b.hooks.tellConnected(nc)
+	w := watched{nc: nc, status: nc.StatusChanged(statuses...), up: true}
 	if err := o.insist(ctx, why, func() error { return b.store.ensure(ctx) }); err != nil {
 		why.note(err)
+		nc.RemoveStatusListener(w.status)
 		b.cancel(ErrClosed)
 		return nil, errors.Join(err, b.hooks.close(o.timeout))
 	}
-	status := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	b.wg.Go(func() { b.watchConnection(status) })
-	if owned {
+	b.wg.Go(func() { b.watchConnection(w) })
+	if d != nil {
 		b.wg.Go(b.watchServer)
+	} else {
+		b.warn(nc)
 	}
 	if err := b.openAll(ctx, waited); err != nil {
 		why.note(err) // the goodbyes may take longer than ctx

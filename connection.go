@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // What a Bus does for all its scopes with the one connection that they share.
@@ -62,11 +60,11 @@ func (b *Bus) watchServer() {
 	every, silent, enough, came := max(b.opts.ttl/5, time.Second), 0, 1, uint64(0)
 	for {
 		began, before := time.Now(), came
-		came = b.nc.Stats().InMsgs
+		came = b.nc.conn().Stats().InMsgs
 		switch {
 		case !b.nc.IsConnected():
 			silent = 0
-		case came == before && b.answersNothing(every) && b.nc.Stats().InMsgs == came:
+		case came == before && b.answersNothing(every) && b.nc.conn().Stats().InMsgs == came:
 			silent++
 		default:
 			silent, enough = 0, max(enough/2, 1)
@@ -74,7 +72,7 @@ func (b *Bus) watchServer() {
 		if silent >= enough {
 			silent, enough = 0, min(2*enough, 16)
 			b.opts.log.Warn("the server is silent, trying another one", "node", b.opts.node)
-			_ = b.nc.ForceReconnect() // fails only if the connection is closed already
+			_ = b.nc.conn().ForceReconnect() // fails only if the connection is closed already
 		}
 		if !sleep(b.ctx, every-time.Since(began)) {
 			return
@@ -87,39 +85,4 @@ func (b *Bus) answersNothing(patience time.Duration) bool {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	return errors.Is(b.nc.FlushWithContext(ctx), context.DeadlineExceeded) && b.nc.IsConnected()
-}
-
-// watchConnection tells the scopes when the connection is lost and when it is back.
-func (b *Bus) watchConnection(status chan nats.Status) {
-	defer b.nc.RemoveStatusListener(status)
-	for {
-		var up bool
-		select {
-		case <-b.parted: // until then a goodbye may wait for the connection
-			return
-		case now := <-status:
-			up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
-		}
-		if !b.owned { // else its handlers tell
-			b.hooks.tellStatus(b.nc, up)
-		}
-		if b.nc.IsClosed() {
-			b.cancel(failed("the bus stops", nats.ErrConnectionClosed))
-			return
-		}
-		b.opts.log.Info("connection", "up", up, "node", b.opts.node)
-		if up && b.ctx.Err() == nil {
-			b.clock.reset()
-			b.attest()
-		}
-		if up {
-			for _, m := range b.staying() {
-				m.connected()
-			}
-			continue
-		}
-		for _, m := range b.staying() {
-			m.disconnected()
-		}
-	}
 }

@@ -83,13 +83,13 @@ func TestMoreRecordsThanWereToldAreReadByAConsumer(t *testing.T) {
 	newest := k.fill(t, "s", count)
 	require.Zero(t, k.stored.Load())
 	asked := map[string]int{}
-	sub, err := k.nc.Subscribe("$JS.API.>", func(msg *nats.Msg) { asked[strings.Split(msg.Subject, ".")[3]]++ })
+	sub, err := k.nc.conn().Subscribe("$JS.API.>", func(msg *nats.Msg) { asked[strings.Split(msg.Subject, ".")[3]]++ })
 	require.NoError(t, err)
 	changes, last, err := k.read(ctx, "s", 1, newest)
 	require.NoError(t, err)
 	require.Equal(t, newest, last)
 	require.Len(t, changes, count)
-	require.NoError(t, k.nc.Flush())
+	require.NoError(t, k.nc.conn().Flush())
 	require.NoError(t, sub.Drain())
 	require.Eventually(t, func() bool { return !sub.IsValid() }, 10*time.Second, time.Millisecond)
 	require.Equal(t, map[string]int{"GET": 1, "CREATE": 1, "MSG": 1, "DELETE": 1}, asked)
@@ -109,7 +109,7 @@ func busyServer(t *testing.T) (k *kv, asked func() map[string]int) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	k = &kv{
-		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond,
+		nc: newTrunk(nc, false), js: js, subj: subjects{bucket: "rolebus"}, timeout: 300 * time.Millisecond, patience: 50 * time.Millisecond,
 		noise: newNoise(slog.New(slog.DiscardHandler)), log: slog.New(slog.DiscardHandler),
 	}
 	sub, err := nc.SubscribeSync("$JS.API.>")
@@ -141,7 +141,7 @@ func TestABusyServerIsNotAskedTwice(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, map[string]int{"CONSUMER.CREATE": 1, "CONSUMER.DELETE": 1}, asked(), "it may still be made")
 
-	sub, err := k.nc.Subscribe("$JS.API.CONSUMER.CREATE.>", func(msg *nats.Msg) {
+	sub, err := k.nc.conn().Subscribe("$JS.API.CONSUMER.CREATE.>", func(msg *nats.Msg) {
 		_ = msg.Respond([]byte(`{"type":"io.nats.jetstream.api.v1.consumer_create_response","stream_name":"KV_rolebus","name":"x","config":{}}`))
 	})
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestAReconnectEndsTheWaitForAnAnswer(t *testing.T) {
 		failed <- k.gather(t.Context(), k.subj.directGet(), nil, 1, func(*nats.Msg) (bool, error) { return true, nil })
 	}()
 	require.Eventually(t, func() bool { return asked()["DIRECT.GET"] > 0 }, 10*time.Second, time.Millisecond)
-	require.NoError(t, k.nc.ForceReconnect())
+	require.NoError(t, k.nc.conn().ForceReconnect())
 	require.ErrorIs(t, <-failed, nats.ErrTimeout)
 }
 

@@ -80,7 +80,7 @@ func TestConnectAndNewTellThatTheirContextIsOver(t *testing.T) {
 	nc, err := nats.Connect(nobody, nats.RetryOnFailedConnect(true))
 	require.NoError(t, err)
 	defer nc.Close()
-	up := realKV(t).nc
+	up := realKV(t).nc.conn()
 	for name, over := range overs {
 		for _, left := range []time.Duration{0, 50 * time.Millisecond} {
 			t.Run(name+"/"+left.String(), func(t *testing.T) {

@@ -64,9 +64,9 @@ func newDialer(url string, o *options) (*dialer, error) {
 	return d, errors.Join(errs...)
 }
 
-// dial connects to NATS, trying again while that may help. It says whether it had to wait.
-func (d *dialer) dial(ctx context.Context) (nc *nats.Conn, waited bool, err error) {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+// dial connects to NATS, trying again while that may help, or for ever. It says whether it had to wait.
+func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited bool, err error) {
+	for wait := firstRetry; ; wait = min(2*wait, max(wait, lastRetry)) {
 		if over := ended(ctx); over != nil {
 			if why := d.why.last(); why != nil {
 				over = fmt.Errorf("%w: %w", over, why)
@@ -84,8 +84,11 @@ func (d *dialer) dial(ctx context.Context) (nc *nats.Conn, waited bool, err erro
 			if len(d.to.Servers) > 1 {
 				all, never = d.each(all)
 			}
-			if never {
+			if never && !forEver {
 				return nil, waited, overBy(ctx, all)
+			}
+			if never {
+				wait = refusedWait / 2
 			}
 			d.why.tell(now, fmt.Errorf("no NATS server takes the connection: %w", all), "node", d.node)
 		}

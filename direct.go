@@ -220,7 +220,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
-	connection, silent := k.nc.Stats().Reconnects, time.Duration(0)
+	connection, silent := k.nc.breaks(), time.Duration(0)
 	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 				silent = 0
 			}
 			switch {
-			case k.nc.Stats().Reconnects != connection, refused(k.nc, api) != nil:
+			case k.nc.breaks() != connection, refused(k.nc, api) != nil:
 				return nats.ErrTimeout
 			case silent >= k.enough() && k.single.Load():
 				return context.DeadlineExceeded

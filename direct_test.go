@@ -282,7 +282,7 @@ func TestPromise9WhatTheServerWritesForMallory(t *testing.T) {
 // publishRaw publishes headers that no client library would.
 func (k *kv) publishRaw(t *testing.T, subject, hdr, body string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(k.nc.ConnectedUrl(), "nats://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(k.nc.conn().ConnectedUrl(), "nats://"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close()) }()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
@@ -304,7 +304,7 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 	t.Helper()
 	require.NoError(t, k.js.DeleteStream(t.Context(), k.subj.stream()))
 	request := 0
-	sub, err := k.nc.Subscribe(k.subj.directGet(), func(msg *nats.Msg) {
+	sub, err := k.nc.conn().Subscribe(k.subj.directGet(), func(msg *nats.Msg) {
 		var from uint64
 		if _, err := fmt.Sscanf(string(msg.Data), `{"seq":%d,`, &from); err != nil {
 			t.Error(err)
@@ -319,15 +319,15 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 			stored.Header.Set("Nats-Sequence", fmt.Sprint(generation))
 			stored.Header.Set("Nats-Last-Sequence", fmt.Sprint(before))
 			stored.Header.Set("Nats-Time-Stamp", "2030-01-01T00:00:00Z")
-			_ = k.nc.PublishMsg(stored)
+			_ = k.nc.conn().PublishMsg(stored)
 		}
 		answer(request, from, send, func(status string) {
-			_ = k.nc.PublishMsg(&nats.Msg{Subject: msg.Reply, Header: nats.Header{"Status": {status}, "Description": {"Because"}}})
+			_ = k.nc.conn().PublishMsg(&nats.Msg{Subject: msg.Reply, Header: nats.Header{"Status": {status}, "Description": {"Because"}}})
 		})
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sub.Unsubscribe() })
-	require.NoError(t, k.nc.Flush())
+	require.NoError(t, k.nc.conn().Flush())
 	k.patience = 500 * time.Millisecond
 }
 
@@ -356,13 +356,13 @@ func TestReadAsksAgainForWhatDidNotCome(t *testing.T) {
 			end("204")
 		}
 	})
-	before := k.nc.NumSubscriptions()
+	before := k.nc.conn().NumSubscriptions()
 	changes, last, err := k.read(t.Context(), "s", 1, 5)
 	require.NoError(t, err)
 	require.EqualValues(t, 5, last)
 	require.Equal(t, []string{"n1", "n2", "n3", "n4", "n5"}, nodesOf(changes))
 	require.Equal(t, []uint64{1, 1, 1, 3, 4, 4}, asked)
-	require.Equal(t, before, k.nc.NumSubscriptions())
+	require.Equal(t, before, k.nc.conn().NumSubscriptions())
 }
 
 func TestReadEnds(t *testing.T) {
@@ -377,7 +377,7 @@ func TestReadEnds(t *testing.T) {
 		send(1, 0)
 		cancel(ErrClosed)
 	})
-	before := k.nc.NumSubscriptions()
+	before := k.nc.conn().NumSubscriptions()
 	_, _, err := k.read(ctx, "s", 1, 5)
 	require.ErrorContains(t, err, "408 Because")
 	status = "503"
@@ -386,7 +386,7 @@ func TestReadEnds(t *testing.T) {
 	status, k.patience = "", time.Hour
 	_, _, err = k.read(ctx, "s", 1, 5)
 	require.ErrorIs(t, err, ErrClosed, "in the middle of a page")
-	require.Equal(t, before, k.nc.NumSubscriptions())
+	require.Equal(t, before, k.nc.conn().NumSubscriptions())
 }
 
 func TestTheLeaderSaysTheSame(t *testing.T) {
@@ -416,12 +416,12 @@ func emptyReplica(t *testing.T, k *kv) {
 	_, err = k.js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
 	for _, subject := range []string{k.subj.directGet(), k.subj.directGet() + ".>"} {
-		_, err := k.nc.Subscribe(subject, func(msg *nats.Msg) {
+		_, err := k.nc.conn().Subscribe(subject, func(msg *nats.Msg) {
 			_ = msg.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}})
 		})
 		require.NoError(t, err)
 	}
-	require.NoError(t, k.nc.Flush())
+	require.NoError(t, k.nc.conn().Flush())
 }
 
 func TestReadOfWhatAReplicaNeverGot(t *testing.T) {

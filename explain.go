@@ -12,7 +12,7 @@ import (
 // What the servers' errors mean here.
 
 // refused returns the server's refusal of a subject, if that is the last thing that it refused on a connection.
-func refused(nc *nats.Conn, subject string) error {
+func refused(nc interface{ LastError() error }, subject string) error {
 	err := nc.LastError()
 	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
 		return err

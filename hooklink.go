@@ -13,6 +13,7 @@ import (
 type hookLink struct {
 	mu              sync.Mutex
 	up              bool
+	nc              *nats.Conn // which is up, or was
 	server, address string
 	lost            time.Time // when it was told that it is down
 }
@@ -30,7 +31,10 @@ func (h *hooks) natsOptions() []nats.Option {
 			lost = func(nc *nats.Conn, _ error) { old(nc) }
 		}
 		o.DisconnectedErrCB = func(nc *nats.Conn, err error) {
-			h.tellDisconnected(err)
+			if err == nil { // as when nats.go gives it up
+				err = nc.LastError()
+			}
+			h.tellDisconnected(nc, err)
 			if lost != nil {
 				lost(nc, err)
 			}
@@ -50,11 +54,11 @@ func (h *hooks) tellStatus(nc *nats.Conn, up bool) {
 	switch {
 	case h == nil:
 	case nc.IsClosed():
-		h.tellDisconnected(nats.ErrConnectionClosed)
+		h.tellDisconnected(nc, nats.ErrConnectionClosed)
 	case up:
 		h.tellConnected(nc)
 	default:
-		h.tellDisconnected(nc.LastError())
+		h.tellDisconnected(nc, nc.LastError())
 	}
 }
 
@@ -74,16 +78,19 @@ func (h *hooks) tellConnected(nc *nats.Conn) {
 	if !l.lost.IsZero() {
 		info.After = time.Since(l.lost)
 	}
-	l.up, l.server, l.address = true, server, address
+	l.up, l.nc, l.server, l.address = true, nc, server, address
 	h.connected.tell(info) // under the lock, for the order; it does not wait
 }
 
 // tellDisconnected tells that there is no connection any more, unless that was told.
-func (h *hooks) tellDisconnected(err error) {
+func (h *hooks) tellDisconnected(nc *nats.Conn, err error) {
+	if h == nil {
+		return
+	}
 	l := &h.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.up {
+	if !l.up || l.nc != nc {
 		return
 	}
 	l.up, l.lost = false, time.Now()

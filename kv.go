@@ -15,20 +15,22 @@ import (
 )
 
 // newKV makes the way to a bucket over a connection. It belongs to no fleet yet.
-func newKV(nc *nats.Conn, o *options, noise *noise) (*kv, error) {
-	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(o.subjects().api(""), "."), jetstream.WithDefaultTimeout(o.timeout))
+func newKV(t *trunk, o *options, noise *noise) (*kv, error) {
+	js, err := newClient(t, func(nc *nats.Conn) (jetstream.JetStream, error) {
+		return jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(o.subjects().api(""), "."), jetstream.WithDefaultTimeout(o.timeout))
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &kv{
-		nc: nc, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.bucketSettings(),
+		nc: t, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.bucketSettings(),
 		noise: noise, hooks: o.hooks, log: o.log, reads: o.observer,
 	}, nil
 }
 
 // kv is the bucket on a NATS server.
 type kv struct {
-	nc       *nats.Conn
+	nc       *trunk
 	js       jetstream.JetStream
 	subj     subjects
 	timeout  time.Duration
@@ -56,24 +58,20 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	subject := k.subj.scopeChanges(scope)
 	messages := make(chan *nats.Msg, feedSize)
 	before := k.nc.LastError()
-	sub, err := k.nc.ChanSubscribe(subject, messages)
+	sub, err := k.nc.stand(subject, "", messages, true)
 	if err != nil {
 		return nil, k.explain("subscribe", subject, err)
 	}
 	f := &feed{
 		messages: messages,
-		dropped:  sub.StatusChanged(nats.SubscriptionSlowConsumer),
-		stop:     func() { _ = sub.Unsubscribe() }, // fails only if the connection is closed already
+		dropped:  sub.dropped,
+		stop:     sub.stop,
 	}
 	// A refusal of the subscription comes before the answer to a flush.
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	if err = k.nc.FlushWithContext(ctx); err == nil && k.nc.LastError() != before {
 		err = refused(k.nc, subject)
-	}
-	if errors.Is(err, nats.ErrConnectionClosed) && !k.nc.IsClosed() {
-		// What nats.go 1.55 says of a flush that was under way when the connection was lost.
-		err = fmt.Errorf("%w: %w", nats.ErrDisconnected, err)
 	}
 	if err != nil {
 		f.stop()
@@ -161,13 +159,6 @@ func (k *kv) bury(ctx context.Context, scope string, c change, replaces uint64) 
 // publish stores a message, which comes after a generation, and returns its own. It asks once: when to try again is for the
 // callers to say.
 func (k *kv) publish(ctx context.Context, msg *nats.Msg, after uint64) (generation uint64, err error) {
-	if k.nc.IsClosed() {
-		return 0, nats.ErrConnectionClosed // for good
-	}
-	if !k.nc.IsConnected() {
-		// The client would keep it and send it later. A heartbeat that comes late is a switch that fires at once.
-		return 0, nats.ErrDisconnected
-	}
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	all := k.subj.into(k.subj.allOf(msg.Subject))

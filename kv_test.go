@@ -30,7 +30,7 @@ func realKV(t testing.TB) *kv {
 	require.NoError(t, err)
 	silent := slog.New(slog.DiscardHandler)
 	k := &kv{
-		nc: nc, js: js, subj: subjects{bucket: "rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second,
+		nc: newTrunk(nc, false), js: js, subj: subjects{bucket: "rolebus"}, timeout: 10 * time.Second, patience: 2 * time.Second,
 		fleet: newIdentity("rolebus", silent, func() {}), noise: newNoise(silent), log: silent,
 	}
 	require.NoError(t, k.ensure(t.Context()))
@@ -199,7 +199,7 @@ func TestKVWithoutABucket(t *testing.T) {
 
 func TestKVWithoutAConnection(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
-	k.nc.Close()
+	k.nc.conn().Close()
 	_, err := k.put(ctx, "s", state("n", 1, 1), 0)
 	require.ErrorIs(t, err, nats.ErrConnectionClosed)
 	require.False(t, passing(err), "for good")

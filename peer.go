@@ -105,7 +105,7 @@ const peerBacklog = 1024
 
 // link is peers on NATS.
 type link struct {
-	nc    *nats.Conn
+	nc    *trunk
 	subj  subjects
 	fleet *identity
 	noise *noise
@@ -114,12 +114,12 @@ type link struct {
 // listen subscribes; run hands on what comes.
 func (l *link) listen(subject, queue string, handle func(*nats.Msg) error) (run func(context.Context), err error) {
 	messages := make(chan *nats.Msg, peerBacklog)
-	sub, err := l.nc.ChanQueueSubscribe(subject, queue, messages)
+	sub, err := l.nc.stand(subject, queue, messages, false)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %q: %w", subject, err)
 	}
 	return func(ctx context.Context) {
-		defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
+		defer sub.stop()
 		for {
 			select {
 			case <-ctx.Done():
@@ -274,9 +274,6 @@ func (l *link) witness(ctx context.Context, server string) error {
 }
 
 func (l *link) ask(ctx context.Context, subject string, body []byte) (answer, error) {
-	if !l.nc.IsConnected() {
-		return answer{}, nats.ErrDisconnected // the client would keep it and send it later
-	}
 	began := time.Now()
 	msg, err := l.nc.RequestWithContext(ctx, subject, body)
 	switch {

@@ -49,7 +49,7 @@ func onBucket(ctx context.Context, nc *nats.Conn, opts []Option, do func(context
 		return err
 	}
 	o.observer, o.settings.untouched = false, false // whoever calls this means it
-	k, err := newKV(nc, o, newNoise(o.log))
+	k, err := newKV(newTrunk(nc, false), o, newNoise(o.log))
 	if err != nil {
 		return err
 	}

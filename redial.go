@@ -95,6 +95,13 @@ func (r *redial) delay(n int) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
+// pause is how long to wait before a connection is made in the place of one that a server ended.
+func (r *redial) pause() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next(time.Now(), 1, nil)
+}
+
 // next returns the most that the n-th try since the connection was lost waits.
 func (r *redial) next(now time.Time, n int, err error) time.Duration {
 	// A connection that a server takes and ends at once, again and again, was not one.

@@ -1,0 +1,238 @@
+package rolebus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// trunk is the connection that all of a Bus share, whichever it is now: nats.go gives one up for good when a server ends it with words
+// that it does not know, and then one of our own is made anew. Nothing is sent while there is none. nats.go would keep it, and
+// send it later: a question that nobody waits for any more, or a heartbeat that is a switch which fires at once.
+type trunk struct {
+	own     bool // what was closed is made anew
+	current atomic.Pointer[nats.Conn]
+	before  atomic.Uint64 // connections that were lost with those before the current one
+
+	mu       sync.Mutex
+	standing map[*standing]bool
+}
+
+// standing is a subscription that outlives a connection.
+type standing struct {
+	trunk          *trunk
+	subject, queue string
+	messages       chan *nats.Msg
+	dropped        chan nats.SubStatus // nil if nobody asked
+	sub            *nats.Subscription  // under the trunk's mu
+}
+
+func newTrunk(nc *nats.Conn, own bool) *trunk {
+	t := &trunk{own: own, standing: map[*standing]bool{}}
+	t.current.Store(nc)
+	return t
+}
+
+func (t *trunk) conn() *nats.Conn { return t.current.Load() }
+
+// up says why nothing can be sent now, if so.
+func (t *trunk) up() error {
+	nc := t.conn()
+	switch {
+	case nc.IsConnected():
+		return nil
+	case nc.IsClosed() && !t.own:
+		return nats.ErrConnectionClosed // for good
+	}
+	return nats.ErrDisconnected
+}
+
+// lost makes of what nats.go says when a connection is lost under a request what that is: for good only if it is.
+func (t *trunk) lost(err error) error {
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		if down := t.up(); down != nil {
+			return down
+		}
+		return nats.ErrDisconnected // it is back already
+	}
+	return err
+}
+
+func (t *trunk) RequestMsgWithContext(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
+	if err := t.up(); err != nil {
+		return nil, err
+	}
+	answer, err := t.conn().RequestMsgWithContext(ctx, msg)
+	return answer, t.lost(err)
+}
+
+func (t *trunk) RequestWithContext(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	return t.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: body})
+}
+
+func (t *trunk) Publish(subject string, body []byte) error {
+	if err := t.up(); err != nil {
+		return err
+	}
+	return t.lost(t.conn().Publish(subject, body))
+}
+
+func (t *trunk) PublishRequest(subject, reply string, body []byte) error {
+	if err := t.up(); err != nil {
+		return err
+	}
+	return t.lost(t.conn().PublishRequest(subject, reply, body))
+}
+
+func (t *trunk) FlushWithContext(ctx context.Context) error {
+	if err := t.up(); err != nil {
+		return err
+	}
+	return t.lost(t.conn().FlushWithContext(ctx))
+}
+
+// ChanSubscribe is for as long as the connection.
+func (t *trunk) ChanSubscribe(subject string, messages chan *nats.Msg) (*nats.Subscription, error) {
+	sub, err := t.conn().ChanSubscribe(subject, messages)
+	return sub, t.lost(err)
+}
+
+func (t *trunk) NewInbox() string               { return t.conn().NewInbox() }
+func (t *trunk) LastError() error               { return t.conn().LastError() }
+func (t *trunk) MaxPayload() int64              { return t.conn().MaxPayload() }
+func (t *trunk) IsConnected() bool              { return t.conn().IsConnected() }
+func (t *trunk) Servers() []string              { return t.conn().Servers() }
+func (t *trunk) ConnectedServerId() string      { return t.conn().ConnectedServerId() }
+func (t *trunk) ConnectedClusterName() string   { return t.conn().ConnectedClusterName() }
+func (t *trunk) ConnectedServerVersion() string { return t.conn().ConnectedServerVersion() }
+
+// breaks counts how often the connection was lost.
+func (t *trunk) breaks() uint64 { return t.before.Load() + t.conn().Stats().Reconnects }
+
+// stand subscribes until stop, whatever becomes of the connection. If asked, dropped tells when messages were dropped.
+func (t *trunk) stand(subject, queue string, messages chan *nats.Msg, tellDropped bool) (*standing, error) {
+	s := &standing{trunk: t, subject: subject, queue: queue, messages: messages}
+	if tellDropped {
+		s.dropped = make(chan nats.SubStatus, 1)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := s.subscribe(t.conn()); err != nil {
+		return nil, t.lost(err)
+	}
+	t.standing[s] = true
+	return s, nil
+}
+
+// subscribe makes the subscription on a connection. The caller holds the trunk's mu.
+func (s *standing) subscribe(nc *nats.Conn) (err error) {
+	if s.sub, err = nc.ChanQueueSubscribe(s.subject, s.queue, s.messages); err != nil || s.dropped == nil {
+		return err
+	}
+	slow := s.sub.StatusChanged(nats.SubscriptionSlowConsumer)
+	go func() { // it ends with the subscription, which closes the channel
+		for status := range slow {
+			select {
+			case s.dropped <- status:
+			default:
+			}
+		}
+	}()
+	return nil
+}
+
+func (s *standing) stop() {
+	s.trunk.mu.Lock()
+	defer s.trunk.mu.Unlock()
+	delete(s.trunk.standing, s)
+	if s.sub != nil {
+		_ = s.sub.Unsubscribe() // fails only if the connection is closed already
+	}
+}
+
+// replace has the trunk go on with another connection, on which everything is subscribed again.
+func (t *trunk) replace(nc *nats.Conn) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.before.Add(t.conn().Stats().Reconnects + 1)
+	t.current.Store(nc)
+	var errs []error
+	for s := range t.standing {
+		errs = append(errs, s.subscribe(nc))
+	}
+	return errors.Join(errs...)
+}
+
+// client is JetStream's, for the connection that the trunk is now. Of its many methods these are asked while the Bus runs.
+type client struct {
+	jetstream.JetStream // of the first connection
+	trunk               *trunk
+	on                  func(*nats.Conn) (jetstream.JetStream, error)
+
+	mu  sync.Mutex
+	nc  *nats.Conn
+	now jetstream.JetStream
+}
+
+func newClient(t *trunk, on func(*nats.Conn) (jetstream.JetStream, error)) (*client, error) {
+	nc := t.conn()
+	js, err := on(nc)
+	return &client{JetStream: js, trunk: t, on: on, nc: nc, now: js}, err
+}
+
+// ask returns the client to ask now, or why nobody can be asked.
+func (c *client) ask() (jetstream.JetStream, error) {
+	if err := c.trunk.up(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if nc := c.trunk.conn(); nc != c.nc {
+		js, err := c.on(nc)
+		if err != nil {
+			return nil, err
+		}
+		c.nc, c.now = nc, js
+	}
+	return c.now, nil
+}
+
+func (c *client) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	js, err := c.ask()
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, name)
+	return stream, c.trunk.lost(err)
+}
+
+func (c *client) CreateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	js, err := c.ask()
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.CreateStream(ctx, cfg)
+	return stream, c.trunk.lost(err)
+}
+
+func (c *client) UpdateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	js, err := c.ask()
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.UpdateStream(ctx, cfg)
+	return stream, c.trunk.lost(err)
+}
+
+func (c *client) CreateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	js, err := c.ask()
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := js.CreateConsumer(ctx, stream, cfg)
+	return consumer, c.trunk.lost(err)
+}
