@@ -47,7 +47,9 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 }
 
 // New takes this process's place in the fleet over a connection that the caller owns, as [Connect] does. It sets none
-// of the connection's handlers and does not close it. If the connection is closed, the Bus stops with its error.
+// of the connection's handlers and does not close it. If the connection is closed, the Bus stops with its error; if it is
+// drained, the Bus says goodbye first. Where the connection's options make it less than one of Connect, as nats.go's defaults
+// do, a warning in the log says what would be better; docs/OPERATING.md has the list.
 func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 	began := time.Now()
 	o, err := newOptions(opts)

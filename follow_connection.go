@@ -36,7 +36,7 @@ func (b *Bus) watchConnection(w watched) {
 		}
 		was := w.up
 		w.up = now == nats.CONNECTED // what it was told, not what it is: it may be back before we look
-		if b.dialer == nil {           // else its handlers tell
+		if b.dialer == nil {         // else its handlers tell
 			b.hooks.tellStatus(w.nc, w.up)
 		}
 		again := false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -109,6 +110,7 @@ type link struct {
 	subj  subjects
 	fleet *identity
 	noise *noise
+	mine  sync.Map // the subjects by which this process is asked, each with what it says
 }
 
 // listen subscribes; run hands on what comes.
@@ -152,13 +154,22 @@ func (l *link) respond(msg *nats.Msg, a answer) error {
 }
 
 func (l *link) answer(scope, node string, says func() answer) (func(context.Context), error) {
-	return l.listen(l.subj.probe(scope, node), "", func(msg *nats.Msg) error {
+	subject := l.subj.probe(scope, node)
+	run, err := l.listen(subject, "", func(msg *nats.Msg) error {
 		if l.foreign(msg.Data) {
 			l.noise.skip()
 			return nil // it means the node of this name in its own fleet
 		}
 		return l.respond(msg, says())
 	})
+	if err != nil {
+		return nil, err
+	}
+	l.mine.Store(subject, &says)
+	return func(ctx context.Context) {
+		defer l.mine.CompareAndDelete(subject, &says)
+		run(ctx)
+	}, nil
 }
 
 // foreign says whether a probe comes from what is known to be another fleet. One that says nothing readable is answered: it
@@ -255,11 +266,22 @@ func (l *link) server() string {
 }
 
 func (l *link) probe(ctx context.Context, scope, node string) (answer, error) {
+	subject := l.subj.probe(scope, node)
+	if says, mine := l.mine.Load(subject); mine && l.nc.conn().Opts.NoEcho {
+		// It would not hear itself. That the server answers must do.
+		err := l.nc.FlushWithContext(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", errSilent, err)
+		}
+		a := (*says.(*func() answer))()
+		a.server = l.server()
+		return a, err
+	}
 	body, err := marshalJSON(wireProbe{Format: wireFormat, Fleet: l.fleet.current()})
 	if err != nil {
 		return answer{}, err
 	}
-	return l.ask(ctx, l.subj.probe(scope, node), body)
+	return l.ask(ctx, subject, body)
 }
 
 func (l *link) witness(ctx context.Context, server string) error {
