@@ -18,12 +18,12 @@ type trunk struct {
 	current atomic.Pointer[nats.Conn]
 	before  atomic.Uint64 // connections that were lost with those before the current one
 
-	mu       sync.Mutex
-	standing map[*standing]bool
+	mu      sync.Mutex
+	lasting map[*lasting]bool
 }
 
-// standing is a subscription that outlives a connection.
-type standing struct {
+// lasting is a subscription that outlives a connection.
+type lasting struct {
 	trunk          *trunk
 	subject, queue string
 	messages       chan *nats.Msg
@@ -32,7 +32,7 @@ type standing struct {
 }
 
 func newTrunk(nc *nats.Conn, own bool) *trunk {
-	t := &trunk{own: own, standing: map[*standing]bool{}}
+	t := &trunk{own: own, lasting: map[*lasting]bool{}}
 	t.current.Store(nc)
 	return t
 }
@@ -114,8 +114,8 @@ func (t *trunk) ConnectedServerVersion() string { return t.conn().ConnectedServe
 func (t *trunk) breaks() uint64 { return t.before.Load() + t.conn().Stats().Reconnects }
 
 // stand subscribes until stop, whatever becomes of the connection. If asked, dropped tells when messages were dropped.
-func (t *trunk) stand(subject, queue string, messages chan *nats.Msg, tellDropped bool) (*standing, error) {
-	s := &standing{trunk: t, subject: subject, queue: queue, messages: messages}
+func (t *trunk) stand(subject, queue string, messages chan *nats.Msg, tellDropped bool) (*lasting, error) {
+	s := &lasting{trunk: t, subject: subject, queue: queue, messages: messages}
 	if tellDropped {
 		s.dropped = make(chan nats.SubStatus, 1)
 	}
@@ -124,12 +124,12 @@ func (t *trunk) stand(subject, queue string, messages chan *nats.Msg, tellDroppe
 	if err := s.subscribe(t.conn()); err != nil {
 		return nil, t.lost(err)
 	}
-	t.standing[s] = true
+	t.lasting[s] = true
 	return s, nil
 }
 
 // subscribe makes the subscription on a connection. The caller holds the trunk's mu.
-func (s *standing) subscribe(nc *nats.Conn) (err error) {
+func (s *lasting) subscribe(nc *nats.Conn) (err error) {
 	if s.sub, err = nc.ChanQueueSubscribe(s.subject, s.queue, s.messages); err != nil || s.dropped == nil {
 		return err
 	}
@@ -145,10 +145,10 @@ func (s *standing) subscribe(nc *nats.Conn) (err error) {
 	return nil
 }
 
-func (s *standing) stop() {
+func (s *lasting) stop() {
 	s.trunk.mu.Lock()
 	defer s.trunk.mu.Unlock()
-	delete(s.trunk.standing, s)
+	delete(s.trunk.lasting, s)
 	if s.sub != nil {
 		_ = s.sub.Unsubscribe() // fails only if the connection is closed already
 	}
@@ -161,7 +161,7 @@ func (t *trunk) replace(nc *nats.Conn) error {
 	t.before.Add(t.conn().Stats().Reconnects + 1)
 	t.current.Store(nc)
 	var errs []error
-	for s := range t.standing {
+	for s := range t.lasting {
 		errs = append(errs, s.subscribe(nc))
 	}
 	return errors.Join(errs...)
