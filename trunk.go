@@ -28,7 +28,10 @@ type lasting struct {
 	subject, queue string
 	messages       chan *nats.Msg
 	dropped        chan nats.SubStatus // nil if nobody asked
-	sub            *nats.Subscription  // under the trunk's mu
+
+	// Under the trunk's mu:
+	sub  *nats.Subscription
+	over chan struct{} // closed when sub tells of no dropped messages any more
 }
 
 func newTrunk(nc *nats.Conn, own bool) *trunk {
@@ -133,22 +136,42 @@ func (s *lasting) subscribe(nc *nats.Conn) (err error) {
 	if s.sub, err = nc.ChanQueueSubscribe(s.subject, s.queue, s.messages); err != nil || s.dropped == nil {
 		return err
 	}
-	slow := s.sub.StatusChanged(nats.SubscriptionSlowConsumer)
-	go func() { // it ends with the subscription, which closes the channel
-		for status := range slow {
+	slow, over := s.sub.StatusChanged(nats.SubscriptionSlowConsumer), make(chan struct{})
+	s.forget()
+	s.over = over
+	go func() { // until forget
+		for {
 			select {
-			case s.dropped <- status:
-			default:
+			case status, open := <-slow:
+				if !open {
+					return
+				}
+				select {
+				case s.dropped <- status:
+				default:
+				}
+			case <-over:
+				return
 			}
 		}
 	}()
 	return nil
 }
 
+// forget ends what waits to hear that messages were dropped: of a connection that is closed nats.go says nothing. The caller holds
+// the trunk's mu.
+func (s *lasting) forget() {
+	if s.over != nil {
+		close(s.over)
+		s.over = nil
+	}
+}
+
 func (s *lasting) stop() {
 	s.trunk.mu.Lock()
 	defer s.trunk.mu.Unlock()
 	delete(s.trunk.lasting, s)
+	s.forget()
 	if s.sub != nil {
 		_ = s.sub.Unsubscribe() // fails only if the connection is closed already
 	}
