@@ -470,7 +470,7 @@ func TestASuspectThatAnswersIsBackWhateverIsBelieved(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		require.False(t, listedBy(fleet[0], "n01"))
 		fleet[0].Scope.member.Load().trust.shake(time.Now())
-		fleet[1].set(func(p *fakePeers) { p.hung = false })
+		fleet[1].set(func(p *fakePeers) { p.hung, p.waiting = false, nil }) // it hears no hint, and says nothing
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.True(t, listedBy(fleet[0], "n01"))

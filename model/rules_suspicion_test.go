@@ -94,7 +94,7 @@ var suspicionRules = []rule{
 		name:  "suspects are asked again",
 		says:  "The node is back when it answers or changes",
 		why:   "who was hidden stays hidden",
-		found: "TestAFrozenNeighbourIsHiddenInUnderFourSecondsAndComesBack",
+		found: "TestASuspectThatAnswersIsBackWhateverIsBelieved",
 		edits: []edit{
 			{"prober.go", `			p.revisit(ctx)
 `, ""},
@@ -173,7 +173,7 @@ var suspicionRules = []rule{
 		why:   "who restarts answers for the life before, while it still waits to join",
 		found: "TestTheNextLifeDoesNotAnswerForTheLast",
 		edits: []edit{
-			{"prober.go", "back = err == nil && a.incarnation == incarnation; back", "back = err == nil; back"},
+			{"prober.go", "back = err == nil && a.incarnation == incarnation; back", "back = err == nil && a.incarnation >= 0; back"},
 		},
 	},
 	{
@@ -246,7 +246,7 @@ var suspicionRules = []rule{
 		why:   "of three processes of which two die, one is listed until its lease ends",
 		found: "TestMostOfAFleetDiesAtOnceAndIsGoneWithinASecond",
 		edits: []edit{
-			{"suspect.go", "	if !silent && d.vouched {", "	if false {"},
+			{"suspect.go", "			if !v.silent {", "			if false {"},
 		},
 	},
 	{
