@@ -32,18 +32,19 @@ func requireListed(t *testing.T, by []*peeredBus, count int, when string) {
 }
 
 func TestMostOfAFleetDiesAtOnceAndIsGoneWithinASecond(t *testing.T) {
-	for _, tc := range []struct{ size, dead int }{{3, 2}, {6, 5}, {12, 11}, {12, 8}, {40, 38}} {
+	for _, tc := range []struct{ size, dead int }{{1, 1}, {3, 2}, {3, 3}, {6, 5}, {12, 11}, {12, 12}, {12, 8}, {40, 38}} {
 		for seed := range uint64(5) {
 			t.Run(fmt.Sprintf("%d of %d, %d", tc.dead, tc.size, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f, n := newFakeBucket(), newFakeNet()
 					fleet := shuffled(peeredFleet(t, f, n, tc.size), seed)
+					o := f.peered(t, n, "S1", "o", WithObserver())
 					time.Sleep(5*time.Second + time.Duration(seed)*110*time.Millisecond)
 					for _, b := range fleet[:tc.dead] {
 						b.crash()
 					}
 					time.Sleep(time.Second)
-					requireListed(t, fleet[tc.dead:], tc.size-tc.dead, "after a second")
+					requireListed(t, append(fleet[tc.dead:], o), tc.size-tc.dead, "after a second")
 				})
 			})
 		}

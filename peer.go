@@ -29,7 +29,7 @@ type peers interface {
 	// probe asks a node whether it is there. The error matches errAbsent if nobody listens for that node, and errSilent
 	// if no answer came before ctx was over.
 	probe(ctx context.Context, scope, node string) (answer, error)
-	// witness asks whether anybody is connected to a server and answers from there.
+	// witness asks whether anybody is connected to a server and answers from there; the server itself, if it is that of this process.
 	witness(ctx context.Context, server string) error
 	// hint tells the others whom this process cannot reach, or that it is there itself.
 	hint(scope string, h hint) error
@@ -286,6 +286,13 @@ func (l *link) probe(ctx context.Context, scope, node string) (answer, error) {
 
 func (l *link) witness(ctx context.Context, server string) error {
 	if err := checkServer(server); err != nil {
+		return err
+	}
+	if server == l.server() {
+		err := l.nc.FlushWithContext(ctx) // it is its own witness
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", errSilent, err)
+		}
 		return err
 	}
 	from, err := l.ask(ctx, l.subj.witness(server), nil)

@@ -91,7 +91,7 @@ type prober struct {
 	met     *Node             // the last successor that was asked at once
 	greeted map[string]uint64 // the incarnations of those who were asked because they were new
 
-	stopped string // the last one asked in the ring, if the round ended before somebody answered who asks in turn
+	stopped string // the last one asked in the ring, if the round ended before somebody answered who asks in turn; or by an observer
 }
 
 // seen is what a node's last answer said.
@@ -172,25 +172,23 @@ func (p *prober) knows(n *Node) bool {
 
 // round asks the successor, and if that does not answer, or asks nobody itself, the one after it. With more it asks one more
 // node at the same time, so that who is a successor tomorrow has been heard today. An observer, who has no place in the ring,
-// asks that one only. It returns false if there was nobody to ask.
+// goes round it. It returns false if there was nobody to ask.
 func (p *prober) round(ctx context.Context, more bool) (asked bool) {
 	snap := p.snap()
 	asked = p.greet(ctx, snap)
-	if more || p.self == "" {
+	if more && p.self != "" {
 		other := snap.successor(p.next)
 		if other != nil {
 			p.next = other.name
 		}
-		if other != nil && other.name != p.self && (p.self == "" || other != snap.successor(p.self)) && p.may(other) {
+		if other != nil && other.name != p.self && other != snap.successor(p.self) && p.may(other) {
 			p.look(ctx, other, nil)
 			asked = true
 		}
 	}
-	if p.self != "" && p.walk(ctx, snap) {
-		asked = true
-	}
+	walked := p.walk(ctx, snap)
 	p.forget(snap)
-	return asked
+	return asked || walked
 }
 
 // greet asks those who are new, in a scope that is not large: when many die at once whoever is left has heard them all.

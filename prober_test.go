@@ -464,13 +464,16 @@ func TestWhoNeverAnsweredIsNotSuspected(t *testing.T) {
 func TestASuspectThatAnswersIsBackWhateverIsBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := newFakeBucket(), newFakeNet()
-		fleet := peeredFleet(t, f, n, 3)
+		fleet := []*peeredBus{
+			f.peered(t, n, "S1", "n00"), f.peered(t, n, "S1", "n01", WithProbeInterval(0)), // who hears no hint says nothing
+			f.peered(t, n, "S1", "n02"),
+		}
 		settle()
 		fleet[1].set(func(p *fakePeers) { p.hung = true })
 		time.Sleep(5 * time.Second)
 		require.False(t, listedBy(fleet[0], "n01"))
 		fleet[0].Scope.member.Load().trust.shake(time.Now())
-		fleet[1].set(func(p *fakePeers) { p.hung, p.waiting = false, nil }) // it hears no hint, and says nothing
+		fleet[1].set(func(p *fakePeers) { p.hung = false })
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.True(t, listedBy(fleet[0], "n01"))
@@ -562,7 +565,7 @@ func TestANewLifeThatNeverAnsweredIsNotSuspected(t *testing.T) {
 func TestWhoIsHeardOfWhileItIsAskedIsNotHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := newFakeBucket(), newFakeNet()
-		fleet := peeredFleet(t, f, n, 2)
+		fleet := []*peeredBus{f.peered(t, n, "S1", "n00"), f.peered(t, n, "S1", "n01", WithProbeInterval(0))}
 		settle()
 		logs := watchLog(t.Context(), fleet[0].Scope)
 		logs.take()

@@ -53,22 +53,24 @@ const (
 
 // walk asks those that follow in the ring, up to the first that answers and asks in its turn. The next one after it is that
 // one's to ask. Where nobody answers, or not soon, it asks on at once, ever more at a time: all that follow may have died together.
-// Where there are many that ask nobody it goes on in the next round where it stopped.
+// Where there are many that ask nobody it goes on in the next round where it stopped. An observer always does.
 func (p *prober) walk(ctx context.Context, snap *Snapshot) (asked bool) {
 	from := p.stopped
-	if snap.named.get(from) == nil {
+	if p.self != "" && snap.named.get(from) == nil {
 		from = p.self
 	}
 	p.stopped = ""
 	replies := make(chan finding, asksPerRound)
-	for all, answers, batch := 0, 0, 1; ; {
+	for all, answers, batch, left := 0, 0, 1, snap.members.len(); ; {
 		waiting := 0
-		for ; batch > 0 && all < asksPerRound; batch-- {
-			n := snap.successor(from)
-			if n == nil || n.name == p.self {
+		for ; batch > 0 && left > 0 && all < asksPerRound; batch-- {
+			n := snap.after(spotOf(from))
+			if n.name == p.self {
+				left = 0
 				break
 			}
 			from = n.name
+			left--
 			if p.may(n) {
 				p.look(ctx, n, replies)
 				all++
@@ -77,8 +79,11 @@ func (p *prober) walk(ctx context.Context, snap *Snapshot) (asked bool) {
 		}
 		came, ended := p.firstReplies(ctx, replies, waiting)
 		answers += came
-		switch n := snap.successor(from); {
-		case ended || n == nil || n.name == p.self:
+		switch {
+		case p.self == "" && (ended || came > 0 || left == 0 || all >= asksPerRound):
+			p.stopped = from
+			return all > 0
+		case ended || left == 0 || snap.after(spotOf(from)).name == p.self:
 			return all > 0
 		case answers >= answersPerRound || all >= asksPerRound:
 			p.stopped = from
