@@ -119,7 +119,7 @@ func (k *kv) unmade(err error, cfg jetstream.StreamConfig) error {
 		return fmt.Errorf("the bucket is missing, and making it is refused: give the right, or make it by %s: %w: %w", k.creation(), refusal, err)
 	}
 	if hasCode(err, codeNoPeers) {
-		err = fmt.Errorf("waiting for %d servers with JetStream for as many replicas, and for room: %w", cfg.Replicas, err)
+		err = fmt.Errorf("waiting for servers that are up, fit the placement and have room: %d, one for each replica: %w", cfg.Replicas, err)
 	}
 	return k.explain("make the bucket", k.subj.streamAPI("CREATE"), err)
 }
@@ -162,6 +162,7 @@ func (k *kv) mend(ctx context.Context, diffs []settingDiff, want jetstream.Strea
 			return err
 		}
 		*info = updated.CachedInfo()
+		k.limit.Store(int64((*info).Config.MaxMsgSize))
 		for _, d := range diffs {
 			if left, _ := k.differences(*info, true); slices.ContainsFunc(left, func(l settingDiff) bool { return l.name == d.name }) {
 				return errors.New("the server kept some settings")

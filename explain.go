@@ -46,8 +46,10 @@ func (k *kv) explain(op, subject string, err error) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("%s: %w: %w: %w", op, errUnanswered, ErrNoBucket, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		k.suspect() // a subject may be missing, or direct gets forbidden
 		return fmt.Errorf("%s: %w: %w", op, errUnanswered, err)
 	case hasCode(err, jetstream.JSErrCodeStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
+		k.suspect()
 		return fmt.Errorf("%s: %w: %w", op, ErrTooLarge, err)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		// There is no such buffer on our connections, see dial: its name would lead astray.
@@ -57,5 +59,6 @@ func (k *kv) explain(op, subject string, err error) error {
 	if refusal := refused(k.nc, subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
 		return fmt.Errorf("%s: %w: %w", op, refusal, err)
 	}
+	k.suspect() // such as that the stream is sealed, or gives no acknowledgements
 	return fmt.Errorf("%s: %w", op, err)
 }

@@ -45,6 +45,7 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	}
 	info := stream.CachedInfo()
 	k.fleet.learn(fleetIn(info.Config))
+	k.inspect(info)
 	k.stored.Store(info.State.Msgs)
 	k.single.Store(info.Config.Replicas == 1 && (info.Cluster == nil || len(info.Cluster.Replicas) == 0))
 	return info, nil

@@ -4,23 +4,52 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // upkeep is what a process does about the bucket's settings while it runs. It sees them whenever it asks the stream's leader
-// something: at least once a minute, and when its own record is not what it wrote.
+// something: at least once a minute, when its own record is not what it wrote, and when a request ended as no outage explains.
 type upkeep struct {
 	later func(func(context.Context)) // runs something for as long as the Bus lives; nil: nothing is mended
 
 	mu      sync.Mutex
 	told    string // what was told to be amiss last; "" if all is well
 	mending bool
+	asked   time.Time // when suspect had it looked at last
 }
 
-// tend looks at the bucket's settings. What is not as it must be is mended, by a process that may, and else told once: it may
+// suspectEvery is how often the settings are looked at because requests fail, which in an outage all do.
+const suspectEvery = 5 * time.Second
+
+// suspect has the settings looked at soon, because a request failed in a way that they may be to blame for.
+func (k *kv) suspect() {
+	if k.upkeep.later == nil || k.limit.Load() == 0 || !k.upkeep.ripe(time.Now()) {
+		return
+	}
+	k.upkeep.later(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, k.timeout)
+		defer cancel()
+		if stream, err := k.js.Stream(ctx, k.subj.stream()); err == nil {
+			k.inspect(stream.CachedInfo())
+		}
+	})
+}
+
+func (u *upkeep) ripe(now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.asked) < suspectEvery {
+		return false
+	}
+	u.asked = now
+	return true
+}
+
+// inspect looks at the bucket's settings. What is not as it must be is mended, by a process that may, and else told once: it may
 // have been changed by somebody who does not know what it is for.
-func (k *kv) tend(info *jetstream.StreamInfo) {
+func (k *kv) inspect(info *jetstream.StreamInfo) {
 	k.limit.Store(int64(info.Config.MaxMsgSize))
 	diffs, want, err := k.judge(info, false)
 	switch {
