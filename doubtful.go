@@ -18,16 +18,13 @@ func (k *catcher) compareLeases(ctx context.Context, snap *Snapshot, r *reading,
 	for _, e := range snap.ends.all() {
 		all = all || e.lapsed
 	}
-	newest := uint64(0)
+	newest, unsure := uint64(0), error(nil)
 	if all {
-		var err error
-		if newest, err = k.store.newestLease(ctx, k.scope); err != nil {
-			return err // nobody could be dropped
-		}
+		newest, unsure = k.store.newestLease(ctx, k.scope)
 	}
 	l, err := k.store.readLeases(ctx, k.scope, shortest(r.changes), all)
 	if err == nil {
-		r.lapsed, r.leases, r.lags = l.lapsed(r.changes), l.of, l.last < newest
+		r.lapsed, r.leases, r.lags = l.lapsed(r.changes), l.of, unsure != nil || l.last < newest
 	}
 	return ctx.Err()
 }

@@ -15,7 +15,7 @@ import (
 
 func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, all bool) (l leases, err error) {
 	l.of = map[string]armed{}
-	newest, err := k.lastArmed(ctx)
+	newest, err := k.lastArmed(ctx, k.subj.leases())
 	if err != nil || newest == nil {
 		l.all = err == nil
 		return l, err
@@ -64,17 +64,24 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 }
 
 func (k *kv) newestLease(ctx context.Context, scope string) (uint64, error) {
-	m, err := k.lastAtLeader(ctx, k.subj.scopeLeases(scope))
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
+	subject := k.subj.scopeLeases(scope)
+	m, err := k.lastArmed(ctx, subject)
+	if !k.single.Load() {
+		m, err = k.lastOfLeader(ctx, subject)
+	}
 	if m == nil {
 		return 0, err
 	}
 	return m.generation, nil
 }
 
-// lastArmed returns the lease that was armed last, in whatever scope; nil if there is none.
-func (k *kv) lastArmed(ctx context.Context) (*message, error) {
-	ask := fmt.Appendf(nil, `{"last_by_subj":%q}`, k.subj.leases())
-	return k.lastBy(ctx, k.subj.directGet(), ask, k.subj.leases())
+// lastArmed returns the lease that was armed last under a subject; nil if there is none. It asks as pages are asked for, which
+// takes no right of its own.
+func (k *kv) lastArmed(ctx context.Context, subject string) (*message, error) {
+	ask := fmt.Appendf(nil, `{"last_by_subj":%q}`, subject)
+	return k.lastBy(ctx, k.subj.directGet(), ask, subject)
 }
 
 // decodeLease reads a lease, which may be none: anybody may make the server write there.

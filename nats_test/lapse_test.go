@@ -222,3 +222,35 @@ func TestTheLeaderIsAskedOnceForAllWhoDied(t *testing.T) {
 }
 
 var dueAt = regexp.MustCompile(`"due":\d+`)
+
+// With the rights of docs/PROTOCOL.md and no more leases are looked at; without any of those whole readings go on as before.
+func TestLeasesAreLookedAtWithTheRightsThatThereAre(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		denied []string
+		gone   bool
+	}{
+		"least":           {[]string{"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus=lease.>"}, true},
+		"no leader's get": {[]string{"$JS.API.STREAM.MSG.GET.>"}, true},
+		"no pages":        {[]string{"$JS.API.DIRECT.GET.KV_rolebus"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := rolebustest.NewServer(t, func(o *server.Options) {
+				deny := &server.Permissions{Publish: &server.SubjectPermission{Deny: tc.denied}}
+				o.Users = []*server.User{{Username: "all", Password: "all"}, {Username: "few", Password: "few", Permissions: deny}}
+			})
+			conn := srv.Conn(nats.UserInfo("all", "all"))
+			a, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithNode("a"), rolebus.WithTTL(ttl), rolebus.WithSyncInterval(time.Second),
+				rolebus.WithNATS(nats.UserInfo("few", "few")))
+			require.NoError(t, err)
+			defer func() { require.NoError(t, a.Close()) }()
+			corpse(t, jetStream(t, conn), "c", func(*nats.Msg) *nats.Msg { return nil })
+			eventually(t, "c to be listed", func() bool { return a.Snapshot().Node("c") != nil })
+			if tc.gone {
+				eventually(t, "c to be dropped", func() bool { return a.Snapshot().Node("c") == nil })
+			}
+			require.NoError(t, a.Check())
+		})
+	}
+}
