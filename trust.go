@@ -19,6 +19,7 @@ type trust struct {
 	silent   time.Time // when silence last did
 	since    time.Time // and when that began
 	troubled time.Time // and the first of those that followed one another
+	ahead    time.Time // when the leader became one, by a clock that was set back since; zero if it was not
 }
 
 func newTrust(now time.Time, patience, grace time.Duration) *trust {
@@ -75,7 +76,15 @@ func (t *trust) told(now time.Time, p pulse, ttl time.Duration) {
 func (t *trust) led(now time.Time, leads time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if since := now.Add(-leads); leads < forEver && since.After(t.shaken) {
+	since := now.Add(-leads)
+	if since.After(now) {
+		// It says that it will be one: its clock was set back. It has been one at least since it said so first.
+		if since.Sub(t.ahead).Abs() < time.Second {
+			return
+		}
+		t.ahead, since = since, now
+	}
+	if leads < forEver && since.After(t.shaken) {
 		t.shaken = since
 	}
 }

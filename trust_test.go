@@ -136,3 +136,23 @@ func TestSilenceCountsWhileItLastsAndThenNotForAWhile(t *testing.T) {
 
 // believes says whether a tombstone counts of a node with this process's own TTL.
 func believes(t *trust, now time.Time) bool { return t.calm(now) >= t.grace }
+
+// A leader whose clock was set back since it became one says that it will be one in an hour. That is no reason to believe nothing for
+// so long; another leader that says so, or one whose clock is set back again, is news.
+func TestALeaderSinceAnHourFromNow(t *testing.T) {
+	const grace = 20 * time.Second
+	start := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	trust := newTrust(start, time.Hour, grace)
+	said := func(at, leads time.Duration) { trust.led(start.Add(at), leads) }
+	calm := func(at time.Duration) time.Duration { return trust.calm(start.Add(at)) }
+	for at := 10 * time.Second; at <= 50*time.Second; at += time.Second {
+		said(at, at-time.Hour+at%3*100*time.Millisecond) // asking takes a moment, and not always the same
+		require.Equal(t, at-10*time.Second, calm(at))
+	}
+	said(51*time.Second, -2*time.Hour)
+	require.Zero(t, calm(51*time.Second), "it is another one")
+	said(60*time.Second, 5*time.Second)
+	require.Equal(t, 5*time.Second, calm(60*time.Second), "its clock is right")
+	said(61*time.Second, forEver)
+	require.Equal(t, 6*time.Second, calm(61*time.Second), "it does not say")
+}
