@@ -18,6 +18,7 @@ import (
 // places is whose answers are taken: those of one stream.
 type places struct {
 	mu      sync.Mutex
+	known   bool      // the stream has answered
 	domain  string    // of the stream
 	asked   time.Time // when it was last asked who answers
 	doubled error     // that two buckets answer; nil if one does
@@ -47,7 +48,7 @@ func (b bearer) String() string {
 // alone finds out whether one stream answers, and which; an error matches ErrTwoBuckets. It cannot find out what does not answer.
 func (k *kv) alone(ctx context.Context) error {
 	k.places.mu.Lock()
-	least := 2 * time.Millisecond
+	least := 5 * time.Millisecond
 	if k.places.doubled != nil {
 		least = k.patience / 2 // the one whose answer came late before may be later still
 	}
@@ -63,7 +64,7 @@ func (k *kv) alone(ctx context.Context) error {
 	switch len(who) {
 	case 0:
 	case 1:
-		k.places.domain, k.places.doubled = who[0].domain, nil
+		k.places.known, k.places.domain, k.places.doubled = who[0].found, who[0].domain, nil
 		if was != nil {
 			k.noise.log.Info("one bucket answers again", "bucket", k.subj.bucket)
 		}
@@ -88,8 +89,8 @@ type ack struct {
 func (k *kv) vouched(ctx context.Context, after uint64, a ack, err error) (uint64, error) {
 	p := &k.places
 	p.mu.Lock()
-	odd := p.doubled != nil || err == nil && (a.domain != p.domain || a.generation <= after) || hasConflict(err)
-	asked := time.Since(p.asked) < askAgain
+	odd := p.doubled != nil || !p.known || err == nil && (a.domain != p.domain || a.generation <= after) || hasConflict(err)
+	asked := p.known && time.Since(p.asked) < askAgain
 	p.mu.Unlock()
 	if odd && !asked {
 		_ = k.alone(ctx) // is looked at here
@@ -101,7 +102,7 @@ func (k *kv) vouched(ctx context.Context, after uint64, a ack, err error) (uint6
 		return 0, p.doubled
 	case err != nil:
 		return 0, err
-	case a.domain != p.domain:
+	case p.known && a.domain != p.domain:
 		return 0, fmt.Errorf("%w: what was written was stored in domain %q, the bucket is in domain %q", ErrTwoBuckets, a.domain, p.domain)
 	}
 	return a.generation, nil
