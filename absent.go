@@ -32,10 +32,9 @@ func (k *kv) noJetStream(ctx context.Context, err error) error {
 
 // surroundings are what the server that this process is connected to says of itself, if it says anything.
 type surroundings struct {
-	said      bool
-	jetStream bool
-	domain    string
-	links     int // of the account, to leaf nodes or to hubs
+	said   bool
+	domain string // "" if it did not say
+	links  int    // of the account, to leaf nodes or to hubs
 }
 
 // surroundings asks the server. An account may forbid that, and older servers know no answer: then there is less to say.
@@ -48,9 +47,8 @@ func (k *kv) surroundings(ctx context.Context) (s surroundings) {
 	}
 	var answer struct {
 		Server struct {
-			ID        string `json:"id"`
-			JetStream bool   `json:"jetstream"`
-			Domain    string `json:"domain"`
+			ID     string `json:"id"`
+			Domain string `json:"domain"`
 		} `json:"server"`
 		Data struct {
 			Accounts []struct {
@@ -58,11 +56,13 @@ func (k *kv) surroundings(ctx context.Context) (s surroundings) {
 			} `json:"account_statz"`
 		} `json:"data"`
 	}
-	// Of a cluster each server answers, and any may be the first.
 	if json.Unmarshal(msg.Data, &answer) != nil {
 		return s
 	}
-	s = surroundings{said: true, jetStream: answer.Server.JetStream, domain: answer.Server.Domain}
+	s.said = true
+	if answer.Server.ID == k.nc.ConnectedServerId() { // others may answer, too
+		s.domain = answer.Server.Domain
+	}
 	for _, account := range answer.Data.Accounts {
 		s.links += account.LeafNodes
 	}
@@ -72,11 +72,8 @@ func (k *kv) surroundings(ctx context.Context) (s surroundings) {
 // off says why there is no JetStream here.
 func (s surroundings) off() string {
 	const enable = "start nats-server with -js, or enable it for the account"
-	switch {
-	case s.links > 0 && !s.jetStream:
-		return "JetStream is off on this server, which is linked to another one as a leaf node or a hub: if that has it, take its domain (WithDomain), or its account's (WithAPIPrefix); else " + enable
-	case s.links > 0:
-		return "JetStream is off for this account, which a leaf node's link connects with another server's: if that has it, take its domain (WithDomain); else " + enable
+	if s.links > 0 {
+		return "JetStream is off on this server, or for this account, which a leaf node's link connects with another server's: if that has it, take its domain (WithDomain); else " + enable
 	}
 	return "JetStream is off: " + enable + "; if the bucket is on another server or in another account, say so (WithDomain, WithAPIPrefix)"
 }

@@ -53,7 +53,9 @@ func (k *kv) find(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if found := k.nc.ConnectedServerVersion(); k.subj.prefix == "" && olderThan(found, minServer) {
 		return nil, fmt.Errorf("%w: needed %s or newer, found %s", ErrServerTooOld, minServer, found)
 	}
-	stream, err := k.js.Stream(ctx, k.subj.stream())
+	asking, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("INFO"))
+	defer stop()
+	stream, err := k.js.Stream(asking, k.subj.stream())
 	switch {
 	case err == nil:
 		return stream.CachedInfo(), nil
@@ -81,7 +83,9 @@ func (k *kv) create(ctx context.Context) (info *jetstream.StreamInfo, err error)
 		err = fits(k.sizes(0), func(limit int64) error {
 			cfg.MaxBytes = limit
 			for {
-				stream, err := k.js.CreateStream(ctx, cfg)
+				asking, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("CREATE"))
+				stream, err := k.js.CreateStream(asking, cfg)
+				stop()
 				if err == nil {
 					info = stream.CachedInfo()
 				}
@@ -157,7 +161,9 @@ func (k *kv) mend(ctx context.Context, diffs []settingDiff, want jetstream.Strea
 	}
 	return fits(sizes, func(limit int64) error {
 		want.MaxBytes = limit
-		updated, err := k.js.UpdateStream(ctx, want)
+		asking, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("UPDATE"))
+		updated, err := k.js.UpdateStream(asking, want)
+		stop()
 		if err != nil {
 			return err
 		}

@@ -104,23 +104,13 @@ func parseDelivery(ack, dotted string) (d delivery, ok bool) {
 	return d, !s.lost && (s.text == "" || s.skip(".")) // newer servers say more
 }
 
-// whenRefused calls cancel if the server refuses a subject. That comes without an answer, which would be waited for.
-func (k *kv) whenRefused(subject string, cancel func()) (stop func()) {
-	timer := time.AfterFunc(k.patience, func() {
-		if refused(k.nc, subject) != nil {
-			cancel()
-		}
-	})
-	return func() { timer.Stop() }
-}
-
 var errGap = errors.New("a message did not come")
 
 func (k *kv) createConsumer(ctx context.Context, name, subject string, from uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, k.enough())
 	defer cancel()
 	api := k.subj.consumerAPI("CREATE", name+"."+subject)
-	stop := k.whenRefused(api, cancel)
+	ctx, stop := unlessRefused(ctx, k.nc, api)
 	defer stop()
 	cfg := jetstream.ConsumerConfig{
 		Name: name, FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,

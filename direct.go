@@ -74,7 +74,13 @@ func (k *kv) lastAtLeader(ctx context.Context, subject string) (*message, error)
 }
 
 func (k *kv) lastOfLeader(ctx context.Context, subject string) (*message, error) {
-	return k.atLeader(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
+	if !k.noLeader.Load() {
+		m, err := k.atLeader(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, subject))
+		if !k.mayNotAsk(err) {
+			return m, err
+		}
+	}
+	return k.last(ctx, subject)
 }
 
 // nextAtLeader returns the first message of a subject from a generation on as the stream's leader has it; nil if there is
@@ -82,11 +88,24 @@ func (k *kv) lastOfLeader(ctx context.Context, subject string) (*message, error)
 func (k *kv) nextAtLeader(ctx context.Context, subject string, from uint64) *message {
 	ctx, cancel := context.WithTimeout(ctx, k.patience)
 	defer cancel()
+	if k.noLeader.Load() {
+		return nil
+	}
 	m, err := k.atLeader(ctx, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), subject))
-	if err != nil {
+	if k.mayNotAsk(err) || err != nil {
 		return nil
 	}
 	return m
+}
+
+// mayNotAsk says whether this process may not ask the stream's leader, which it does not try again then: what any replica has
+// must do.
+func (k *kv) mayNotAsk(err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) && !errors.As(err, new(*missingError)) {
+		return false
+	}
+	k.noLeader.Store(true)
+	return true
 }
 
 // atLeader asks the stream's leader for a message.
@@ -94,6 +113,8 @@ func (k *kv) atLeader(ctx context.Context, ask []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	api := k.subj.streamAPI("MSG.GET")
+	ctx, stop := unlessRefused(ctx, k.nc, api)
+	defer stop()
 	msg, err := k.nc.RequestWithContext(ctx, api, ask)
 	if err != nil {
 		return nil, k.explain("read", api, err)
@@ -162,7 +183,13 @@ func (k *kv) pageOfLeader(ctx context.Context, subject string, from uint64, each
 	if p.last, err = k.consume(ctx, subject, from, each); err != nil || p.last > 0 {
 		return p, err
 	}
+	if k.noLeader.Load() {
+		return p, nil
+	}
 	m, err := k.atLeader(ctx, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), subject))
+	if k.mayNotAsk(err) {
+		err = nil
+	}
 	if m != nil {
 		each(*m)
 		p.last = m.generation
@@ -213,6 +240,8 @@ func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p
 // help. Where it does not, because there is only one server, which has much to do, it waits for longer, and returns
 // context.DeadlineExceeded.
 func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take func(*nats.Msg) (done bool, err error)) error {
+	ctx, stop := unlessRefused(ctx, k.nc, api)
+	defer stop()
 	answers := make(chan *nats.Msg, most+1) // none is dropped
 	inbox := k.nc.NewInbox()
 	sub, err := k.nc.ChanSubscribe(inbox, answers)

@@ -1,9 +1,11 @@
 package rolebus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +20,30 @@ func refused(nc interface{ LastError() error }, subject string) error {
 		return err
 	}
 	return nil
+}
+
+// unlessRefused returns a context that is over, too, when the server refuses a subject to this connection. That comes without
+// an answer, and whoever waits for one would do so in vain, until a timeout.
+func unlessRefused(ctx context.Context, nc *nats.Conn, subject string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	before := nc.LastError()
+	var look func()
+	wait := 2 * time.Millisecond
+	look = func() {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := nc.LastError(); err != before {
+			if refusal := refused(nc, subject); refusal != nil {
+				cancel(refusal)
+				return
+			}
+		}
+		wait = min(2*wait, 100*time.Millisecond)
+		time.AfterFunc(wait, look)
+	}
+	time.AfterFunc(wait, look)
+	return ctx, func() { cancel(context.Canceled) }
 }
 
 // hasConflict says whether the server refused a compare-and-set.
@@ -56,7 +82,11 @@ func (k *kv) explain(op, subject string, err error) error {
 		return fmt.Errorf("%s: %w", op, &opError{"no connection to a NATS server", err})
 	}
 	// The server refuses a publish without an answer to it; the request then runs into its timeout.
-	if refusal := refused(k.nc, subject); refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
+	refusal := refused(k.nc, subject)
+	if refusal != nil && errors.Is(err, context.Canceled) { // see unlessRefused
+		return fmt.Errorf("%s: %w", op, refusal)
+	}
+	if refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
 		return fmt.Errorf("%s: %w: %w", op, refusal, err)
 	}
 	k.suspect() // such as that the stream is sealed, or gives no acknowledgements

@@ -45,6 +45,7 @@ type kv struct {
 
 	limit atomic.Int64 // the largest message that the stream takes, -1 for any; 0 before it was asked for
 
+	noLeader   atomic.Bool // this process may not ask the stream's leader for a message
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
 
@@ -163,6 +164,8 @@ func (k *kv) publish(ctx context.Context, msg *nats.Msg, after uint64) (generati
 	defer cancel()
 	all := k.subj.into(k.subj.allOf(msg.Subject))
 	msg.Subject = k.subj.into(msg.Subject) // its headers name what is stored
+	ctx, stop := unlessRefused(ctx, k.nc, msg.Subject)
+	defer stop()
 	answer, err := k.nc.RequestMsgWithContext(ctx, msg)
 	if err = k.reached(all, err); errors.Is(err, nats.ErrNoResponders) && !errors.As(err, new(*missingError)) {
 		err = fmt.Errorf("%w: %w", jetstream.ErrNoStreamResponse, err) // as the client of JetStream says it

@@ -150,6 +150,8 @@ func (k *kv) standing(ctx context.Context, scope string) (s standing, err error)
 func (k *kv) askLeader(ctx context.Context, api string, ask []byte, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
+	ctx, stop := unlessRefused(ctx, k.nc, api)
+	defer stop()
 	msg, err := k.nc.RequestWithContext(ctx, api, ask)
 	if err != nil {
 		return k.explain("ask the stream's leader", api, err)

@@ -39,6 +39,8 @@ func (k *kv) pulse(ctx context.Context) (pulse, error) {
 func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
+	ctx, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("INFO"))
+	defer stop()
 	stream, err := k.js.Stream(ctx, k.subj.stream())
 	if err != nil {
 		return nil, k.explain("ask the stream's leader", k.subj.streamAPI("INFO"), err)

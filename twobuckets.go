@@ -135,6 +135,8 @@ func (k *kv) refuses(ctx context.Context) error {
 func (k *kv) bearers(ctx context.Context, least time.Duration) (who []bearer) {
 	ctx, cancel := context.WithTimeout(ctx, k.patience)
 	defer cancel()
+	ctx, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("INFO"))
+	defer stop()
 	answers := make(chan *nats.Msg, 16)
 	inbox := k.nc.NewInbox()
 	sub, err := k.nc.ChanSubscribe(inbox, answers)

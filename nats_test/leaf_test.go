@@ -233,7 +233,7 @@ func TestLeafWithoutJetStream(t *testing.T) {
 	_, leaf := rolebustest.NewLeaf(t, func(o *server.Options) { o.JetStream = o.ServerName == "hub" })
 	_, err := rolebus.Connect(t.Context(), leaf.URL())
 	require.ErrorIs(t, err, jetstream.ErrJetStreamNotEnabled)
-	require.ErrorContains(t, err, "JetStream is off on this server, which is linked to another one as a leaf node or a hub")
+	require.ErrorContains(t, err, "JetStream is off on this server, or for this account, which a leaf node's link connects")
 	require.ErrorContains(t, err, "WithDomain")
 }
 
