@@ -24,7 +24,7 @@ func refused(nc interface{ LastError() error }, subject string) error {
 
 // unlessRefused returns a context that is over, too, when the server refuses a subject to this connection. That comes without
 // an answer, and whoever waits for one would do so in vain, until a timeout.
-func unlessRefused(ctx context.Context, nc *nats.Conn, subject string) (context.Context, context.CancelFunc) {
+func unlessRefused(ctx context.Context, nc interface{ LastError() error }, subject string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	before := nc.LastError()
 	var look func()
