@@ -575,6 +575,9 @@ type fakeBus struct {
 
 const fakeTTL = 10 * time.Second
 
+// leaseSure is for how long a node is sure of its lease after a heartbeat.
+const leaseSure = fakeTTL - fakeTTL/leaseReserve
+
 func (f *fakeBucket) bus(t *testing.T, node string, opts ...Option) *fakeBus {
 	t.Helper()
 	o, err := newOptions(append([]Option{WithNode(node), WithTTL(fakeTTL)}, opts...))

@@ -10,9 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// leaseSure is for how long a node is sure of its lease after a heartbeat.
-const leaseSure = fakeTTL - fakeTTL/leaseReserve
-
 func TestTheContextLastsAsLongAsTheHeartbeatsGetThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeBucket()

@@ -14,4 +14,4 @@ type rule struct {
 // edit replaces a text that stands exactly once in a file of the root package.
 type edit struct{ file, old, new string }
 
-var rules = slices.Concat(snapshotRules, lapseRules, lifeRules, outageRules, suspicionRules, fleetRules)
+var rules = slices.Concat(snapshotRules, lapseRules, clockRules, lifeRules, outageRules, suspicionRules, fleetRules)

@@ -36,12 +36,16 @@ const (
 
 // processConfig is what a child process is told.
 type processConfig struct {
-	URL, Node    string // of a node
+	URL, Node    string // of a node, or of several
+	Nodes        int    // of several
 	TTL          time.Duration
 	Name, Dir    string // of a server
 	Port, Routes int    // of a server: where clients and the other servers connect
 	Peers        []int  // route ports of all
 }
+
+// otherProcesses are those that only some systems have.
+var otherProcesses = map[string]func(*bufio.Reader, processConfig) error{}
 
 // runProcess is the main function of a child process.
 func runProcess(role string) (err error) {
@@ -53,6 +57,9 @@ func runProcess(role string) (err error) {
 	}
 	if err := json.Unmarshal([]byte(line), &cfg); err != nil {
 		return err
+	}
+	if run := otherProcesses[role]; run != nil {
+		return run(in, cfg)
 	}
 	switch role {
 	case processNode:
@@ -88,19 +95,20 @@ func runProcess(role string) (err error) {
 // process is a child process.
 type process struct {
 	cmd *exec.Cmd
+	in  io.Writer
 	out *bufio.Reader
 }
 
-func startProcess(t *testing.T, role string, cfg processConfig) *process {
+func startProcess(t *testing.T, role string, cfg processConfig, env ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), roleOfProcess+"="+role)
+	p.cmd.Env = append(append(os.Environ(), roleOfProcess+"="+role), env...)
 	p.cmd.Stderr = os.Stderr
 	in, err := p.cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
-	p.out = bufio.NewReader(out)
+	p.in, p.out = in, bufio.NewReader(out)
 	require.NoError(t, p.cmd.Start())
 	t.Cleanup(func() {
 		_ = in.Close()
