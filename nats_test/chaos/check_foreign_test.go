@@ -16,10 +16,13 @@ const telling = 3 * time.Second
 func checkForeign(w *world) []violation {
 	var found []violation
 	for _, r := range w.records {
-		if r.Kind != tried || r.Outcome == mismatch || meetsAny(w.unwell, span{r.Began.add(-recovery), r.At}) {
+		if r.Kind != tried {
 			continue
 		}
 		w.judged[0]++
+		if r.Outcome == mismatch || meetsAny(w.unwell, span{r.Began.add(-recovery), r.At}) {
+			continue
+		}
 		if late := w.stalledIn(span{r.Began, r.At}); r.Outcome == silent && r.At.since(r.Began) < telling+late {
 			continue
 		}

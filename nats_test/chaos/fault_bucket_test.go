@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ var bucketFaults = []*faultKind{
 	{name: "rollup", class: "bucket", about: theBucket, weight: 3, min: 500 * time.Millisecond, max: 2 * time.Second, begin: onBucket(rollup)},
 	{name: "mirror", class: "bucket", about: theBucket, weight: 7, min: 4 * time.Second, max: 7 * time.Second, begin: mirrored},
 	{name: "edit", class: "bucket", about: theBucket, weight: 7, min: 4 * time.Second, max: 7 * time.Second, begin: edit},
+	{name: "foreign", class: "foreign", about: nobody, weight: 6, min: 3500 * time.Millisecond, max: 5 * time.Second, begin: intrude},
+	// Who is dead then has no switch any more. It is nobody else's business, so it excuses nothing else.
+	{name: "lost-lease", class: "bucket", about: nobody, weight: 5, min: time.Second, max: 2 * time.Second, begin: loseLease},
 }
 
 func onBucket(do func(context.Context, *fleet, *rand.Rand) error) func(*fleet, planned, *rand.Rand) (effect, func() error, error) {
@@ -132,15 +136,21 @@ func mirrored(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error)
 var edits = []struct {
 	name  string
 	mends bool // by the fleet
+	kept  bool // by the servers, for good: then only removal helps
 	do    func(*jetstream.StreamConfig)
 }{
-	{"max-msgs 3", false, func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 }},
-	{"max-bytes 1000", false, func(c *jetstream.StreamConfig) { c.MaxBytes = 1000 }},
-	{"max-msg-size", false, func(c *jetstream.StreamConfig) { c.MaxMsgSize = soundLimit }}, // less, and nobody could join
-	{"max-age 1s", false, func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Second, time.Second }},
-	{"no republish", false, func(c *jetstream.StreamConfig) { c.RePublish = nil }},
-	{"no direct", false, func(c *jetstream.StreamConfig) { c.AllowDirect = false }},
-	{"no acks", false, func(c *jetstream.StreamConfig) { c.NoAck = true }},
+	{"no leases", true, false, func(c *jetstream.StreamConfig) {
+		c.Subjects = slices.DeleteFunc(slices.Clone(c.Subjects), func(s string) bool { return s == leases })
+	}},
+	{"max-msgs 3", false, false, func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 }},
+	{"max-bytes 1000", false, false, func(c *jetstream.StreamConfig) { c.MaxBytes = 1000 }},
+	{"max-msg-size", false, false, func(c *jetstream.StreamConfig) { c.MaxMsgSize = soundLimit }}, // less, and nobody could join
+	{"max-age 1s", false, false, func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Second, time.Second }},
+	{"no republish", false, false, func(c *jetstream.StreamConfig) { c.RePublish = nil }},
+	{"no direct", false, false, func(c *jetstream.StreamConfig) { c.AllowDirect = false }},
+	{"no acks", false, false, func(c *jetstream.StreamConfig) { c.NoAck = true }},
+	{"replicas 1", false, false, func(c *jetstream.StreamConfig) { c.Replicas = 1 }},
+	{"sealed", false, true, func(c *jetstream.StreamConfig) { c.Sealed = true }},
 }
 
 func edit(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error) {
@@ -162,7 +172,12 @@ func edit(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error) {
 	}
 	return e, func() error {
 		return f.insist("undo the edit", func(ctx context.Context) error {
-			_, err := f.js.UpdateStream(ctx, before)
+			var err error
+			if chosen.kept {
+				err = f.js.DeleteStream(ctx, stream)
+			} else {
+				_, err = f.js.UpdateStream(ctx, before)
+			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return nil
 			}

@@ -14,7 +14,8 @@ import (
 // fullFaults take the room that the bucket needs away, and give it back. Until then no heartbeat is stored, and no switch that comes
 // due: nats-server forgets such a switch, unless the stream gets another leader. So in half of them somebody dies meanwhile.
 var fullFaults = []*faultKind{
-	{name: "full-server", class: "full", about: theBucket, weight: 9, min: 4 * time.Second, max: 9 * time.Second, begin: full(fillServers)},
+	{name: "full-server", class: "full", about: theBucket, weight: 9, min: 4 * time.Second, max: 7 * time.Second, begin: full(fillServers)},
+	{name: "full-account", class: "full", about: theBucket, weight: 7, min: 4 * time.Second, max: 7 * time.Second, begin: full(limitAccount)},
 }
 
 const (

@@ -13,7 +13,7 @@ var routeFaults = []*faultKind{
 	{name: "isolate", class: "partition", about: aServer, weight: 6, min: 500 * time.Millisecond, max: 12 * time.Second, begin: isolate},
 	{name: "one-way", class: "partition", about: aServer, weight: 5, min: 500 * time.Millisecond, max: 10 * time.Second, begin: oneWay},
 	{name: "pair", class: "partition", about: aServer, weight: 4, min: 500 * time.Millisecond, max: 10 * time.Second, begin: splitPair},
-	{name: "all-apart", class: "partition", about: theServer, weight: 3, min: 500 * time.Millisecond, max: 8 * time.Second, begin: allApart},
+	{name: "all-apart", class: "partition", about: theServer, weight: 5, min: 500 * time.Millisecond, max: 8 * time.Second, begin: allApart},
 	{name: "slow-routes", class: "partition", about: aServer, weight: 3, min: time.Second, max: 8 * time.Second, begin: slowRoutes},
 }
 

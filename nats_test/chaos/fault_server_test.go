@@ -14,8 +14,9 @@ import (
 var serverFaults = []*faultKind{
 	{name: "kill-server", class: "server", about: aServer, weight: 7, min: 300 * time.Millisecond, max: 9 * time.Second, begin: killServer},
 	{name: "freeze-server", class: "server", about: aServer, weight: 6, min: 500 * time.Millisecond, max: 9 * time.Second, begin: freezeServer},
-	{name: "step-down", class: "server", about: nobody, weight: 6, min: 100 * time.Millisecond, max: 200 * time.Millisecond, begin: stepDown},
+	{name: "step-down", class: "server", about: nobody, weight: 4, min: 100 * time.Millisecond, max: 200 * time.Millisecond, begin: stepDown},
 	{name: "restart-all", class: "server", about: theServer, weight: 6, min: 100 * time.Millisecond, max: 8 * time.Second, begin: restartAll},
+	{name: "lame-duck", class: "server", about: aServer, weight: 6, min: time.Second, max: 6 * time.Second, begin: lameDuck},
 	{name: "roll", class: "server", about: theServer, weight: 3, min: time.Second, max: 2 * time.Second, begin: rollingRestart},
 }
 
@@ -40,6 +41,13 @@ func killServer(f *fleet, p planned, rng *rand.Rand) (effect, func() error, erro
 	s := f.servers[f.struck(p, rng)]
 	s.kill()
 	return effect{servers: true}, s.start, nil
+}
+
+// lameDuck has a server say goodbye to its clients and end, as one does that is upgraded.
+func lameDuck(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) {
+	s := f.servers[f.struck(p, rng)]
+	s.tell(f, order{Op: opLameDuck})
+	return effect{servers: true}, func() error { s.kill(); return s.start() }, nil
 }
 
 // freezeServer stops a server without closing its connections: who is connected to it waits for it.

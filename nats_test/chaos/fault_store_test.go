@@ -20,8 +20,8 @@ var storeFaults = []*faultKind{
 	{name: "truncate", class: "store", about: theServer, weight: 3, min: 300 * time.Millisecond, max: 4 * time.Second, begin: damage(truncateFiles, 1)},
 	{name: "power-one", class: "store", about: theServer, weight: 3, min: 2 * time.Second, max: 4 * time.Second, begin: rollback(1, true)},
 	{name: "power-all", class: "store", about: theServer, weight: 3, min: 2 * time.Second, max: 5 * time.Second, begin: rollback(3, true)},
-	{name: "older-one", class: "store", about: theServer, weight: 5, min: 4 * time.Second, max: 10 * time.Second, begin: rollback(1, false)},
-	{name: "older-all", class: "store", about: theServer, weight: 5, min: 4 * time.Second, max: 10 * time.Second, begin: rollback(3, false)},
+	{name: "older-one", class: "store", about: theServer, weight: 7, min: 4 * time.Second, max: 8 * time.Second, begin: rollback(1, false)},
+	{name: "older-all", class: "store", about: theServer, weight: 7, min: 4 * time.Second, max: 8 * time.Second, begin: rollback(3, false)},
 }
 
 // damage kills some servers, damages their stores, and starts them again at the end.

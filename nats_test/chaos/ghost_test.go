@@ -43,13 +43,13 @@ func (f *fleet) ghost(rng *rand.Rand) (*seat, *life, error) {
 	return s, lf, nil
 }
 
-// bury kills a ghost, and tells which process cannot be there any more.
+// bury kills a ghost, and tells which process cannot be there any more. When it must be gone checkDead says: its lease does not end it.
 func (s *seat) bury(lf *life, e effect) effect {
 	if !e.servers {
 		e.at = now()
 	}
 	s.kill(lf)
-	e.procs, e.silences, e.kills = append(e.procs, lf.number), true, true
+	e.procs, e.kills = append(e.procs, lf.number), true
 	return e
 }
 

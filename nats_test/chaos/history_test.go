@@ -56,6 +56,7 @@ const (
 	opLimit       = "limit"       // so many bytes are what the account may store
 	opPayload     = "payload"     // of one message
 	opConnections = "connections" // of clients
+	opLameDuck    = "lame duck"   // end, but say goodbye first
 )
 
 // outcomes of calls and buses.

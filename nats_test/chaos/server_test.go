@@ -36,6 +36,7 @@ func runServer(in *bufio.Reader) error {
 	o := &server.Options{
 		ServerName: cfg.Name, Host: "127.0.0.1", Port: cfg.Port, JetStream: true, StoreDir: cfg.Dir, NoSigs: true,
 		LogFile: cfg.Log, LogSizeLimit: 16 << 20, LogMaxFiles: 2, Logtime: true,
+		LameDuckGracePeriod: 300 * time.Millisecond, LameDuckDuration: time.Second,
 		JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: maxStore,
 		Cluster: server.ClusterOpts{
 			Name: "chaos", Host: "127.0.0.1", Port: cfg.Cluster, Advertise: nowhere, NoAdvertise: true,
@@ -74,6 +75,8 @@ func runServer(in *bufio.Reader) error {
 		case opPayload:
 			changed.MaxPayload = int32(o.Limit)
 			err = srv.ReloadOptions(changed)
+		case opLameDuck:
+			go srv.LameDuckShutdown()
 		case opConnections:
 			changed.MaxConn = int(o.Limit)
 			err = srv.ReloadOptions(changed)

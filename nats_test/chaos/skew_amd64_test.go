@@ -11,3 +11,5 @@ func newMachine(dir string) (*machine, error) { return skew.New(dir) }
 
 // attachClock makes this process, a child, follow its machine's clock.
 func attachClock() error { return skew.Attach() }
+
+func init() { faultKinds = append(faultKinds, clockFaults...) }
