@@ -30,7 +30,7 @@ type dialer struct {
 
 // newDialer collects what nats.go is told. All that it complains of comes in one error.
 func newDialer(url string, o *options) (*dialer, error) {
-	d := &dialer{to: nats.GetDefaultOptions(), again: &redial{}, node: o.node, hosts: cmp.Or(hostsOf(url), "the URL"), why: &waiting{log: o.log}}
+	d := &dialer{to: nats.GetDefaultOptions(), again: &redial{log: o.log, node: o.node}, node: o.node, hosts: cmp.Or(hostsOf(url), "the URL"), why: &waiting{log: o.log}}
 	d.why.note(fmt.Errorf("no NATS server answers at %s", d.hosts))
 	for part := range strings.SplitSeq(url, ",") {
 		if part = strings.TrimSpace(part); part != "" {
@@ -47,7 +47,9 @@ func newDialer(url string, o *options) (*dialer, error) {
 			if sub != nil {
 				subject = sub.Subject
 			}
-			o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
+			if !badCredentials(err) && d.again.news(subject, err) { // else redial tells it
+				o.log.Warn("NATS", "node", o.node, "subject", subject, "error", err)
+			}
 		}),
 	)
 	all = append(append(append(all, o.nats...), o.hooks.natsOptions()...), d.again.option)

@@ -89,6 +89,32 @@ func (k *kv) explain(op, subject string, err error) error {
 	if refusal != nil && !errors.Is(err, nats.ErrPermissionViolation) {
 		return fmt.Errorf("%s: %w: %w", op, refusal, err)
 	}
+	if cause := inaudible(k.nc); cause != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)) {
+		return fmt.Errorf("%s: %w: %w", op, cause, err)
+	}
 	k.suspect() // such as that the stream is sealed, or gives no acknowledgements
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// inaudible returns why this connection hears no answers, if that is the last thing that a server said of it: it takes no subscription to
+// an inbox, or no more subscriptions, or the credentials are not good any more.
+func inaudible(nc *trunk) error {
+	err := nc.LastError()
+	inbox := nc.NewInbox()
+	switch {
+	case err == nil:
+	case errors.Is(err, nats.ErrPermissionViolation):
+		if strings.Contains(err.Error(), `Subscription to "`+inbox[:strings.LastIndex(inbox, ".")+1]) {
+			return err
+		}
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded), badCredentials(err):
+		return err
+	}
+	return nil
+}
+
+// badCredentials says whether a server takes no credentials that it took before.
+func badCredentials(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
 }

@@ -3,8 +3,10 @@ package rolebus
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ const (
 	redialWait   = 500 * time.Millisecond // at most, while no server answers
 	refusedWait  = 4 * time.Second        // at most, while one answers and refuses
 	settledAfter = time.Second            // a connection that held so long was one
+	mostReasons  = 32                     // are told while it is away
 
 	notChosen time.Duration = -1
 )
@@ -24,12 +27,17 @@ const (
 // again at once. While nobody answers it is tried a few times a second, so that a server that was restarted finds its clients
 // soon. To be refused costs a server work, with TLS a lot, and seldom passes within seconds: that waits longer each time.
 type redial struct {
+	log  *slog.Logger
+	node string
+
 	mu       sync.Mutex
-	nc       *nats.Conn // nil until it is made
-	tries    int        // since the connection was lost
-	refusals int        // of these
-	refused  bool       // told of since the last try
-	last     time.Time  // when the last try began
+	nc       *nats.Conn           // nil until it is made
+	tries    int                  // since the connection was lost
+	refusals int                  // of these
+	refused  bool                 // told of since the last try
+	last     time.Time            // when the last try began
+	errors   map[string]time.Time // of nats.go, when they were told last
+	told     map[string]bool      // reasons, since the connection was lost
 }
 
 // options go before the user's, and option after them: a delay that the user chose has the last word.
@@ -54,6 +62,15 @@ func (r *redial) option(o *nats.Options) error {
 	if !chosen {
 		o.CustomReconnectDelayCB = r.delay
 	}
+	tried := o.ReconnectErrCB
+	o.ReconnectErrCB = func(nc *nats.Conn, err error) {
+		r.mu.Lock()
+		r.tell(err)
+		r.mu.Unlock()
+		if tried != nil {
+			tried(nc, err)
+		}
+	}
 	told := o.AsyncErrorCB
 	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
 		r.hear(err)
@@ -66,13 +83,28 @@ func (r *redial) option(o *nats.Options) error {
 
 // hear notes a refusal of which nats.go tells: of several servers it leaves only the last one's answer where delay finds it.
 func (r *redial) hear(err error) {
-	for _, is := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
-		if errors.Is(err, is) {
-			r.mu.Lock()
-			r.refused = true
-			r.mu.Unlock()
-		}
+	if badCredentials(err) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.refused = true
+		r.tell(err)
 	}
+}
+
+// tell says why a connection cannot be made again, each reason once while it is away. The caller holds mu.
+func (r *redial) tell(err error) {
+	reason := strings.ToLower(err.Error()) // nats.go has two spellings
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Addr != nil {
+		reason = op.Op + op.Addr.String() + op.Err.Error() // without the local port, which is another one each time
+	}
+	if r.told[reason] || len(r.told) >= mostReasons || r.log == nil {
+		return
+	}
+	if r.told == nil {
+		r.told = map[string]bool{}
+	}
+	r.told[reason] = true
+	r.log.Warn("the connection cannot be made again now, trying on", "node", r.node, "error", inFull(err))
 }
 
 // made says which connection it is.
@@ -92,6 +124,9 @@ func (r *redial) delay(n int) time.Duration {
 		err = r.nc.LastError() // of the last try; none if there was no answer at all
 	}
 	wait := r.next(time.Now(), n, err)
+	if err != nil {
+		r.tell(err)
+	}
 	return wait/2 + rand.N(wait/2)
 }
 
@@ -106,7 +141,7 @@ func (r *redial) pause() time.Duration {
 func (r *redial) next(now time.Time, n int, err error) time.Duration {
 	// A connection that a server takes and ends at once, again and again, was not one.
 	if n == 1 && now.Sub(r.last) > settledAfter {
-		r.tries, r.refusals, r.refused = 0, 0, false
+		r.tries, r.refusals, r.refused, r.told = 0, 0, false, nil
 	}
 	if r.refused || refusal(err) {
 		r.refusals++
@@ -132,4 +167,19 @@ func refusal(err error) bool {
 		return true // also a handshake that takes too long: the server has too much to do
 	}
 	return !errors.Is(err, io.EOF) && !errors.Is(err, nats.ErrTimeout) && !errors.As(err, &network)
+}
+
+// news says whether an error was not told for a minute: a server says the same to each of many attempts.
+func (r *redial) news(subject string, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	what, now := subject+" "+err.Error(), time.Now()
+	if at, known := r.errors[what]; known && now.Sub(at) < noiseInterval {
+		return false
+	}
+	if len(r.errors) >= noiseSenders || r.errors == nil {
+		r.errors = map[string]time.Time{}
+	}
+	r.errors[what] = now
+	return true
 }

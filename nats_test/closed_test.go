@@ -71,8 +71,8 @@ func TestABusOutlivesAConnectionThatAServerEnds(t *testing.T) {
 				require.NoError(t, b.RemoveRoles(t.Context(), roles...))
 			},
 		},
-		"a subject that is too long for a lowered limit": {
-			func(o *server.Options) { o.MaxControlLine = 1024 },
+		"a subject that is too long": { // the limit stands from the start: nats-server lowers it with a data race
+			nil,
 			func(t *testing.T, b *rolebus.Bus) {
 				require.NoError(t, b.Conn().Publish(strings.Repeat("x", 2000), nil))
 			},
@@ -80,13 +80,15 @@ func TestABusOutlivesAConnectionThatAServerEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url, reload := reloadable(t)
+			url, reload := reloadable(t, func(o *server.Options) { o.MaxControlLine = 1024 })
 			h, log := &told{}, &lines{}
 			a := connect(t, url, rolebus.WithNode("a"), rolebus.WithRoles("x"), rolebus.WithHooks(h), rolebus.WithLogger(log.logger()))
 			other := connect(t, url, rolebus.WithNode("b"), rolebus.WithRoles("x"))
 			rolebustest.WaitRoles(t, a, "b", "x")
 			first := a.Conn()
-			reload(c.lower)
+			if c.lower != nil {
+				reload(c.lower)
+			}
 			c.say(t, a)
 			eventually(t, "another connection", func() bool { return a.Conn() != first && a.Conn().IsConnected() })
 			require.True(t, first.IsClosed())
