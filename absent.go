@@ -39,7 +39,7 @@ type surroundings struct {
 
 // surroundings asks the server. An account may forbid that, and older servers know no answer: then there is less to say.
 func (k *kv) surroundings(ctx context.Context) (s surroundings) {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.soon())
 	defer cancel()
 	msg, err := k.nc.RequestWithContext(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", nil)
 	if err != nil {

@@ -24,6 +24,7 @@ type Bus struct {
 	store   store
 	peers   peers // nil: nobody can be asked
 	clock   *clock
+	pace    *pace
 	machine *machine
 	parting chan struct{} // poked when wall and monotonic time are found apart
 	noise   *noise
@@ -66,6 +67,7 @@ func newBus(o *options, n *noise, st store) *Bus {
 		scopes: map[string]*Scope{}, stays: map[*member]bool{}, parting: make(chan struct{}, 1),
 	}
 	b.machine = newMachine(o.ttl)
+	b.pace = &pace{ttl: o.ttl}
 	b.clock = newClock(st, b.machine, o, b.jumped)
 	b.hooks, n.hooks = o.hooks, o.hooks
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)

@@ -43,14 +43,15 @@ func newClock(st store, machine *machine, o *options, jumped func(time.Duration)
 func (c *clock) now(ctx context.Context) (time.Time, error) {
 	asked := c.machine.now()
 	c.mu.Lock()
-	server, at, known, stale := c.server, c.at, c.knownLocked(asked) && !c.wrong, c.stale
+	server, at, took, known, stale := c.server, c.at, c.took, c.knownLocked(asked) && !c.wrong, c.stale
 	c.mu.Unlock()
 	if known && !stale && asked.mono.Sub(at.mono) < clockAge {
 		return server.Add(asked.mono.Sub(at.mono)), nil
 	}
 	if deadline, ok := ctx.Deadline(); ok && known {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/3) // the rest is for the heartbeat
+		left := time.Until(deadline)
+		ctx, cancel = context.WithTimeout(ctx, min(left, max(left/3, 2*took))) // the heartbeat waits for it
 		defer cancel()
 	}
 	told, err := c.ask(ctx)

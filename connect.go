@@ -82,7 +82,7 @@ func start(ctx context.Context, nc *nats.Conn, o *options, d *dialer, waited boo
 		return nil, err
 	}
 	b := newBus(o, noise, st)
-	b.nc, b.dialer, st.fleet = t, d, b.fleet
+	b.nc, b.dialer, st.fleet, st.pace = t, d, b.fleet, b.pace
 	st.upkeep.later = func(f func(context.Context)) { _ = b.goWhileOpen(func() { f(b.ctx) }) } // fails only if it stops
 	b.peers = &link{nc: t, subj: o.subjects(), fleet: b.fleet, noise: noise}
 	b.hooks.tellConnected(nc)
@@ -92,6 +92,10 @@ func start(ctx context.Context, nc *nats.Conn, o *options, d *dialer, waited boo
 		nc.RemoveStatusListener(w.status)
 		b.cancel(ErrClosed)
 		return nil, errors.Join(err, b.hooks.close(o.timeout))
+	}
+	b.pace.flush, b.pace.later = t.FlushWithContext, st.upkeep.later
+	if b.pace.measure(ctx); b.pace.short() != nil {
+		o.log.Warn(b.pace.short().Error(), "node", o.node)
 	}
 	b.wg.Go(func() { b.watchConnection(w) })
 	if d != nil {

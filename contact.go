@@ -14,6 +14,7 @@ import (
 type contact struct {
 	store store
 	clock *clock
+	pace  *pace
 	ttl   time.Duration
 	trust *trust
 	moved func()        // contact was lost or regained
@@ -44,7 +45,7 @@ func (k *contact) run(ctx context.Context) {
 }
 
 func (k *contact) ask(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, requestPatience(k.ttl))
+	bounded, cancel := context.WithTimeout(ctx, requestPatience(k.ttl, k.pace.trip()))
 	defer cancel()
 	asked := k.clock.machine.now()
 	p, err := k.store.pulse(bounded)

@@ -86,7 +86,7 @@ func (k *kv) lastOfLeader(ctx context.Context, subject string) (*message, error)
 // nextAtLeader returns the first message of a subject from a generation on as the stream's leader has it; nil if there is
 // none, and if no leader answers soon.
 func (k *kv) nextAtLeader(ctx context.Context, subject string, from uint64) *message {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.soon())
 	defer cancel()
 	if k.noLeader.Load() {
 		return nil
@@ -253,7 +253,8 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
 		return err
 	}
-	idle := time.NewTimer(k.patience)
+	patience := k.soon()
+	idle := time.NewTimer(patience)
 	defer idle.Stop()
 	for came, before := 0, 0; ; {
 		select {
@@ -269,7 +270,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 				msg = <-answers
 			}
 		case <-idle.C:
-			if silent += k.patience; came > before {
+			if silent += patience; came > before {
 				silent = 0
 			}
 			switch {
@@ -281,7 +282,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 				return nats.ErrTimeout
 			}
 			before = came
-			idle.Reset(k.patience)
+			idle.Reset(patience)
 		case <-ctx.Done():
 			return ended(ctx)
 		}
@@ -294,7 +295,7 @@ func (k *kv) enough() time.Duration {
 	if k.single.Load() {
 		return k.timeout
 	}
-	return k.patience
+	return k.soon()
 }
 
 // take adds an answer to the page. It says whether that is the last one, because it says so or because others did not come.

@@ -27,7 +27,7 @@ func TestAGoodbyeThatIsNotAnsweredIsTriedAgain(t *testing.T) {
 				f.hush()
 				ended := make(chan error)
 				go func() { ended <- end(a) }()
-				time.Sleep(requestPatience(fakeTTL) + time.Second)
+				time.Sleep(requestPatience(fakeTTL, 0) + time.Second)
 				require.Empty(t, seen.take())
 				f.start()
 				require.NoError(t, <-ended)

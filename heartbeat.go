@@ -39,6 +39,7 @@ const (
 type keeper struct {
 	store store
 	clock *clock
+	pace  *pace
 	trust *trust
 	lease *lease
 	scope string
@@ -80,13 +81,9 @@ type keeper struct {
 	scheduled time.Time // for when the heartbeat was that is to come; hooks only
 }
 
-// requestPatience is what one request for the sake of a lease may take. Requests to a server that is going away are never
-// answered: several must fit into a lease.
-func requestPatience(ttl time.Duration) time.Duration { return max(ttl/5, minPatience) }
-
 // within bounds one request.
 func (k *keeper) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, requestPatience(k.ttl))
+	return context.WithTimeout(ctx, requestPatience(k.ttl, k.pace.trip()))
 }
 
 func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, error) {
@@ -101,14 +98,14 @@ func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, er
 // get reads this node's own record at the stream's leader, because a replica may lag. Without a meta leader JetStream's API
 // does not carry the question: then what any replica has must do, and a write that goes by too old a generation is refused.
 func (k *keeper) get(ctx context.Context) (change, uint64, error) {
-	ctx, cancel := k.within(ctx)
-	defer cancel()
-	half, stop := context.WithTimeout(ctx, requestPatience(k.ttl)/2)
-	defer stop()
-	found, generation, err := k.store.lead(half, k.scope, k.node)
+	leading, cancel := k.within(ctx)
+	found, generation, err := k.store.lead(leading, k.scope, k.node)
+	cancel()
 	if err == nil || errors.Is(err, ErrNoBucket) {
 		return found, generation, err
 	}
+	ctx, cancel = k.within(ctx)
+	defer cancel()
 	return k.store.get(ctx, k.scope, k.node)
 }
 
@@ -121,7 +118,7 @@ func (k *keeper) ensure(ctx context.Context) error {
 // run keeps the record and the lease until ctx is over, and then returns nil, or until a newer life has taken the
 // record over, and then returns ErrSuperseded.
 func (k *keeper) run(ctx context.Context) error {
-	beatDue := time.Now().Add(k.interval())
+	beatDue := k.nextBeat()
 	timer := time.NewTimer(time.Until(beatDue))
 	defer timer.Stop()
 	retry := firstRetry
@@ -138,7 +135,7 @@ func (k *keeper) run(ctx context.Context) error {
 		beaten, unwritten, err := k.tend(ctx, suspicious, !time.Now().Before(beatDue))
 		attempted(err)
 		if beaten {
-			beatDue = time.Now().Add(k.interval())
+			beatDue = k.nextBeat()
 		}
 		suspicious = err != nil || unwritten != nil // who knows what was stored
 		switch {
@@ -184,6 +181,14 @@ func (k *keeper) tend(ctx context.Context, suspicious, due bool) (beaten bool, u
 		beaten = true
 	}
 	return beaten, unwritten, nil
+}
+
+// nextBeat is a third of a TTL after the heartbeat began that was acknowledged last, however long that took.
+func (k *keeper) nextBeat() time.Time {
+	if k.armed.mono.IsZero() {
+		return time.Now().Add(k.interval())
+	}
+	return k.armed.mono.Add(k.interval())
 }
 
 func (k *keeper) interval() time.Duration { return jitter(k.ttl / 3) }
@@ -252,13 +257,15 @@ func (k *keeper) renew(ctx context.Context) error {
 
 // arm sets the lease, so that it reaches ahead of a version, provided that the record is of a generation.
 func (k *keeper) arm(ctx context.Context, version, record uint64) error {
-	ctx, cancel := k.within(ctx)
-	defer cancel()
 	began := k.clock.machine.now() // before the clock is read: the switch cannot fire within a TTL of it
-	now, err := k.clock.now(ctx)
+	asking, cancel := k.within(ctx)
+	now, err := k.clock.now(asking)
+	cancel()
 	if err != nil {
 		return err
 	}
+	ctx, cancel = k.within(ctx)
+	defer cancel()
 	bound := version + leaseAhead
 	k.bound = max(k.bound, bound) // also if this fails: it may have been stored
 	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: dueAt(now.Add(k.ttl))}

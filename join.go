@@ -20,8 +20,12 @@ func (l *incarnations) add(incarnation uint64) {
 	}
 }
 
+// lateJoins is how many joins fail, because no answer comes in time over a way that is too long, before there is no hope.
+const lateJoins = 4
+
 // join takes the node's place in the scope: a new life, with a record and a lease.
 func (k *keeper) join(ctx context.Context) error {
+	tooLate := 0
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		try := k.tryJoin
 		if k.written {
@@ -42,6 +46,15 @@ func (k *keeper) join(ctx context.Context) error {
 				return err
 			}
 			k.trust.fail() // others may be as badly off
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			k.pace.again()
+			if short := k.pace.short(); short != nil {
+				if tooLate++; tooLate >= lateJoins {
+					return short // without what may pass: no time is enough
+				}
+				err = fmt.Errorf("%w: %w", short, err)
+			}
 		}
 		if !sleep(ctx, jitter(wait)) {
 			return fmt.Errorf("%w: %w", ended(ctx), err)

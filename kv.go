@@ -23,7 +23,7 @@ func newKV(t *trunk, o *options, noise *noise) (*kv, error) {
 		return nil, err
 	}
 	return &kv{
-		nc: t, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl), o.timeout/3), settings: o.bucketSettings(),
+		nc: t, js: js, subj: o.subjects(), timeout: o.timeout, patience: min(requestPatience(o.ttl, 0), o.timeout/3), settings: o.bucketSettings(),
 		noise: noise, hooks: o.hooks, log: o.log, reads: o.observer,
 	}, nil
 }
@@ -34,7 +34,8 @@ type kv struct {
 	js       jetstream.JetStream
 	subj     subjects
 	timeout  time.Duration
-	patience time.Duration // how long nothing may come before a reading is asked for again
+	patience time.Duration // how long nothing may come before a reading is asked for again, from servers that are near
+	pace     *pace         // nil: they are
 	settings settings
 	fleet    *identity
 	reads    bool // this process writes nothing at all
@@ -54,6 +55,9 @@ type kv struct {
 
 	stored atomic.Uint64 // messages in the bucket, as was last told or seen: records of all scopes, and as many leases
 }
+
+// soon is how long nothing may come before a reading is asked for again.
+func (k *kv) soon() time.Duration { return max(k.patience, 2*k.pace.trip()) }
 
 func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	subject := k.subj.scopeChanges(scope)
@@ -85,7 +89,7 @@ func (k *kv) newest(ctx context.Context, scope string, sure bool) (uint64, error
 	subject := k.subj.scopeRecords(scope)
 	msg, err := k.last(ctx, subject)
 	if err == nil && sure && (msg == nil || !k.single.Load()) {
-		soon, cancel := context.WithTimeout(ctx, k.patience)
+		soon, cancel := context.WithTimeout(ctx, k.soon())
 		defer cancel()
 		if atLeader, err := k.lastAtLeader(soon, subject); err == nil {
 			msg = atLeader

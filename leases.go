@@ -64,7 +64,7 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 }
 
 func (k *kv) newestLease(ctx context.Context, scope string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.soon())
 	defer cancel()
 	subject := k.subj.scopeLeases(scope)
 	m, err := k.lastArmed(ctx, subject)

@@ -61,13 +61,13 @@ func newMember(s *Scope, want wanted) *member {
 	}
 	m.contact = &contact{
 		store: b.store, ttl: b.opts.ttl, trust: m.trust, moved: func() { poke(m.moved) }, wake: make(chan struct{}, 1),
-		rhythm: m.rhythm, clock: b.clock,
+		rhythm: m.rhythm, clock: b.clock, pace: b.pace,
 	}
 	if b.opts.observer {
 		return m
 	}
 	m.keeper = &keeper{
-		store: b.store, clock: b.clock, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, named: b.opts.origin(),
+		store: b.store, clock: b.clock, pace: b.pace, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, named: b.opts.origin(),
 		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
 		asks: m.contact, strip: b.undress,
@@ -150,7 +150,7 @@ func (m *member) start(ctx context.Context) (err error) {
 // giveUp ends a stay that did not come about. It does not take long: if the goodbye does not get through, the lease ends what was
 // written.
 func (m *member) giveUp(ctx context.Context) {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestPatience(m.bus.opts.ttl))
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.bus.pace.patience())
 	defer cancel()
 	defer context.AfterFunc(m.bus.patience, cancel)()
 	_ = m.end(last, ctx, emptySnapshot)

@@ -41,10 +41,12 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	defer cancel()
 	ctx, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("INFO"))
 	defer stop()
+	asked := time.Now()
 	stream, err := k.js.Stream(ctx, k.subj.stream())
 	if err != nil {
 		return nil, k.explain("ask the stream's leader", k.subj.streamAPI("INFO"), err)
 	}
+	k.pace.took(time.Since(asked))
 	info := stream.CachedInfo()
 	k.fleet.learn(fleetIn(info.Config))
 	k.inspect(info)
@@ -54,7 +56,7 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 }
 
 func (k *kv) identify(ctx context.Context, stranger string) error {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.soon())
 	defer cancel()
 	_, err := k.info(ctx)
 	if err == nil {

@@ -3,6 +3,7 @@ package rolebus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,12 @@ func isAnswer(err error) bool {
 // own affair, or everybody's. So the leader is asked, as an observer does. If it answers there is contact; if it takes nobody's
 // heartbeats it says for how long it has stored nothing.
 func (k *keeper) failed(ctx context.Context, err error, what string) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		k.pace.again()
+		if short := k.pace.short(); short != nil {
+			err = fmt.Errorf("%w: %w", short, err)
+		}
+	}
 	if !errors.Is(err, ErrTooLarge) { // which never stands beside ErrNotConfirmed
 		k.want.fail(err)
 	}

@@ -50,7 +50,7 @@ func (k *kv) alone(ctx context.Context) error {
 	k.places.mu.Lock()
 	least := 5 * time.Millisecond
 	if k.places.doubled != nil {
-		least = k.patience / 2 // the one whose answer came late before may be later still
+		least = k.soon() / 2 // the one whose answer came late before may be later still
 	}
 	k.places.mu.Unlock()
 	who := k.bearers(ctx, least)
@@ -133,7 +133,7 @@ func (k *kv) refuses(ctx context.Context) error {
 // bearers asks for the stream's info and hears who answers. It waits for another answer as long as the first one took, and
 // again so long, and again, but for some time at least: they come by different ways.
 func (k *kv) bearers(ctx context.Context, least time.Duration) (who []bearer) {
-	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	ctx, cancel := context.WithTimeout(ctx, k.soon())
 	defer cancel()
 	ctx, stop := unlessRefused(ctx, k.nc, k.subj.streamAPI("INFO"))
 	defer stop()

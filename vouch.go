@@ -40,7 +40,7 @@ func (m *member) vouch(of []change, about []verdict) {
 	tombstones, verdicts := v.waiting, v.doubted
 	v.waiting, v.doubted, v.asking = nil, nil, true
 	m.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(m.ctx, requestPatience(m.bus.opts.ttl))
+		ctx, cancel := context.WithTimeout(m.ctx, m.bus.pace.patience())
 		defer cancel()
 		w := word{of: tombstones, about: verdicts, at: time.Now()}
 		w.pulse, w.err = m.bus.store.pulse(ctx)
