@@ -95,6 +95,9 @@ func WithBucket(name string) Option { return func(o *options) { o.bucket = name 
 // Default: 15 s; least: 1 s, most: 24 h. It counts in whole milliseconds; what is less is left out. Each process may have its
 // own: its record tells it, and how long the others wait for it to write its record again, after an outage or when the bucket
 // lost it, is counted in that. A node with a very different one is worth a line in the log, as it is a slip more often than not.
+//
+// It must have room for some round trips to the bucket's leader: seven are enough. Where there is none for three, a join that gets no
+// answer in time fails, and says which TTL would do. docs/RELIABILITY.md has what was measured.
 func WithTTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
 
 // WithSyncInterval sets how often the bucket is asked whether anything was missed. Default: 7 s; least: 50 ms.

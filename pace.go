@@ -14,7 +14,7 @@ const (
 	tripsInLease = 3
 
 	// tripsAdvised is of how many round trips a TTL should consist at least, so that one may be lost.
-	tripsAdvised = 5
+	tripsAdvised = 7
 )
 
 // requestPatience is what one request for the sake of a lease may take. Requests to a server that is going away are never

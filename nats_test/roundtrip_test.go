@@ -41,12 +41,12 @@ func TestRoundTripGrid(t *testing.T) {
 	t.Parallel()
 	ttls := []time.Duration{3 * time.Second, 5 * time.Second}
 	trips := []time.Duration{400 * time.Millisecond, 600 * time.Millisecond}
-	stay := 3
+	stay, patience := 3, 5*time.Minute
 	if *grid {
 		ttls = []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second}
 		trips = []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond,
 			400 * time.Millisecond, 600 * time.Millisecond, 800 * time.Millisecond, 1200 * time.Millisecond}
-		stay = 10
+		stay, patience = 10, time.Minute
 	}
 	srv := rolebustest.NewServer(t)
 	var mu sync.Mutex
@@ -55,7 +55,7 @@ func TestRoundTripGrid(t *testing.T) {
 	for _, ttl := range ttls {
 		for _, trip := range trips {
 			wg.Go(func() {
-				b, took, err := far(t, srv, time.Minute, trip, ttl)
+				b, took, err := far(t, srv, patience, trip, ttl)
 				cell := fmt.Sprintf("%.1f s", took.Seconds())
 				if err == nil {
 					lease := b.LeaseContext()
@@ -106,7 +106,7 @@ func table(ttls, trips []time.Duration, cells map[[2]time.Duration]string) strin
 func TestARoundTripThatIsTooLongIsTold(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	_, _, err := far(t, srv, time.Minute, 600*time.Millisecond, time.Second)
+	_, _, err := far(t, srv, 5*time.Minute, 600*time.Millisecond, time.Second)
 	require.ErrorContains(t, err, "is too long for a TTL of 1s: take one of at least")
 	require.ErrorContains(t, err, "WithTTL")
 	require.NotErrorIs(t, err, context.DeadlineExceeded, "it does not wait for ctx")
