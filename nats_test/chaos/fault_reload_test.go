@@ -9,6 +9,7 @@ import (
 
 // reloadFaults are reloads of a server's configuration with lower limits.
 var reloadFaults = []*faultKind{
+	{name: "max-payload", class: "reload", about: aServer, weight: 6, min: time.Second, max: 7 * time.Second, begin: lowerPayload},
 	{name: "max-connections", class: "reload", about: aServer, weight: 4, min: time.Second, max: 7 * time.Second, begin: lowerConnections},
 }
 
