@@ -58,7 +58,8 @@ type Bus struct {
 
 	toldDeaf  sync.Once
 	attesting sync.Mutex
-	unattest  func() // ends the witness for the server that this process was connected to last
+	attested  string // the server that this process was connected to last
+	unattest  func() // ends the witness for it
 }
 
 func newBus(o *options, n *noise, st store) *Bus {

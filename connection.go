@@ -31,25 +31,50 @@ func (b *Bus) listen() error {
 	return nil
 }
 
-// attest makes this process a witness for the server that it is connected to now, and no more for the one before.
-func (b *Bus) attest() {
+// attest makes this process a witness for the server that it is connected to now, and no more for the one before, which it returns.
+func (b *Bus) attest() (before string) {
 	if b.peers == nil || b.opts.observer || b.peers.server() == "" {
-		return
+		return ""
 	}
 	b.attesting.Lock()
 	defer b.attesting.Unlock()
+	before, b.attested = b.attested, b.peers.server()
 	ctx, cancel := context.WithCancel(b.ctx)
 	run, err := b.peers.attest()
 	if err != nil {
 		b.opts.log.Info("no witness for the server", "node", b.opts.node, "error", err)
 		cancel()
-		return
+		return before
 	}
 	b.wg.Go(func() { run(ctx) })
 	if b.unattest != nil {
 		b.unattest()
 	}
 	b.unattest = cancel
+	return before
+}
+
+// speak tells the others that this process is there again, which was connected to a server before: they may have found that nobody
+// listened for it. With its server gone nobody did, and all its clients would tell all others at once.
+func (b *Bus) speak(before string) {
+	speak := func() {
+		for _, m := range b.staying() {
+			m.speak()
+		}
+	}
+	switch {
+	case before == "":
+	case before == b.peers.server():
+		speak()
+	default:
+		_ = b.goWhileOpen(func() { // if the bus stops, others need not know
+			ctx, cancel := context.WithTimeout(b.ctx, witnessPatience)
+			defer cancel()
+			if err := b.peers.witness(ctx, before); err == nil || errors.Is(err, errSilent) {
+				speak()
+			}
+		})
+	}
 }
 
 // watchServer leaves a server that hangs, or to which the path is broken unnoticed, for another one within a lease: when it

@@ -254,7 +254,7 @@ func (b *peeredBus) move(server string) {
 	b.link.setCut(false)
 	b.set(func(p *fakePeers) { p.at = server })
 	if server != "" {
-		b.attest()
+		b.speak(b.attest())
 		b.partition(false)
 	}
 }

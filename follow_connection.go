@@ -62,7 +62,7 @@ func (b *Bus) heed(up bool) {
 	b.opts.log.Info("connection", "up", up, "node", b.opts.node)
 	if up && b.ctx.Err() == nil {
 		b.clock.reset()
-		b.attest()
+		b.speak(b.attest())
 	}
 	for _, m := range b.staying() {
 		if up {

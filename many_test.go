@@ -162,6 +162,36 @@ func TestWhoIsConnectedAnewIsListedAgainAtOnce(t *testing.T) {
 	})
 }
 
+// All clients of a server that has gone are connected anew at about the same time, and nobody has hidden them.
+func TestOnlyWhoseServerIsStillThereSaysThatItIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		fleet := peeredFleet(t, f, n, 6)
+		var said atomic.Int32
+		o := f.peered(t, n, "S9", "o", WithObserver(), WithProbeInterval(0))
+		_, err := o.peers.hints("default", func(h hint) {
+			if h.back {
+				said.Add(1)
+			}
+		})
+		require.NoError(t, err)
+		settle()
+		for _, b := range fleet {
+			b.move("")
+		}
+		for _, b := range fleet {
+			b.move("S2") // S1 has gone: nobody is a witness for it
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Zero(t, said.Load())
+		fleet[0].move("S3") // and others stay at S2
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.EqualValues(t, 1, said.Load())
+	})
+}
+
 // suspicions counts them.
 type suspicions struct{ atomic.Int32 }
 

@@ -294,7 +294,6 @@ func (m *member) connected() {
 		m.reassure() // who leaves wants to know no more than that the goodbye may get through now
 		return
 	}
-	m.speak()
 	m.catcher.ask(asked{whole: true, crowd: true})
 	m.reassure()
 }

@@ -273,7 +273,16 @@ var suspicionRules = []rule{
 		why:   "a connection that broke once costs a round of listing",
 		found: "TestWhoIsConnectedAnewIsListedAgainAtOnce",
 		edits: []edit{
-			{"member.go", "	m.speak()\n", ""},
+			{"connection.go", "		speak()\n	default:\n", "	default:\n"},
+		},
+	},
+	{
+		name:  "who is connected again says so only beside the server of before",
+		says:  "a process that is connected again says so, and whoever hid it asks at once",
+		why:   "when a server is gone all its clients tell all others that they are there",
+		found: "TestOnlyWhoseServerIsStillThereSaysThatItIsBack",
+		edits: []edit{
+			{"connection.go", "err == nil || errors.Is(err, errSilent) {\n				speak()", "err == nil || !errors.Is(err, errSilent) {\n				speak()"},
 		},
 	},
 	{
