@@ -145,7 +145,8 @@ func WithMaxBytes(n int64) Option {
 }
 
 // WithPlacement sets where the bucket is kept when it is made: in which cluster, and on servers that have all of these
-// tags. Either may be left out. A bucket that exists stays where it is. Default: in the cluster of whoever makes it.
+// tags. Either may be left out. A bucket that exists stays where it is. Default: in the cluster of whoever makes it, if
+// that has enough servers, else in another one.
 func WithPlacement(cluster string, tags ...string) Option {
 	return func(o *options) {
 		o.settings.placement = &jetstream.Placement{Cluster: cluster, Tags: slices.Clone(tags)}
