@@ -16,14 +16,14 @@ const (
 	lateWait   = 5 // times as long as the answer took, at the most
 )
 
-// calmly asks the servers something. If they answer late it lets a while pass, and asks again: perhaps many join at
-// once, of whom everybody hears, and those who have joined must not lose their leases over it. It spends no more than a part of
-// the time that is left.
-func calmly(ctx context.Context, ask func() error) error {
+// calmly asks the servers something. If they answer late, for the way to them, it lets a while pass, and asks again: perhaps many
+// join at once, of whom everybody hears, and those who have joined must not lose their leases over it. It spends no more than a
+// part of the time that is left.
+func calmly(ctx context.Context, way time.Duration, ask func() error) error {
 	for try := 1; ; try++ {
 		asked := time.Now()
 		err := ask()
-		took := time.Since(asked)
+		took := time.Since(asked) - way
 		if err != nil || took < lateAnswer || try >= lateTries && took < veryLate || try == veryTries {
 			return err
 		}

@@ -18,12 +18,14 @@ func TestLateAnswersAreAskedForAgainAfterAWhile(t *testing.T) {
 		takes []time.Duration
 		asked int
 		wait  time.Duration // at the most, beside the answers
+		way   time.Duration
 	}{
-		{"in time", []time.Duration{lateAnswer - 1}, 1, 0},
-		{"late at first", []time.Duration{late, 0}, 2, lateWait * late},
-		{"far away", slices.Repeat([]time.Duration{late}, 2*veryTries), lateTries, lateWait * late},
-		{"very late at first", []time.Duration{veryLate, time.Minute, 0}, 3, 2 * lateWait * time.Second},
-		{"very late for ever", slices.Repeat([]time.Duration{veryLate}, 2*veryTries), veryTries, veryTries * lateWait * time.Second},
+		{"in time", []time.Duration{lateAnswer - 1}, 1, 0, 0},
+		{"late at first", []time.Duration{late, 0}, 2, lateWait * late, 0},
+		{"far away", slices.Repeat([]time.Duration{late}, 2*veryTries), lateTries, lateWait * late, 0},
+		{"far away, as is known", slices.Repeat([]time.Duration{late}, 2), 1, 0, late},
+		{"very late at first", []time.Duration{veryLate, time.Minute, 0}, 3, 2 * lateWait * time.Second, 0},
+		{"very late for ever", slices.Repeat([]time.Duration{veryLate}, 2*veryTries), veryTries, veryTries * lateWait * time.Second, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -31,7 +33,7 @@ func TestLateAnswersAreAskedForAgainAfterAWhile(t *testing.T) {
 				waited := time.Duration(0)
 				for range rounds {
 					began, asked := time.Now(), 0
-					require.NoError(t, calmly(t.Context(), func() error {
+					require.NoError(t, calmly(t.Context(), tc.way, func() error {
 						time.Sleep(tc.takes[asked])
 						waited -= tc.takes[asked]
 						asked++
@@ -52,7 +54,7 @@ func TestCalmWithinADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 50 {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-			require.NoError(t, calmly(ctx, func() error { time.Sleep(veryLate); return nil }))
+			require.NoError(t, calmly(ctx, 0, func() error { time.Sleep(veryLate); return nil }))
 			require.NoError(t, ctx.Err())
 			cancel()
 		}
@@ -63,14 +65,14 @@ func TestAskingCalmlyEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
 		refused := errors.New("refused")
-		require.ErrorIs(t, calmly(t.Context(), func() error {
+		require.ErrorIs(t, calmly(t.Context(), 0, func() error {
 			asked++
 			time.Sleep(time.Second)
 			return refused
 		}), refused)
 		require.Equal(t, 1, asked, "an error is not a late answer")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		require.ErrorIs(t, calmly(ctx, func() error {
+		require.ErrorIs(t, calmly(ctx, 0, func() error {
 			time.Sleep(time.Second)
 			cancel(ErrClosed)
 			return nil

@@ -65,7 +65,7 @@ func (k *keeper) join(ctx context.Context) error {
 func (k *keeper) tryJoin(ctx context.Context) error {
 	var found change
 	var generation uint64
-	err := calmly(ctx, func() (err error) {
+	err := calmly(ctx, k.pace.way(), func() (err error) {
 		found, generation, err = k.get(ctx)
 		return err
 	})

@@ -185,7 +185,7 @@ func (m *member) takePlace(ctx context.Context) error {
 
 // admit asks the stream's leader how it is, and when that was.
 func (m *member) admit(ctx context.Context) (p pulse, at instant, err error) {
-	err = calmly(ctx, func() (err error) {
+	err = calmly(ctx, m.bus.pace.way(), func() (err error) {
 		at = m.bus.machine.now()
 		p, err = m.bus.store.pulse(ctx)
 		return err

@@ -62,6 +62,16 @@ func (p *pace) trip() (trip time.Duration) {
 	return max(trip, p.ping)
 }
 
+// way is the round trip to the server that this process is connected to: what that takes is not the leader's doing.
+func (p *pace) way() time.Duration {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ping
+}
+
 // patience is what one request may take.
 func (p *pace) patience() time.Duration { return requestPatience(p.ttl, p.trip()) }
 
