@@ -281,9 +281,12 @@ func (k *keeper) arm(ctx context.Context, version, record uint64) error {
 	return nil
 }
 
-// succeeded says that the record stands in the bucket, and the lease beside it.
+// succeeded says that the record stands in the bucket, and the lease beside it. Whose lease had lapsed is not certain to be listed
+// before its record is written again: others may have dropped it.
 func (k *keeper) succeeded() {
-	k.lease.renew(k.armed)
+	if !k.lapsed {
+		k.lease.renew(k.armed)
+	}
 	if k.trust.succeed(time.Now()) {
 		k.log.Info("the bucket takes heartbeats again")
 		k.moved()

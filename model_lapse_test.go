@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +150,37 @@ func TestWhoIsBackAfterItsSwitchWasLostIsListedAgain(t *testing.T) {
 		a.partition(false)
 		time.Sleep(fakeTTL)
 		require.NotNil(t, b.Snapshot().Node("a"))
+	})
+}
+
+// Nor is it certain to be listed before its record is written again: a heartbeat is announced to nobody.
+func TestWhoIsBackAfterItsSwitchWasLostIsCertainWhenItIsListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		f.lose("default", "a")
+		a.partition(true)
+		time.Sleep(fakeTTL + lapses)
+		require.Nil(t, b.Snapshot().Node("a"))
+		f.mu.Lock()
+		a.link.refusePuts = math.MaxInt
+		beats := f.beats
+		f.mu.Unlock()
+		a.partition(false)
+		for range 20 {
+			time.Sleep(fakeTTL / 40)
+			synctest.Wait()
+			if b.Snapshot().Node("a") == nil {
+				require.Zero(t, a.LeaseLeft())
+			}
+		}
+		f.mu.Lock()
+		require.Greater(t, f.beats, beats)
+		a.link.refusePuts = 0
+		f.mu.Unlock()
+		time.Sleep(fakeTTL)
+		require.NotNil(t, b.Snapshot().Node("a"))
+		require.Positive(t, a.LeaseLeft())
 	})
 }
 

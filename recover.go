@@ -68,7 +68,7 @@ func (k *keeper) restore(ctx context.Context, found change, generation uint64) e
 		k.lease.end(err)
 		return err
 	}
-	own := k.owns(found)
+	own := k.owns(found) && !k.lapsed
 	if !own {
 		k.lease.lose(time.Time{}, fmt.Errorf("%w: the record is not what this node wrote", ErrLeaseLost))
 	}
@@ -107,7 +107,7 @@ func (k *keeper) superseded(found, own uint64) error {
 
 // comeBack writes the record again of a node that nobody buried, though its lease had ended for long.
 func (k *keeper) comeBack(ctx context.Context) error {
-	err := k.rewrite(ctx, k.generation, true)
+	err := k.rewrite(ctx, k.generation, false)
 	if errors.Is(err, errConflict) {
 		return k.recover(ctx)
 	}
