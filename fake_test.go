@@ -412,7 +412,7 @@ func (l *fakeLink) readLeases(ctx context.Context, scope string, _ time.Duration
 		newest := uint64(0)
 		for key, lease := range l.leases {
 			if lease.armed >= newest {
-				newest, found.newest = lease.armed, lease.at
+				newest, found.newest, found.began = lease.armed, lease.at, lease.armed
 			}
 			if key[0] == scope && !l.damaged {
 				found.of[key[1]] = armed{id: lease.c.id, due: lease.c.due, generation: lease.armed, unfit: lease.unfit}

@@ -23,7 +23,8 @@ type leases struct {
 	of     map[string]armed // by node
 	all    bool             // who is not among them has none
 	last   uint64           // the generation of the last one
-	newest time.Time        // when the newest lease of the bucket was armed, in whatever scope
+	newest time.Time        // when the newest lease of the bucket was armed, in whatever scope, before they were read
+	began  uint64           // its generation: what is above was armed since
 }
 
 // lapsed returns whose record stands without a lease that buries it, and why. The newest lease that anybody armed tells what
@@ -55,7 +56,7 @@ func (l *leases) lapse(c change) string {
 		return "its lease buries less than its record"
 	case late > graceOf(c.ttl):
 		return fmt.Sprintf("its lease was due %v ago, and the server did not bury it", late.Round(time.Second))
-	case -late > graceOf(c.ttl):
+	case -late > graceOf(c.ttl) && a.generation <= l.began:
 		return fmt.Sprintf("its lease is due in %v only", -late.Round(time.Second))
 	}
 	return ""

@@ -23,6 +23,7 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 	if l.newest, err = newest.storedAt(); err != nil {
 		return l, err
 	}
+	l.began = newest.generation
 	subject, recent := k.subj.scopeLeases(scope), false // recent: nor is any overdue that follows
 	came := 0
 	take := func(m message) {
@@ -38,7 +39,7 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 		age := l.newest.Sub(at)
 		recent = err == nil && age > -maxLate && age < ttl+graceOf(ttl)
 	}
-	for many := k.stored.Load()/2 > bulk; l.last < newest.generation; {
+	for many := k.stored.Load()/2 > bulk; l.last < l.began; {
 		if many && (all || l.last > 0) {
 			many = false
 			if _, err := k.consume(ctx, subject, 1, take); err != nil { // from the first on, which is counted faster
@@ -66,11 +67,11 @@ func (k *kv) readLeases(ctx context.Context, scope string, ttl time.Duration, al
 func (k *kv) newestLease(ctx context.Context, scope string) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.soon())
 	defer cancel()
-	subject := k.subj.scopeLeases(scope)
-	m, err := k.lastArmed(ctx, subject)
-	if !k.single.Load() {
-		m, err = k.lastOfLeader(ctx, subject)
+	last := k.lastOfLeader
+	if k.single.Load() {
+		last = k.lastArmed
 	}
+	m, err := last(ctx, k.subj.scopeLeases(scope))
 	if m == nil {
 		return 0, err
 	}

@@ -154,9 +154,10 @@ func TestWhatALeaseIsWorth(t *testing.T) {
 		{armed{id: life{2, 1005}, due: now.Add(-graceOf(ttl) - time.Second)}, "its lease was due 21s ago, and the server did not bury it"},
 		{armed{id: life{2, 1005}, due: now.Add(graceOf(ttl))}, ""},
 		{armed{id: life{2, 1005}, due: now.Add(time.Hour)}, "its lease is due in 1h0m0s only"},
+		{armed{id: life{2, 1005}, due: now.Add(time.Hour), generation: 10}, ""}, // armed while all leases were read, which took long
 		{armed{unfit: "it is for something else"}, "its lease is none: it is for something else"},
 	} {
-		l := leases{of: map[string]armed{"n": tc.a}, newest: now}
+		l := leases{of: map[string]armed{"n": tc.a}, newest: now, began: 9}
 		require.Equal(t, tc.why, l.lapse(record))
 	}
 	require.Empty(t, (&leases{newest: now}).lapse(record), "it may be among those that were not read")

@@ -14,7 +14,7 @@ var lapseRules = []rule{
 		says:  "and a dead node does not stay",
 		why:   "who died before the server's clock went back an hour is listed for an hour",
 		found: "TestPromise4WhoDiesGoesWhateverBecameOfItsSwitch/it_is_due_in_an_hour",
-		edits: []edit{{"lapse.go", "case -late > graceOf(c.ttl):", "case false:"}},
+		edits: []edit{{"lapse.go", "case -late > graceOf(c.ttl) &&", "case false &&"}},
 	},
 	{
 		name:  "a record ends no doubt about its lease",
