@@ -14,6 +14,7 @@ type clock struct {
 	ask     func(context.Context) (time.Time, error)
 	machine *machine
 	jumped  func(by time.Duration) // what the server says differs from what is carried on; under the lock, so that nobody goes on before
+	askAnew func()                 // after that, and under no lock
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -34,8 +35,8 @@ const (
 	clocksApart = 10
 )
 
-func newClock(st store, machine *machine, o *options, jumped func(time.Duration)) *clock {
-	return &clock{ask: st.now, machine: machine, least: o.ttl, jumped: jumped, log: o.log}
+func newClock(st store, machine *machine, o *options, jumped func(time.Duration), askAnew func()) *clock {
+	return &clock{ask: st.now, machine: machine, least: o.ttl, jumped: jumped, askAnew: askAnew, log: o.log}
 }
 
 // now returns the server's time, too late by one round trip at the most. If nobody tells it, what was told before is
@@ -97,12 +98,13 @@ func (c *clock) tell(server time.Time, asked instant) {
 		c.jumped(by)
 	}
 	c.mu.Unlock()
-	c.tellJump(by)
+	c.afterJump(by)
 }
 
-func (c *clock) tellJump(by time.Duration) {
+func (c *clock) afterJump(by time.Duration) {
 	if by != 0 {
 		c.log.Warn("the server's clock is not what it was: asking anew", "by", by)
+		c.askAnew()
 	}
 }
 
@@ -129,7 +131,7 @@ func (c *clock) hear(stored time.Time, heard instant) {
 		c.jumped(by)
 	}
 	c.mu.Unlock()
-	c.tellJump(by)
+	c.afterJump(by)
 }
 
 // mind takes note of somebody's TTL: a small step of the server's clock is a large one for whoever has a short one.

@@ -98,7 +98,7 @@ func TestTheClockGoesOnWhenNobodyTellsTheTime(t *testing.T) {
 				return time.Time{}, err
 			}
 			return time.Now().Add(ahead), nil
-		}, machine: newMachine(fakeTTL), least: fakeTTL, jumped: func(time.Duration) {}, log: slog.New(slog.DiscardHandler)}
+		}, machine: newMachine(fakeTTL), least: fakeTTL, jumped: func(time.Duration) {}, askAnew: func() {}, log: slog.New(slog.DiscardHandler)}
 		require.Equal(t, time.Hour, aheadOf(t, c))
 		err = errFakeDown
 		c.reset()

@@ -85,6 +85,7 @@ func (b *Bus) wake() {
 		}
 	}) {
 		b.opts.log.Warn("this machine has slept, or its clock was set: asking anew", "node", b.opts.node, "by", by)
+		b.askAnew()
 	}
 }
 
@@ -92,19 +93,25 @@ func (m *member) slept(by time.Duration) {
 	m.lease.lose(time.Time{}, errSlept)
 	m.trust.sleep(by)
 	poke(m.moved)
-	m.connected()
+}
+
+// askAnew has every stay ask what is so. It is called under no lock: it sends, and nats.go may hold that up.
+func (b *Bus) askAnew() {
+	for _, m := range b.staying() {
+		m.connected()
+	}
 }
 
 // jumped takes note that the server's clock is ahead of what it should be, or behind: it was set, another server leads, or this
 // machine stood still. If it is ahead, leases have ended before their owners could renew them; if it is behind, those that were
-// armed lie too far ahead.
+// armed lie too far ahead, until askAnew has them armed again.
 func (b *Bus) jumped(by time.Duration) {
+	if by <= 0 {
+		return
+	}
 	now := time.Now()
 	for _, m := range b.staying() {
-		if by > 0 {
-			m.trust.shake(now)
-			m.lease.shorten(by)
-		}
-		m.connected()
+		m.trust.shake(now)
+		m.lease.shorten(by)
 	}
 }
