@@ -111,14 +111,14 @@ func (b *Bus) redial(w *watched) bool {
 			return false // only the end of ctx is one
 		}
 		w.nc.RemoveStatusListener(w.status)
-		*w = watched{nc: nc, status: nc.StatusChanged(statuses...)}
+		*w = watched{nc: nc, status: nc.StatusChanged(statuses...), up: true} // what becomes of it from now on is told
+		if nc.IsClosed() {
+			continue // it was ended before anybody listened
+		}
 		if err := b.nc.replace(nc); err != nil {
 			b.opts.log.Warn("not everything could be subscribed again", "node", b.opts.node, "error", err)
 		}
-		w.up = nc.IsConnected() // else it is told when it is
-		if w.up {
-			b.hooks.tellConnected(nc)
-		}
+		b.hooks.tellConnected(nc)
 		return true
 	}
 	return false
