@@ -37,10 +37,12 @@ var (
 	ErrTooLarge = sentinel("too large")
 	// ErrServerTooOld says that the server cannot schedule messages; that needs nats-server 2.12.
 	ErrServerTooOld = sentinel("NATS server is too old")
-	// ErrNoBucket says that the bucket does not exist, and that it is not for this process to make it; see [WithObserver].
+	// ErrNoBucket says that the bucket does not exist, and that it is not for this process to make it; see [WithObserver] and
+	// [WithoutProvisioning].
 	ErrNoBucket = sentinel("bucket does not exist")
-	// ErrBucketMismatch says that the bucket's stream exists with settings that rolebus cannot work with and may not,
-	// or cannot, mend. The error lists each difference and the command that mends it.
+	// ErrBucketMismatch says that a stream of the bucket's name is somebody else's, or has settings that rolebus cannot work with and
+	// may not, or cannot, mend; nothing was changed. The error lists each difference, and the command that mends them, if there is
+	// one that loses nothing.
 	ErrBucketMismatch = sentinel("bucket has other settings")
 	// ErrTwoBuckets says that two buckets answer to the same requests, so that what is written is in both, or in one of them: servers that
 	// each have JetStream are linked so that its requests cross. The error says which two.

@@ -115,9 +115,10 @@ func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.ti
 //
 // Each process sends three probes in two intervals and each scope; in scopes of more than 500 nodes the interval is 1 ms for
 // each node, so that a scope never costs the servers more than 1,500 probes per second. It asks up to seven more in an interval
-// for neighbours that ask nobody themselves, and more for those that do not answer: many may have died together. Silence shows nothing where an answer takes more than a quarter
-// of a second, as on a far link or where everybody has too much to do: then only a lost connection does. 0 switches it off:
-// this process then suspects nobody, but still answers, and says so. Default: 500 ms; least: 50 ms.
+// for neighbours that ask nobody themselves, and more for those that do not answer: many may have died together. Silence shows
+// nothing where an answer takes more than a quarter of a second, as on a far link or where everybody has too much to do: then
+// only a lost connection does. 0 switches it off: this process then suspects nobody, but still answers, and says so. Default: 500
+// ms; least: 50 ms.
 func WithProbeInterval(d time.Duration) Option { return func(o *options) { o.probe = d } }
 
 // WithReplicas sets how many servers of a cluster keep the bucket, 1 to 5; a bucket with another number is changed.

@@ -21,15 +21,16 @@ type BucketPlan struct {
 // deployment job that alone has the right to do that, beside processes with [WithoutProvisioning]. A bucket that is as it must be is left
 // alone, so it may be called any number of times.
 //
-// It takes the options of the processes; those that are not about the bucket mean nothing here: [WithBucket], [WithReplicas],
-// [WithStorage], [WithMaxBytes], [WithPlacement], [WithRequestTimeout], [WithLogger] and [WithHooks] count. What is passing, such as a
+// It takes the options of the processes; those that are not about the bucket mean nothing here: [WithBucket], [WithDomain],
+// [WithAPIPrefix], [WithReplicas], [WithStorage], [WithMaxBytes], [WithPlacement], [WithRequestTimeout], [WithLogger] and [WithHooks] count. What is passing, such as a
 // cluster without a leader, is tried again until ctx is over. The error matches [ErrBucketMismatch] if there is a stream that is
 // somebody else's, or cannot be mended: then nothing was changed.
 func Provision(ctx context.Context, nc *nats.Conn, opts ...Option) error {
 	return failed("provision", onBucket(ctx, nc, opts, func(ctx context.Context, k *kv) error { return k.ensure(ctx) }))
 }
 
-// PlanProvision says what [Provision] would do, and does nothing. The error is that of Provision, as far as it can be known before.
+// PlanProvision says what [Provision] would do, and does nothing. The error is that of Provision, as far as it can be known before:
+// not, say, that the account has no room, or demands a limit, which Command then lacks unless [WithMaxBytes] says one.
 func PlanProvision(ctx context.Context, nc *nats.Conn, opts ...Option) (plan BucketPlan, err error) {
 	err = onBucket(ctx, nc, opts, func(ctx context.Context, k *kv) (err error) {
 		plan, err = k.plan(ctx)

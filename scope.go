@@ -66,8 +66,8 @@ func (s *Scope) Generation() uint64 { return s.current().Generation() }
 
 // LeaseLeft returns for how long this node is still certain to be listed in the scope: what is left of its lease, by this
 // process's own monotonic clock, less a tenth of the TTL for clocks that run apart. 0 if it is not certain: no heartbeat
-// got through in time, the record was buried or taken over, this machine has slept or its clock was set, or the scope is not
-// joined. A heartbeat makes it nearly a whole [WithTTL] again.
+// got through in time, the record was buried or taken over, this machine has slept or its clock or the server's was set, or the
+// scope is not joined. A heartbeat makes it nearly a whole [WithTTL] again.
 //
 // It is about the lease alone: a process that cannot reach this one may leave it out of its own snapshot for a while
 // ([ReasonUnreachable]). Nor does it exclude that a newer process of the same name is listed instead.
@@ -81,9 +81,9 @@ func (s *Scope) LeaseLeft() time.Duration {
 
 // LeaseContext returns a context for work that only a listed node may do. It is cancelled as soon as this node is not certain
 // any more to be listed in the scope, and context.Cause then tells why: an error that matches [ErrLeaseLost] if the lease
-// was not renewed in time, the record was buried, or this machine has slept, [ErrNotJoined] if the scope is not joined or was left, [ErrReadOnly]
-// for an observer, and what [Bus.Err] says if the Bus stops, such as [ErrSuperseded]. Once the node is certain again, a
-// new call returns a new context.
+// was not renewed in time, the record was buried, this machine has slept, or the server's clock was set ahead, [ErrNotJoined] if
+// the scope is not joined or was left, [ErrReadOnly] for an observer, and what [Bus.Err] says if the Bus stops, such as
+// [ErrSuperseded]. Once the node is certain again, a new call returns a new context.
 //
 // A process that was frozen, or whose machine slept, learns of it only when it runs again, and its other goroutines may run
 // first: before something that cannot be taken back, ask [Scope.LeaseLeft].

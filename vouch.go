@@ -8,7 +8,6 @@ import (
 // A process knows of an outage of the store by its own heartbeats, or questions, which are as far apart as its own TTL allows. A
 // node with a shorter one may be buried wrongly in between: because there was no leader for a moment, say. So who has the longer
 // TTL asks the leader for how long it has been one, before it believes that tombstone, or doubts it.
-
 //
 // So it does before it hides more than half of the others because a server says that nobody listens for them: if that server is cut
 // off, and this process with it, there is no leader that answers.
