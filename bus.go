@@ -69,7 +69,7 @@ func newBus(o *options, n *noise, st store) *Bus {
 	}
 	b.machine = newMachine(o.ttl)
 	b.pace = &pace{ttl: o.ttl}
-	b.clock = newClock(st, b.machine, o, b.jumped, b.askAnew)
+	b.clock = newClock(st, b.machine, o, b.jumped, b.askAnew, b.awake)
 	b.hooks, n.hooks = o.hooks, o.hooks
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())

@@ -15,6 +15,7 @@ type clock struct {
 	machine *machine
 	jumped  func(by time.Duration) // what the server says differs from what is carried on; under the lock, so that nobody goes on before
 	askAnew func()                 // after that, and under no lock
+	awake   func()                 // this process has not slept, it was only its wall clock that was set
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -26,6 +27,9 @@ type clock struct {
 	wrong   bool          // ask again in any case
 	doubted time.Time     // when an announcement was last ahead; zero: not since the server was asked
 	refuted time.Time     // when the server last said that such a one was wrong
+
+	dropped   time.Time // what the server's time was when it was dropped; zero: not known, or not dropped
+	droppedAt time.Time
 }
 
 const (
@@ -35,8 +39,8 @@ const (
 	clocksApart = 10
 )
 
-func newClock(st store, machine *machine, o *options, jumped func(time.Duration), askAnew func()) *clock {
-	return &clock{ask: st.now, machine: machine, least: o.ttl, jumped: jumped, askAnew: askAnew, log: o.log}
+func newClock(st store, machine *machine, o *options, jumped func(time.Duration), askAnew, awake func()) *clock {
+	return &clock{ask: st.now, machine: machine, least: o.ttl, jumped: jumped, askAnew: askAnew, awake: awake, log: o.log}
 }
 
 // now returns the server's time, too late by one round trip at the most. If nobody tells it, what was told before is
@@ -83,21 +87,26 @@ func (c *clock) estimate(moment time.Time) (server time.Time, slack time.Duratio
 func (c *clock) tell(server time.Time, asked instant) {
 	c.mu.Lock()
 	now := c.machine.now()
-	took, by := now.mono.Sub(asked.mono), time.Duration(0)
+	took, by, near := now.mono.Sub(asked.mono), time.Duration(0), c.least/clocksApart
 	if c.knownLocked(now) {
 		by = server.Sub(c.server.Add(asked.mono.Sub(c.at.mono)))
-		switch near := c.least / clocksApart; {
+		switch {
 		case by <= took+near && by >= -c.took-near:
 			by = 0
 		case by < 0 && !c.doubted.IsZero() && !asked.mono.Before(c.doubted):
 			by, c.refuted = 0, now.mono
 		}
 	}
-	c.server, c.at, c.took, c.stale, c.wrong, c.doubted = server, asked, took, false, false, time.Time{}
+	// By the server's clock no more time has passed than by the monotonic one.
+	wasAwake := !c.dropped.IsZero() && server.Sub(c.dropped)-asked.mono.Sub(c.droppedAt) <= took+near
+	c.server, c.at, c.took, c.stale, c.wrong, c.doubted, c.dropped = server, asked, took, false, false, time.Time{}, time.Time{}
 	if by != 0 {
 		c.jumped(by)
 	}
 	c.mu.Unlock()
+	if wasAwake {
+		c.awake()
+	}
 	c.afterJump(by)
 }
 
@@ -158,6 +167,12 @@ func (c *clock) forget() {
 // drop makes it ask again in any case, and hold nothing against what is carried on: this process is wrong, and not the server.
 func (c *clock) drop() {
 	c.mu.Lock()
+	if !c.at.mono.IsZero() {
+		c.dropped, c.droppedAt = c.server, c.at.mono
+		if c.wrong {
+			c.dropped = time.Time{}
+		}
+	}
 	c.at = instant{}
 	c.mu.Unlock()
 }

@@ -102,6 +102,13 @@ func (b *Bus) askAnew() {
 	}
 }
 
+// awake takes note that this process has not slept, as its server says: it has missed nothing.
+func (b *Bus) awake() {
+	for _, m := range b.staying() {
+		m.trust.wasAwake()
+	}
+}
+
 // jumped takes note that the server's clock is ahead of what it should be, or behind: it was set, another server leads, or this
 // machine stood still. If it is ahead, leases have ended before their owners could renew them; if it is behind, those that were
 // armed lie too far ahead, until askAnew has them armed again.

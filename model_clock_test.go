@@ -79,6 +79,13 @@ func TestAWallClockThatIsSetCostsOneHeartbeat(t *testing.T) {
 			time.Sleep(10 * fakeTTL)
 			require.NotZero(t, a.LeaseLeft())
 			require.Empty(t, seen.take())
+
+			// It has missed nothing, and believes what it hears.
+			a.setClock(by)
+			b.crash()
+			time.Sleep(fakeTTL + time.Second)
+			synctest.Wait()
+			require.Equal(t, 1, a.Snapshot().Members().Len())
 		})
 	}
 }

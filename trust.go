@@ -20,6 +20,7 @@ type trust struct {
 	since    time.Time // and when that began
 	troubled time.Time // and the first of those that followed one another
 	ahead    time.Time // when the leader became one, by a clock that was set back since; zero if it was not
+	awake    time.Time // the last success before this process has slept, if nothing but that speaks against it since; else zero
 }
 
 func newTrust(now time.Time, patience, grace time.Duration) *trust {
@@ -34,7 +35,7 @@ func (t *trust) succeed(now time.Time) (regained bool) {
 	if regained {
 		t.shaken = now
 	}
-	t.good, t.failing = now, false
+	t.good, t.failing, t.awake = now, false, time.Time{}
 	return regained
 }
 
@@ -43,7 +44,7 @@ func (t *trust) fail() (lost bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lost = !t.failing
-	t.failing = true
+	t.failing, t.awake = true, time.Time{}
 	return lost
 }
 
@@ -52,7 +53,19 @@ func (t *trust) fail() (lost bool) {
 func (t *trust) sleep(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.failing {
+		t.awake = t.good
+	}
 	t.good, t.failing = t.good.Add(-d.Abs()), true
+}
+
+// wasAwake takes note that it has not, after all.
+func (t *trust) wasAwake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.awake.IsZero() {
+		t.good, t.failing, t.awake = t.awake, false, time.Time{}
+	}
 }
 
 // shake starts the grace period anew: the server was wrong about this process, so it may be wrong about others.
