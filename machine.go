@@ -95,7 +95,7 @@ func (m *member) slept(by time.Duration) {
 	poke(m.moved)
 }
 
-// askAnew has every stay ask what is so. It is called under no lock: it sends, and nats.go may hold that up.
+// askAnew has every stay ask what is so. It is called under none of the clocks' locks, which whoever heartbeats waits for.
 func (b *Bus) askAnew() {
 	for _, m := range b.staying() {
 		m.connected()
