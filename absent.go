@@ -159,3 +159,11 @@ func (b *Bus) tellDeaf() {
 			"and a link must let them through, see docs/LAYOUTS.md", "node", b.opts.node, "bucket", b.opts.bucket, "subject", subject)
 	})
 }
+
+// tellOnlyFirst tells once that what could be read at once is read one by one.
+func (k *kv) tellOnlyFirst() {
+	k.toldOnlyFirst.Do(func() {
+		k.log.Warn("of many answers only the first one comes, so records are read one by one: where one account imports the bucket's JetStream of another one, the export must say response_type: stream, "+
+			"see docs/LAYOUTS.md", "bucket", k.subj.bucket, "subject", k.subj.directGet())
+	})
+}

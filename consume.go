@@ -24,7 +24,7 @@ const (
 // last message. Direct gets read what is left: all of it if there can be no consumer, for that needs a meta leader, and a
 // permission. An error says that the servers have too much to do: pages would make it more.
 func (k *kv) consume(ctx context.Context, subject string, from uint64, each func(message)) (last uint64, err error) {
-	if k.noConsumer.Load() {
+	if k.noConsumer.Load() || k.deliveries.onlyFirst(k.nc.breaks()) {
 		return last, nil
 	}
 	// Without replicas there is no meta leader to miss: then a server that does not answer is only busy.
@@ -47,7 +47,7 @@ func (k *kv) consume(ctx context.Context, subject string, from uint64, each func
 	count, dotted := uint64(0), "."+name+"."
 	for all := false; !all; {
 		came := count
-		err := k.gather(ctx, k.subj.consumerAPI("MSG.NEXT", name), ask, largePage, func(msg *nats.Msg) (bool, error) {
+		err := k.gather(ctx, k.subj.consumerAPI("MSG.NEXT", name), ask, largePage, &k.deliveries, func(msg *nats.Msg) (bool, error) {
 			d, ok := parseDelivery(msg.Reply, dotted)
 			if !ok {
 				return true, nil // a status: there are no more, or they do not fit into the page

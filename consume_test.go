@@ -168,7 +168,7 @@ func TestAReconnectEndsTheWaitForAnAnswer(t *testing.T) {
 	k.timeout = time.Hour
 	failed := make(chan error)
 	go func() {
-		failed <- k.gather(t.Context(), k.subj.directGet(), nil, 1, func(*nats.Msg) (bool, error) { return true, nil })
+		failed <- k.gather(t.Context(), k.subj.directGet(), nil, 1, nil, func(*nats.Msg) (bool, error) { return true, nil })
 	}()
 	require.Eventually(t, func() bool { return asked()["DIRECT.GET"] > 0 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, k.nc.conn().ForceReconnect())

@@ -165,8 +165,12 @@ func (k *kv) lastGarbled(ctx context.Context, subject string) (*message, error) 
 // nextPage reads the messages of a subject from a generation on: the first of them, in order, so many at the most, or none.
 func (k *kv) nextPage(ctx context.Context, subject string, from uint64, most int, each func(message)) (page, error) {
 	ask := fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, max(from, 1), subject, most, pageBytes)
+	if k.pages.onlyFirst(k.nc.breaks()) { // a batch has an end, and that would not come either
+		most, ask = 1, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, max(from, 1), subject)
+		k.tellOnlyFirst()
+	}
 	p, err := k.direct(ctx, k.subj.directGet(), []byte(ask), most, each)
-	if errors.Is(err, errMirror) {
+	if errors.Is(err, errMirror) || err == nil && p.garbled && p.last == 0 { // a single message does not tell, if it cannot be read
 		return k.pageOfLeader(ctx, subject, from, each)
 	}
 	return p, err
@@ -216,7 +220,11 @@ func (k *kv) direct(ctx context.Context, api string, ask []byte, most int, each 
 
 // directOnce asks for a single message or for a page. If some of a page do not come, it ends before those.
 func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p *page) error {
-	err := k.gather(ctx, api, ask, most, func(msg *nats.Msg) (done bool, err error) {
+	var many *plenty
+	if most > 1 {
+		many = &k.pages
+	}
+	err := k.gather(ctx, api, ask, most, many, func(msg *nats.Msg) (done bool, err error) {
 		h := readHeaders(msg.Header)
 		switch {
 		case !h.complete(headersCame(msg)):
@@ -229,17 +237,21 @@ func (k *kv) directOnce(ctx context.Context, api string, ask []byte, most int, p
 		}
 		return done || most == 1, err
 	})
-	if errors.Is(err, nats.ErrTimeout) && p.last > 0 {
+	if errors.Is(err, errOnlyFirst) || errors.Is(err, nats.ErrTimeout) && p.last > 0 {
 		return nil
 	}
 	return err
 }
 
+// errOnlyFirst says that of many answers no more than the first came.
+var errOnlyFirst = errors.New("only the first answer came")
+
 // gather asks, and hands on the answers, of which there are so many at the most and one that ends them, until it is told
 // that one was the last. If none comes for a while, or the connection was lost, it returns nats.ErrTimeout: to ask again may
 // help. Where it does not, because there is only one server, which has much to do, it waits for longer, and returns
-// context.DeadlineExceeded.
-func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take func(*nats.Msg) (done bool, err error)) error {
+// context.DeadlineExceeded. If many is not nil there is more than one answer; where
+// it is not known that these come, the second one is not waited for as long, and errOnlyFirst says that it did not come.
+func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, many *plenty, take func(*nats.Msg) (done bool, err error)) error {
 	ctx, stop := unlessRefused(ctx, k.nc, api)
 	defer stop()
 	answers := make(chan *nats.Msg, most+1) // none is dropped
@@ -249,7 +261,7 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed already
-	connection, silent := k.nc.breaks(), time.Duration(0)
+	connection, silent, asked := k.nc.breaks(), time.Duration(0), time.Now()
 	if err := k.nc.PublishRequest(api, inbox, ask); err != nil {
 		return err
 	}
@@ -260,7 +272,9 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 		select {
 		case msg := <-answers:
 			for n := len(answers); ; n-- { // and those that wait behind it
-				came++
+				if came++; came == 2 {
+					many.several()
+				}
 				if done, err := take(msg); done || err != nil {
 					return err
 				}
@@ -269,9 +283,19 @@ func (k *kv) gather(ctx context.Context, api string, ask []byte, most int, take 
 				}
 				msg = <-answers
 			}
+			if came == 1 && many.doubted() {
+				idle.Reset(min(patience, max(4*time.Since(asked), 100*time.Millisecond)))
+			}
 		case <-idle.C:
+			if came == 1 && many.doubted() && k.nc.breaks() == connection {
+				many.first(connection)
+				return errOnlyFirst
+			}
 			if silent += patience; came > before {
 				silent = 0
+			}
+			if came == 1 && silent >= k.enough() {
+				many.first(connection)
 			}
 			switch {
 			case k.nc.breaks() != connection, refused(k.nc, api) != nil:

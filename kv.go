@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,9 @@ type kv struct {
 	noLeader   atomic.Bool // this process may not ask the stream's leader for a message
 	noConsumer atomic.Bool // this process may not have one
 	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
+
+	pages, deliveries plenty // of direct gets, and of consumers
+	toldOnlyFirst     sync.Once
 
 	places  places
 	unheard silences // in another domain or account

@@ -117,7 +117,7 @@ func isOneFleet(t *testing.T, here, there at) {
 		for _, each := range all {
 			seen = append(seen, watch(t, each.Scope))
 		}
-		die(t, at.url, at.opts, all[0], node)
+		die(t, at.url, at.opts, all, node)
 		for i, each := range all {
 			eventually(t, each.Name()+" to miss "+node, func() bool { return slices.Contains(seen[i].lines(node), "NodeLeft unreachable") })
 		}

@@ -68,7 +68,7 @@ func TestLayoutLeaf(t *testing.T) {
 			}
 			// Suspicion crosses the link: a process that dies is gone long before its lease ends.
 			seen := watch(t, b.Scope)
-			die(t, leaf.ClientURL(), opts, b, "e")
+			die(t, leaf.ClientURL(), opts, all, "e")
 			eventually(t, "the dead one to be missed", func() bool { return slices.Contains(seen.lines("e"), "NodeLeft unreachable") })
 			for _, each := range all {
 				rolebustest.WaitNodes(t, each, "x", 2)

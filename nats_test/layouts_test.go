@@ -187,16 +187,29 @@ func TestLayoutImportsAreNeeded(t *testing.T) {
 	}
 }
 
-// die has a process join, answer those who ask whether it is there, and die, as a killed one does: its connection is cut.
-func die(t *testing.T, serverURL string, opts []rolebus.Option, seer *rolebus.Bus, node string) {
+// die has a process join, answer all those who shall miss it, and die, as a killed one does: its connection is cut.
+func die(t *testing.T, serverURL string, opts []rolebus.Option, seers []*rolebus.Bus, node string) {
 	t.Helper()
 	line := &cutLine{}
 	// A long lease: what is seen within the test's patience is not its end.
 	bus(at{t, serverURL, opts}, node, rolebus.WithTTL(5*time.Minute), rolebus.WithNATS(nats.SetCustomDialer(line)))
-	probes := make(chan *nats.Msg, 1000)
-	sub, err := seer.Conn().ChanSubscribe("rolebus.probe.default."+node, probes)
+	probes := make(chan *nats.Msg, 10_000)
+	sub, err := seers[0].Conn().ChanSubscribe("rolebus.probe.default."+node, probes)
 	require.NoError(t, err)
-	eventually(t, node+" to be asked", func() bool { return len(probes) > 3 })
+	asked := map[string]int{} // by the part of the answer's subject that is that of a connection
+	eventually(t, node+" to be asked by all, and again, which is after it has answered", func() bool {
+		for len(probes) > 0 {
+			by := (<-probes).Reply
+			asked[by[:strings.LastIndex(by, ".")]]++
+		}
+		twice := 0
+		for _, times := range asked {
+			if times > 1 {
+				twice++
+			}
+		}
+		return twice >= len(seers)
+	})
 	require.NoError(t, sub.Unsubscribe()) // else somebody listens there
 	line.cut()
 }
