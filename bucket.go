@@ -146,6 +146,8 @@ func (k *kv) adjust(ctx context.Context, info *jetstream.StreamInfo, wishes bool
 	if err != nil {
 		return nil, k.unmended(diffs, want, k.explain("mend", k.subj.streamAPI("UPDATE"), k.missing(k.subj.streamAPI("UPDATE"), err)))
 	}
+	now := time.Now()
+	k.mended.Store(&now)
 	k.log.Warn("the bucket had other settings, mended", "bucket", k.subj.bucket, "were", strings.Join(inWords(diffs), "; "))
 	k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Mended: inWords(diffs)})
 	return info, nil

@@ -47,9 +47,10 @@ type kv struct {
 
 	limit atomic.Int64 // the largest message that the stream takes, -1 for any; 0 before it was asked for
 
-	noLeader   atomic.Bool // this process may not ask the stream's leader for a message
-	noConsumer atomic.Bool // this process may not have one
-	single     atomic.Bool // the stream has no replicas: whoever answers a direct get is the leader
+	noLeader   atomic.Bool               // this process may not ask the stream's leader for a message
+	noConsumer atomic.Bool               // this process may not have one
+	single     atomic.Bool               // the stream has no replicas: whoever answers a direct get is the leader
+	mended     atomic.Pointer[time.Time] // when this process last mended the bucket's settings
 
 	pages, deliveries plenty // of direct gets, and of consumers
 	toldOnlyFirst     sync.Once

@@ -229,3 +229,22 @@ func TestAnswerToWhatIsStored(t *testing.T) {
 		require.ErrorIs(t, err, jetstream.ErrInvalidJSAck, none)
 	}
 }
+
+// A bucket that has just got its leases' subject back took no heartbeats before.
+func TestKVThatWasMendedIsLikeOneWithANewLeader(t *testing.T) {
+	k := realKV(t)
+	p, err := k.pulse(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, forEver, p.leads)
+	stream, err := k.js.Stream(t.Context(), k.subj.stream())
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	cfg.Subjects = []string{k.subj.records()}
+	_, err = k.js.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	before := time.Now()
+	require.NoError(t, k.ensure(t.Context()))
+	p, err = k.pulse(t.Context())
+	require.NoError(t, err)
+	require.LessOrEqual(t, p.leads, time.Since(before))
+}

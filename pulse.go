@@ -32,6 +32,9 @@ func (k *kv) pulse(ctx context.Context) (pulse, error) {
 	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
 		p.leads = info.TimeStamp.Sub(*c.LeaderSince)
 	}
+	if mended := k.mended.Load(); mended != nil {
+		p.leads = min(p.leads, time.Since(*mended)) // before that the bucket may not have taken heartbeats, as without a leader
+	}
 	return p, nil
 }
 

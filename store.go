@@ -58,7 +58,7 @@ type pulse struct {
 	now    time.Time     // its clock
 	newest uint64        // the generation of what was stored last
 	quiet  time.Duration // how long ago that was, or the bucket was made
-	leads  time.Duration // for how long it has been the leader; forEver if there never was another
+	leads  time.Duration // for how long it has been the leader, and has taken heartbeats; forEver if it always has
 }
 
 const forEver = time.Duration(math.MaxInt64)
