@@ -28,8 +28,8 @@ type clock struct {
 	doubted time.Time     // when an announcement was last ahead; zero: not since the server was asked
 	refuted time.Time     // when the server last said that such a one was wrong
 
-	dropped   time.Time // what the server's time was when it was dropped; zero: not known, or not dropped
-	droppedAt time.Time
+	dropped   time.Time // what the server had said when it was dropped, at the least; zero: not known, or not dropped
+	droppedAt time.Time // when it was asked for that
 }
 
 const (
@@ -97,8 +97,8 @@ func (c *clock) tell(server time.Time, asked instant) {
 			by, c.refuted = 0, now.mono
 		}
 	}
-	// By the server's clock no more time has passed than by the monotonic one.
-	wasAwake := !c.dropped.IsZero() && server.Sub(c.dropped)-asked.mono.Sub(c.droppedAt) <= took+near
+	// By the server's clock hardly more time has passed than by the monotonic one, however long the answers took.
+	wasAwake := !c.dropped.IsZero() && server.Sub(c.dropped)-asked.mono.Sub(c.droppedAt) <= near
 	c.server, c.at, c.took, c.stale, c.wrong, c.doubted, c.dropped = server, asked, took, false, false, time.Time{}, time.Time{}
 	if by != 0 {
 		c.jumped(by)
@@ -168,7 +168,7 @@ func (c *clock) forget() {
 func (c *clock) drop() {
 	c.mu.Lock()
 	if !c.at.mono.IsZero() {
-		c.dropped, c.droppedAt = c.server, c.at.mono
+		c.dropped, c.droppedAt = c.server.Add(-c.took), c.at.mono
 		if c.wrong {
 			c.dropped = time.Time{}
 		}
