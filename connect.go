@@ -77,6 +77,9 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 // start makes the Bus and joins its scopes. If the bus had to wait for the server, an outage has just ended.
 func start(ctx context.Context, nc *nats.Conn, o *options, d *dialer, waited bool, why *waiting) (*Bus, error) {
 	noise, t := newNoise(o.log), newTrunk(nc, d != nil)
+	if d != nil {
+		t.refusals = &d.again.subjects
+	}
 	st, err := newKV(t, o, noise)
 	if err != nil {
 		return nil, err

@@ -5,46 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // What the servers' errors mean here.
-
-// refused returns the server's refusal of a subject, if that is the last thing that it refused on a connection.
-func refused(nc interface{ LastError() error }, subject string) error {
-	err := nc.LastError()
-	if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
-		return err
-	}
-	return nil
-}
-
-// unlessRefused returns a context that is over, too, when the server refuses a subject to this connection. That comes without
-// an answer, and whoever waits for one would do so in vain, until a timeout.
-func unlessRefused(ctx context.Context, nc interface{ LastError() error }, subject string) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	before := nc.LastError()
-	var look func()
-	wait := 2 * time.Millisecond
-	look = func() {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := nc.LastError(); err != before {
-			if refusal := refused(nc, subject); refusal != nil {
-				cancel(refusal)
-				return
-			}
-		}
-		wait = min(2*wait, 100*time.Millisecond)
-		time.AfterFunc(wait, look)
-	}
-	time.AfterFunc(wait, look)
-	return ctx, func() { cancel(context.Canceled) }
-}
 
 // hasConflict says whether the server refused a compare-and-set.
 func hasConflict(err error) bool {

@@ -67,7 +67,7 @@ func (k *kv) soon() time.Duration { return max(k.patience, 2*k.pace.trip()) }
 func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	subject := k.subj.scopeChanges(scope)
 	messages := make(chan *nats.Msg, feedSize)
-	before := k.nc.LastError()
+	before := k.nc.refusals.note(k.nc.LastError())
 	sub, err := k.nc.stand(subject, "", messages, true)
 	if err != nil {
 		return nil, k.explain("subscribe", subject, err)
@@ -80,8 +80,9 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	// A refusal of the subscription comes before the answer to a flush.
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
-	if err = k.nc.FlushWithContext(ctx); err == nil && k.nc.LastError() != before {
-		err = refused(k.nc, subject)
+	if err = k.nc.FlushWithContext(ctx); err == nil {
+		k.nc.refusals.note(k.nc.LastError())
+		err = k.nc.refusals.since(before, subject)
 	}
 	if err != nil {
 		f.stop()

@@ -27,6 +27,8 @@ const (
 // again at once. While nobody answers it is tried a few times a second, so that a server that was restarted finds its clients
 // soon. To be refused costs a server work, with TLS a lot, and seldom passes within seconds: that waits longer each time.
 type redial struct {
+	subjects refusedSubjects // by a server, on any connection of this bus
+
 	log  *slog.Logger
 	node string
 
@@ -73,6 +75,7 @@ func (r *redial) option(o *nats.Options) error {
 	}
 	told := o.AsyncErrorCB
 	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		r.subjects.note(err)
 		r.hear(err)
 		if told != nil {
 			told(nc, sub, err)

@@ -14,9 +14,10 @@ import (
 // that it does not know, and then one of our own is made anew. Nothing is sent while there is none. nats.go would keep it, and
 // send it later: a question that nobody waits for any more, or a heartbeat that is a switch which fires at once.
 type trunk struct {
-	own     bool // what was closed is made anew
-	current atomic.Pointer[nats.Conn]
-	before  atomic.Uint64 // connections that were lost with those before the current one
+	own      bool // what was closed is made anew
+	refusals *refusedSubjects
+	current  atomic.Pointer[nats.Conn]
+	before   atomic.Uint64 // connections that were lost with those before the current one
 
 	mu      sync.Mutex
 	lasting map[*lasting]bool
@@ -35,7 +36,7 @@ type lasting struct {
 }
 
 func newTrunk(nc *nats.Conn, own bool) *trunk {
-	t := &trunk{own: own, lasting: map[*lasting]bool{}}
+	t := &trunk{own: own, refusals: &refusedSubjects{}, lasting: map[*lasting]bool{}}
 	t.current.Store(nc)
 	return t
 }
