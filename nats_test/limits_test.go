@@ -125,7 +125,8 @@ func TestSettingsThatAreChangedWhileItRuns(t *testing.T) {
 			rolebustest.WaitNodes(t, o, "x", 5)
 			edit(t, js, alter)
 			began := time.Now()
-			eventually(t, "it to be mended", func() bool {
+			// Of what no request fails by it is a look at the settings that finds it, once a minute.
+			rolebustest.Within(t, 3*time.Minute, "it to be mended", func() bool {
 				plan, err := rolebus.PlanProvision(t.Context(), nc)
 				return err == nil && len(plan.Mend) == 0
 			})
