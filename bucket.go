@@ -24,7 +24,7 @@ func (k *kv) ensure(ctx context.Context) error {
 	}
 	info, err := k.provide(ctx)
 	if errors.Is(err, ErrBucketMismatch) && k.limit.Load() != 0 {
-		k.amiss(nil, err) // not at the start: then it is returned
+		k.amiss(err) // not at the start: then it is returned
 	}
 	if err != nil {
 		return fmt.Errorf("bucket %q: %w", k.subj.bucket, err)
@@ -125,7 +125,7 @@ func (k *kv) unmade(err error, cfg jetstream.StreamConfig) error {
 	if hasCode(err, codeNoPeers) {
 		err = fmt.Errorf("waiting for servers that are up, fit the placement and have room: %d, one for each replica: %w", cfg.Replicas, err)
 	}
-	return k.explain("make the bucket", k.subj.streamAPI("CREATE"), err)
+	return k.explain("make the bucket", k.subj.streamAPI("CREATE"), k.withMend(err))
 }
 
 // adjust brings a stream that is there to our settings where it differs, as far as this process may.
@@ -144,7 +144,7 @@ func (k *kv) adjust(ctx context.Context, info *jetstream.StreamInfo, wishes bool
 	}
 	err = k.mend(ctx, diffs, want, &info)
 	if err != nil {
-		return nil, k.unmended(diffs, want, k.explain("mend", k.subj.streamAPI("UPDATE"), k.missing(k.subj.streamAPI("UPDATE"), err)))
+		return nil, k.unmended(diffs, want, k.explain("mend", k.subj.streamAPI("UPDATE"), k.withMend(k.missing(k.subj.streamAPI("UPDATE"), err))))
 	}
 	now := time.Now()
 	k.mended.Store(&now)

@@ -21,6 +21,8 @@ func hasConflict(err error) bool {
 const (
 	codeAccountFull jetstream.ErrorCode = 10002 // what it stores leaves no room for the message
 	codeNoPeers     jetstream.ErrorCode = 10005
+	codeStreams     jetstream.ErrorCode = 10027
+	codeOverlap     jetstream.ErrorCode = 10065
 	codeNotReplicas jetstream.ErrorCode = 10074
 	codeNoTier      jetstream.ErrorCode = 10120 // the account has no limits for so many replicas
 )
@@ -60,6 +62,24 @@ func (k *kv) explain(op, subject string, err error) error {
 	}
 	k.suspect() // such as that the stream is sealed, or gives no acknowledgements
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// withMend adds to the server's refusal to make or change the stream what helps.
+func (k *kv) withMend(err error) error {
+	help := ""
+	switch {
+	case hasCode(err, codeOverlap):
+		help = fmt.Sprintf("another stream takes what the bucket should, %s or %s: change its subjects, or take another bucket (WithBucket)", k.subj.records(), k.subj.leases())
+	case hasCode(err, codeStreams):
+		help = "the account has as many streams as it may: remove one, or raise its limit (max_streams)"
+	case hasCode(err, codeNoStorage):
+		help = "there is no room for it in files: give the account or the servers more, or keep the bucket in memory (WithStorage)"
+	case hasCode(err, codeNoMemory):
+		help = "there is no room for it in memory: give the account or the servers more, or keep the bucket in files (WithStorage)"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s: %w", help, err)
 }
 
 // inaudible returns why this connection hears no answers, if that is the last thing that a server said of it: it takes no subscription to

@@ -320,6 +320,7 @@ func check(ok bool, format string, args ...any) error {
 // where a slip, such as a comma within it, made it part of something else: the complaints name no more than the scheme.
 func checkURLs(urls string) error {
 	var errs []error
+	var web, plain bool
 	parts := strings.Split(urls, ",")
 	for i, part := range parts {
 		complain := func(format string, args ...any) {
@@ -344,7 +345,14 @@ func checkURLs(urls string) error {
 			complain("it names no host")
 		case u.Port() != "" && !validPort(u.Port()):
 			complain("its port must be a number from 1 to 65535")
+		case strings.HasPrefix(u.Scheme, "ws"):
+			web = true
+		default:
+			plain = true
 		}
+	}
+	if web && plain {
+		errs = append(errs, errors.New("NATS URLs: ws and wss do not go with nats and tls in one list")) // nats.go goes by the first one
 	}
 	return errors.Join(errs...)
 }

@@ -199,7 +199,7 @@ func TestBadOptionsComplainTogetherBeforeAnythingStarts(t *testing.T) {
 func TestURLs(t *testing.T) {
 	for _, urls := range []string{
 		"nats://127.0.0.1:4222", "tls://nats.example.com", "ws://h:80", "wss://h", "NATS://h", "localhost", "localhost:4222", "[::1]:4222",
-		"nats://a:4222,nats://b:4222", " a , b ", "nats://me:secret@h:4222", "me:secret@h", "nats://token@h",
+		"nats://a:4222,nats://b:4222", " a , b ", "tls://a,nats://b,c", "ws://a,wss://b", "nats://me:secret@h:4222", "me:secret@h", "nats://token@h",
 	} {
 		require.NoError(t, checkURLs(urls), urls)
 	}
@@ -215,6 +215,8 @@ func TestURLs(t *testing.T) {
 		{"nats://h:port", "invalid port"},
 		{"nats://[::1", "missing ']'"},
 		{"://h", "missing protocol scheme"},
+		{"nats://a,ws://b", "do not go with"},
+		{"wss://a,ws://b,c", "do not go with"},
 		{"nats://h\x00", "invalid control character"},
 	} {
 		err := checkURLs(tc.urls)

@@ -222,14 +222,6 @@ func republished(r *jetstream.RePublish) string {
 	return fmt.Sprintf("%s to %s, headers only %t", r.Source, r.Destination, r.HeadersOnly)
 }
 
-// settingNames are those of the settings that differ.
-func settingNames(diffs []settingDiff) (names []string) {
-	for _, d := range diffs {
-		names = append(names, d.name)
-	}
-	return names
-}
-
 // inWords says what differs, as people read it.
 func inWords(diffs []settingDiff) (lines []string) {
 	for _, d := range diffs {

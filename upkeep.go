@@ -54,12 +54,12 @@ func (k *kv) inspect(info *jetstream.StreamInfo) {
 	diffs, want, err := k.judge(info, false)
 	switch {
 	case err == nil && len(diffs) == 0:
-		k.amiss(nil, nil)
+		k.amiss(nil)
 	case err != nil || k.settings.untouched || k.upkeep.later == nil:
 		if err == nil {
 			err = k.unmended(diffs, want, errUntouched)
 		}
-		k.amiss(diffs, err)
+		k.amiss(err)
 	case k.upkeep.begin():
 		k.upkeep.later(func(ctx context.Context) {
 			defer k.upkeep.end()
@@ -70,20 +70,17 @@ func (k *kv) inspect(info *jetstream.StreamInfo) {
 				_, err = k.adjust(ctx, info, false)
 			}
 			if ctx.Err() == nil {
-				k.amiss(diffs, err)
+				k.amiss(err)
 			}
 		})
 	}
 }
 
-// amiss tells that the bucket is not as it must be, unless that was told.
-func (k *kv) amiss(diffs []settingDiff, err error) {
+// amiss tells that the bucket is not as it must be, unless that was told. Who looks for another reason finds the same.
+func (k *kv) amiss(err error) {
 	text := ""
 	if err != nil {
-		text = err.Error()
-		if words := inWords(diffs); len(words) > 0 {
-			text = strings.Join(settingNames(diffs), "; ") // the numbers change all the time
-		}
+		text = strings.Map(noDigits, err.Error())
 	}
 	if !k.upkeep.news(text) {
 		return
@@ -94,6 +91,14 @@ func (k *kv) amiss(diffs []settingDiff, err error) {
 	}
 	k.log.Warn("the bucket's settings are not as they must be", "bucket", k.subj.bucket, "error", ours("", err))
 	k.hooks.tellBucket(BucketInfo{Bucket: k.subj.bucket, Amiss: ours("", err)})
+}
+
+// noDigits leaves out the numbers, such as how much is used, which change all the time.
+func noDigits(r rune) rune {
+	if '0' <= r && r <= '9' {
+		return -1
+	}
+	return r
 }
 
 func (u *upkeep) news(text string) bool {

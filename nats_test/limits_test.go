@@ -75,7 +75,18 @@ func TestAnAccountThatDemandsALimit(t *testing.T) {
 		"no limits for one replica": {
 			tiers: map[string]server.JetStreamAccountLimits{"R3": free}, says: "no JetStream default or applicable tiered limit",
 		},
-		"no streams at all": {tiers: with(func(l *server.JetStreamAccountLimits) { l.MaxStreams = 1 }), says: "maximum number of streams"},
+		"no streams at all": {tiers: with(func(l *server.JetStreamAccountLimits) { l.MaxStreams = 1 }), says: "raise its limit (max_streams)"},
+		"no files": {
+			tiers: with(func(l *server.JetStreamAccountLimits) { l.MaxStore = 0 }), says: "keep the bucket in memory (WithStorage)",
+		},
+		"no files, and none are asked for": {
+			tiers: with(func(l *server.JetStreamAccountLimits) { l.MaxStore = 0 }),
+			opts:  []rolebus.Option{rolebus.WithStorage(jetstream.MemoryStorage)}, want: -1,
+		},
+		"no memory": {
+			tiers: with(func(l *server.JetStreamAccountLimits) { l.MaxMemory = 0 }),
+			opts:  []rolebus.Option{rolebus.WithStorage(jetstream.MemoryStorage)}, says: "keep the bucket in files (WithStorage)",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
