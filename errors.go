@@ -59,8 +59,10 @@ const notMade = prefix + "not made by Connect or New"
 
 // What a store says of an operation, whatever the server called it.
 var (
-	errConflict   = errors.New("the record is not what it was") // a compare-and-set was refused
-	errUnanswered = errors.New("the bucket does not answer")    // it is gone, or has no leader; ErrNoBucket beside it: it is gone
+	errConflict = errors.New("the record is not what it was") // a compare-and-set was refused
+	// An errConflict, too: while a leader has not stored a write, which takes most of the replicas, it refuses the next one that has a condition.
+	errUndecided  = &opError{"the bucket's leader has not stored what was written before: it may be cut off from the other servers", errConflict}
+	errUnanswered = errors.New("the bucket does not answer") // it is gone, or has no leader; ErrNoBucket beside it: it is gone
 )
 
 // prefix begins the text of each error that a caller gets.

@@ -35,6 +35,8 @@ func (k *kv) explain(op, subject string, err error) error {
 	switch {
 	case errors.As(err, new(*missingError)):
 		return fmt.Errorf("%s: %w", op, err)
+	case hasCode(err, jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return fmt.Errorf("%s: %w: %w", op, errUndecided, err)
 	case hasConflict(err):
 		return fmt.Errorf("%s: %w: %w", op, errConflict, err)
 	case errors.Is(err, jetstream.ErrStreamNotFound):

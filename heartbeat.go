@@ -77,6 +77,7 @@ type keeper struct {
 	adrift    bool      // a write found no stream: before anything else it is made, or mended
 	buried    life      // as a tombstone named it that was found in the place of the record
 	mentioned bool      // what is refused now was told
+	unheard   bool      // it was told that no heartbeat gets through
 	shown     []Role    // as hooks were told
 	scheduled time.Time // for when the heartbeat was that is to come; hooks only
 }
@@ -287,8 +288,12 @@ func (k *keeper) succeeded() {
 	if !k.lapsed {
 		k.lease.renew(k.armed)
 	}
-	if k.trust.succeed(time.Now()) {
-		k.log.Info("the bucket takes heartbeats again")
+	regained := k.trust.succeed(time.Now())
+	if regained {
 		k.moved()
 	}
+	if regained || k.unheard {
+		k.log.Info("the bucket takes heartbeats again")
+	}
+	k.unheard = false
 }

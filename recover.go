@@ -58,6 +58,9 @@ func (k *keeper) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if k.owns(found) && found.id == k.id && generation == k.generation && k.told.Load() < k.id.version {
+		return errUndecided // it stands as the store confirmed it: writing it again would be refused, too
+	}
 	return k.restore(ctx, found, generation)
 }
 

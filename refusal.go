@@ -36,9 +36,14 @@ func (k *keeper) failed(ctx context.Context, err error, what string) {
 		k.tellRefusal(what, err)
 		return
 	}
-	if k.trust.fail() {
-		k.log.Warn(what, "error", err)
+	fresh := k.trust.fail()
+	if fresh {
 		k.moved()
+	}
+	// Somebody else may have found out first that there is no contact, and it is told, too, that there is no connection.
+	if fresh || !k.unheard && !errors.Is(err, nats.ErrDisconnected) && !errors.Is(err, nats.ErrReconnectBufExceeded) {
+		k.log.Warn(what, "error", err)
+		k.unheard = true
 	}
 }
 
