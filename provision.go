@@ -46,6 +46,11 @@ func onBucket(ctx context.Context, nc *nats.Conn, opts []Option, do func(context
 		return err
 	}
 	why := &waiting{log: o.log}
+	_, err = within(ctx, why, func() (struct{}, error) { return struct{}{}, o.onBucket(ctx, nc, why, do) }, func(struct{}) {})
+	return err
+}
+
+func (o *options) onBucket(ctx context.Context, nc *nats.Conn, why *waiting, do func(context.Context, *kv) error) error {
 	if _, err := connected(ctx, nc, why); err != nil {
 		return err
 	}

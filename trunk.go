@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +19,7 @@ type trunk struct {
 	refusals *refusedSubjects
 	current  atomic.Pointer[nats.Conn]
 	before   atomic.Uint64 // connections that were lost with those before the current one
+	largest  atomic.Int64  // see MaxPayload
 
 	mu      sync.Mutex
 	lasting map[*lasting]bool
@@ -38,6 +40,7 @@ type lasting struct {
 func newTrunk(nc *nats.Conn, own bool) *trunk {
 	t := &trunk{own: own, refusals: &refusedSubjects{}, lasting: map[*lasting]bool{}}
 	t.current.Store(nc)
+	t.largest.Store(nc.MaxPayload())
 	return t
 }
 
@@ -107,12 +110,26 @@ func (t *trunk) ChanSubscribe(subject string, messages chan *nats.Msg) (*nats.Su
 
 func (t *trunk) NewInbox() string               { return t.conn().NewInbox() }
 func (t *trunk) LastError() error               { return t.conn().LastError() }
-func (t *trunk) MaxPayload() int64              { return t.conn().MaxPayload() }
 func (t *trunk) IsConnected() bool              { return t.conn().IsConnected() }
 func (t *trunk) Servers() []string              { return t.conn().Servers() }
 func (t *trunk) ConnectedServerId() string      { return t.conn().ConnectedServerId() }
 func (t *trunk) ConnectedClusterName() string   { return t.conn().ConnectedClusterName() }
 func (t *trunk) ConnectedServerVersion() string { return t.conn().ConnectedServerVersion() }
+
+// MaxPayload is asked by whoever changes something, before waiting with a context. nats.go keeps its lock while it dials, for as long as
+// a server says nothing: then it is what it was last.
+func (t *trunk) MaxPayload() int64 {
+	told, nc := make(chan int64, 1), t.conn()
+	go func() { told <- nc.MaxPayload() }()
+	timer := time.NewTimer(lateGrace)
+	defer timer.Stop()
+	select {
+	case largest := <-told:
+		t.largest.Store(largest)
+	case <-timer.C:
+	}
+	return t.largest.Load()
+}
 
 // breaks counts how often the connection was lost.
 func (t *trunk) breaks() uint64 { return t.before.Load() + t.conn().Stats().Reconnects }
