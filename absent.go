@@ -151,8 +151,15 @@ func (k *kv) missing(what string, err error) error {
 	return err
 }
 
-// tellDeaf tells once that this process must read what others hear. It works, but for what that costs, and the delay.
-func (b *Bus) tellDeaf() {
+// unannounced takes note that something that is stored was not announced: the bucket may announce nothing any more. Where nothing ever
+// was, nothing ever will be. It tells once that this process must read what others hear. That works, but for what it costs, and the delay.
+func (b *Bus) unannounced(never bool) {
+	if b.suspect != nil {
+		b.suspect()
+	}
+	if !never {
+		return
+	}
 	b.toldDeaf.Do(func() {
 		subject := b.opts.subjects().changes()
 		b.opts.log.Warn("what is stored in the bucket is not announced here, and so is known late: an account that has the bucket of another one must import the announcements as a stream, "+

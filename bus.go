@@ -56,6 +56,7 @@ type Bus struct {
 	handlers []*dispatch       // one per stay, if there is a handler
 	closeErr error             // set before done is closed
 
+	suspect   func() // has the bucket's settings looked at soon; nil: nobody does
 	toldDeaf  sync.Once
 	attesting sync.Mutex
 	attested  string // the server that this process was connected to last

@@ -39,8 +39,8 @@ type catcher struct {
 	synced atomic.Pointer[time.Time] // when it last began to ask for what was missed, and was answered
 	wake   chan struct{}
 
-	announced atomic.Bool // something was, since the scope was joined
-	deaf      func()      // told when something is read that was not announced, and nothing ever was; nil: nobody
+	announced atomic.Bool      // something was, since the scope was joined
+	silence   func(never bool) // told when something is read that was not announced, and if nothing ever was; nil: nobody
 
 	mu    sync.Mutex
 	asked asked
@@ -300,10 +300,10 @@ func (k *catcher) await(ctx context.Context, generation uint64, took time.Durati
 	}
 }
 
-// unannounced takes note that something was read that was not announced. Where nothing ever was, nothing ever will be.
+// unannounced takes note that something was read that was not announced.
 func (k *catcher) unannounced() {
-	if k.deaf != nil && !k.announced.Load() {
-		k.deaf()
+	if k.silence != nil {
+		k.silence(!k.announced.Load())
 	}
 }
 

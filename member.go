@@ -54,7 +54,7 @@ func newMember(s *Scope, want wanted) *member {
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
 	m.catcher = &catcher{
 		store: b.store, scope: s.name, interval: b.opts.sync,
-		snap: s.snap.Load, deliver: m.deliver, lives: m.lives, wake: make(chan struct{}, 1), hooks: b.hooks, deaf: b.tellDeaf,
+		snap: s.snap.Load, deliver: m.deliver, lives: m.lives, wake: make(chan struct{}, 1), hooks: b.hooks, silence: b.unannounced,
 	}
 	if b.opts.probe > 0 && b.peers != nil {
 		m.prober = newProber(m)

@@ -23,7 +23,8 @@ type upkeep struct {
 // suspectEvery is how often the settings are looked at because requests fail, which in an outage all do.
 const suspectEvery = 5 * time.Second
 
-// suspect has the settings looked at soon, because a request failed in a way that they may be to blame for.
+// suspect has the settings looked at soon, because a request failed in a way that they may be to blame for, or
+// nothing was announced.
 func (k *kv) suspect() {
 	if k.upkeep.later == nil || k.limit.Load() == 0 || !k.upkeep.ripe(time.Now()) {
 		return
