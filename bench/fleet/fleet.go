@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/rolebus/rolebus"
 )
 
 // fleet is real buses on one server or three: the measurement of one size.
@@ -59,22 +63,22 @@ func (f *fleet) start(ctx context.Context) (err error) {
 
 // makeBuckets makes the buckets, so that it is not a part of joining.
 func (f *fleet) makeBuckets(ctx context.Context) error {
-	first, err := startProcess(kindBuses, "maker of the buckets", f.Timeout)
-	if err != nil {
-		return err
-	}
-	defer first.end()
 	for _, probe := range []bool{true, false} {
-		o := f.order([]string{"first"}, 0, probe)
-		o.Observer = true
-		if _, err := ask[connected](ctx, first, doConnect, o); err != nil {
-			return err
-		}
-		if _, err = ask[closed](ctx, first, doClose, none{}); err != nil {
+		if err := makeBucket(ctx, f.order(nil, 0, probe)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// makeBucket makes the bucket that buses are to use.
+func makeBucket(ctx context.Context, o connectOrder) error {
+	nc, err := nats.Connect(o.URL, nats.Name("maker of the bucket"))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	return rolebus.Provision(ctx, nc, rolebus.WithBucket(o.Bucket), rolebus.WithReplicas(o.Replicas))
 }
 
 func (f *fleet) end() {

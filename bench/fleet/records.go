@@ -59,9 +59,13 @@ func (s *simulation) start(ctx context.Context) (err error) {
 	if s.loader, err = startProcess(kindLoader, "loader", s.Timeout); err != nil {
 		return err
 	}
-	_, err = ask[connected](ctx, s.observer, doConnect, connectOrder{ // which makes the bucket
+	o := connectOrder{
 		URL: s.cluster.url, Bucket: bucket, Names: []string{"observer"}, Observer: true, TTL: s.TTL, Probe: true, Replicas: s.Servers,
-	})
+	}
+	if err = makeBucket(ctx, o); err != nil {
+		return err
+	}
+	_, err = ask[connected](ctx, s.observer, doConnect, o)
 	return err
 }
 
