@@ -49,6 +49,11 @@ func permitted(t *testing.T, lines []string, change ...func(*server.Options)) *r
 				p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
 			}
 		}
+		for _, of := range []*server.SubjectPermission{p.Publish, p.Subscribe} {
+			if len(of.Allow) == 0 {
+				of.Deny = []string{">"} // no line is no right; to the server it would be every one
+			}
+		}
 		withUser(p)(o)
 	}}, change...)...)
 }
@@ -139,6 +144,40 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 			eventually(t, "a refusal", func() bool {
 				return log.count("ermissions violation") > 0 || log.count("ermissions Violation") > 0
 			})
+		})
+	}
+}
+
+// A deployment job makes and mends the bucket with what the page says, and cannot do both without any of it.
+func TestPermissionsOfADeploymentJob(t *testing.T) {
+	t.Parallel()
+	lines := permissions(t, "provision")
+	// job makes the bucket, and mends what somebody has changed meanwhile.
+	job := func(t *testing.T, lines []string) error {
+		srv := permitted(t, lines)
+		nc := srv.Conn(nats.UserInfo("app", "secret"))
+		impatient := rolebus.WithRequestTimeout(time.Second)
+		if err := rolebus.Provision(t.Context(), nc, impatient); err != nil {
+			return err
+		}
+		edit(t, jetStream(t, srv.Conn(nats.UserInfo("admin", "secret"))), func(c *streamConfig) { c.MaxMsgs = 10 })
+		if err := rolebus.Provision(t.Context(), nc, impatient); err != nil {
+			return err
+		}
+		plan, err := rolebus.PlanProvision(t.Context(), nc, impatient)
+		require.NoError(t, err)
+		require.False(t, plan.Make)
+		require.Empty(t, plan.Mend)
+		return nil
+	}
+	require.NoError(t, job(t, lines))
+	for i, missing := range lines {
+		t.Run(missing, func(t *testing.T) {
+			t.Parallel()
+			err := job(t, slices.Delete(slices.Clone(lines), i, i+1))
+			require.ErrorIs(t, err, nats.ErrPermissionViolation)
+			_, subject, _ := strings.Cut(missing, " ")
+			require.ErrorContains(t, err, strings.TrimSuffix(subject, ">"))
 		})
 	}
 }
