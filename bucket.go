@@ -89,7 +89,7 @@ func (k *kv) create(ctx context.Context) (info *jetstream.StreamInfo, err error)
 				if err == nil {
 					info = stream.CachedInfo()
 				}
-				if !hasCode(err, codeNoPeers) || time.Now().After(forming) || !sleep(ctx, lastRetry/4) {
+				if !hasCode(err, codeNoPeers) && !hasCode(err, codeNoStore) || time.Now().After(forming) || !sleep(ctx, lastRetry/4) {
 					return err
 				}
 			}

@@ -22,6 +22,7 @@ const (
 	codeAccountFull jetstream.ErrorCode = 10002 // what it stores leaves no room for the message
 	codeNoPeers     jetstream.ErrorCode = 10005
 	codeStreams     jetstream.ErrorCode = 10027
+	codeNoStore     jetstream.ErrorCode = 10049 // also while the one of a stream that was deleted a moment ago is taken away
 	codeOverlap     jetstream.ErrorCode = 10065
 	codeNotReplicas jetstream.ErrorCode = 10074
 	codeNoTier      jetstream.ErrorCode = 10120 // the account has no limits for so many replicas

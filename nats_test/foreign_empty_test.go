@@ -63,9 +63,8 @@ func TestAStreamThatTakesTheBucketsSubjects(t *testing.T) {
 		js := jetStream(t, srv.Conn())
 		cfg := asMade(t, srv, "rolebus")
 		cfg.Subjects = cfg.Subjects[:1]
-		_, err := js.CreateStream(t.Context(), cfg)
-		require.NoError(t, err)
-		_, err = js.CreateStream(t.Context(), streamConfig{Name: "audit", Subjects: []string{"$KV.rolebus=lease.>"}})
+		makeStream(t, js, cfg)
+		_, err := js.CreateStream(t.Context(), streamConfig{Name: "audit", Subjects: []string{"$KV.rolebus=lease.>"}})
 		require.NoError(t, err)
 		_, err = rolebus.New(t.Context(), srv.Conn())
 		require.ErrorIs(t, err, rolebus.ErrBucketMismatch)

@@ -70,8 +70,7 @@ func TestWhatIsSomebodyElsesIsNotTouched(t *testing.T) {
 		return func(t *testing.T) {
 			cfg := streamConfig{Name: "KV_config", Subjects: []string{"$KV.config.>"}, MaxMsgsPerSubject: 1}
 			alter(&cfg)
-			_, err := js.CreateStream(t.Context(), cfg)
-			require.NoError(t, err)
+			makeStream(t, js, cfg)
 			for _, subject := range stored {
 				_, err := js.Publish(t.Context(), subject, []byte("theirs"))
 				require.NoError(t, err)
@@ -163,8 +162,7 @@ func TestWhatTakesTheBucketsPlaceIsNotTouched(t *testing.T) {
 	a := bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))), rolebus.WithHooks(h))
 	o := bus(srv, "o", rolebus.WithObserver())
 	require.NoError(t, js.DeleteStream(t.Context(), "KV_rolebus"))
-	_, err := js.CreateStream(t.Context(), streamConfig{Name: "KV_rolebus", Subjects: []string{"orders.>"}, MaxMsgsPerSubject: 10})
-	require.NoError(t, err)
+	makeStream(t, js, streamConfig{Name: "KV_rolebus", Subjects: []string{"orders.>"}, MaxMsgsPerSubject: 10})
 	for range 5 {
 		_, err := js.Publish(t.Context(), "orders.1", []byte("theirs"))
 		require.NoError(t, err)
@@ -231,8 +229,7 @@ func TestWhatWasMadeForUsIsTaken(t *testing.T) {
 			cfg := like
 			cfg.Metadata = map[string]string{"rolebus.format": "1", "rolebus.fleet": marked}
 			tc.make(&cfg)
-			_, err := js.CreateStream(t.Context(), cfg)
-			require.NoError(t, err)
+			makeStream(t, js, cfg)
 			defer func() { require.NoError(t, js.DeleteStream(context.Background(), "KV_rolebus")) }()
 			if tc.stored != "" {
 				_, err := js.Publish(t.Context(), tc.stored, []byte("stays"))

@@ -4,6 +4,7 @@ package nats_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -190,4 +191,18 @@ func lastSeq(t *testing.T, js jetstream.JetStream) uint64 {
 	stream, err := js.Stream(t.Context(), "KV_rolebus")
 	require.NoError(t, err)
 	return stream.CachedInfo().State.LastSeq
+}
+
+// makeStream makes a stream, perhaps in the place of one that was deleted a moment ago: the server may not be done with that.
+func makeStream(t *testing.T, js jetstream.JetStream, cfg streamConfig) {
+	t.Helper()
+	eventually(t, "the stream to be made", func() bool {
+		_, err := js.CreateStream(t.Context(), cfg)
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.ErrorCode == 10049 { // error creating store for stream
+			return false
+		}
+		require.NoError(t, err)
+		return true
+	})
 }

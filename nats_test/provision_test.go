@@ -56,10 +56,9 @@ func TestTheCommandInTheErrorMends(t *testing.T) {
 			cfg := like
 			cfg.Description = "it's {{ours}}"
 			alter(&cfg)
-			_, err := js.CreateStream(t.Context(), cfg)
-			require.NoError(t, err)
+			makeStream(t, js, cfg)
 			defer func() { require.NoError(t, js.DeleteStream(context.Background(), "KV_rolebus")) }()
-			_, err = rolebus.Connect(t.Context(), srv.URL(), rolebus.WithoutProvisioning())
+			_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithoutProvisioning())
 			require.ErrorIs(t, err, rolebus.ErrBucketMismatch)
 			follow(t, nc, err.Error())
 			if strings.Contains(err.Error(), "nats stream rm") {
