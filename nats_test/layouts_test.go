@@ -191,8 +191,8 @@ func TestLayoutImportsAreNeeded(t *testing.T) {
 func die(t *testing.T, serverURL string, opts []rolebus.Option, seers []*rolebus.Bus, node string) {
 	t.Helper()
 	line := &cutLine{}
-	// A long lease: what is seen within the test's patience is not its end.
-	bus(at{t, serverURL, opts}, node, rolebus.WithTTL(5*time.Minute), rolebus.WithNATS(nats.SetCustomDialer(line)))
+	// A lease that does not end as soon as it is missed, but whose grace, in which nobody suspects it, does.
+	bus(at{t, serverURL, opts}, node, rolebus.WithTTL(20*time.Second), rolebus.WithNATS(nats.SetCustomDialer(line)))
 	probes := make(chan *nats.Msg, 10_000)
 	sub, err := seers[0].Conn().ChanSubscribe("rolebus.probe.default."+node, probes)
 	require.NoError(t, err)

@@ -86,7 +86,7 @@ func TestPermissionsAreEnough(t *testing.T) {
 			}
 			// The dead are found, by what this one asks.
 			link := srv.Link()
-			bus(link, "c", admin, rolebus.WithTTL(5*time.Minute))
+			bus(link, "c", admin, rolebus.WithTTL(20*time.Second))
 			awaitAsked(t, srv, "c")
 			link.Cut()
 			eventually(t, "the dead one to be missed", func() bool { return slices.Contains(own.lines("c"), "NodeLeft unreachable") })
@@ -137,7 +137,7 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 			}
 			defer func() { _ = a.Close() }()
 			doomed := srv.Link()
-			bus(doomed, "c", admin, rolebus.WithRoles("x"), rolebus.WithTTL(5*time.Minute))
+			bus(doomed, "c", admin, rolebus.WithRoles("x"), rolebus.WithTTL(20*time.Second))
 			eventually(t, "c to be seen", func() bool { return a.Nodes("x").Len() == 2 })
 			awaitAsked(t, srv, "c")
 			doomed.Cut()
