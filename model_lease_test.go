@@ -149,3 +149,32 @@ func (f *fakeBucket) headlessFor(silent bool, d time.Duration, do func()) {
 func (b *fakeBus) wants(role Role) {
 	_, _ = b.member.Load().keeper.want.edit(func([]Role) []Role { return []Role{role} }, func(wanted) error { return nil })
 }
+
+// A bucket that is wiped between a lease and its record keeps no lease; who dies right after that would have none.
+func TestModelARecordThatIsWrittenAgainHasALeaseAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		o, err := newOptions([]Option{WithNode("a"), WithTTL(fakeTTL)})
+		require.NoError(t, err)
+		k := newMember(newBus(o, newNoise(o.log), f.link()).Scope, wanted{roles: []Role{"one"}}).keeper
+		require.NoError(t, k.join(t.Context()))
+		f.wipe(false)
+		k.store = &wipedBefore{k.store, f}
+		require.NoError(t, k.look(t.Context()))
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		require.Len(t, f.records, 1)
+		require.Len(t, f.leases, 1)
+	})
+}
+
+// wipedBefore is a bucket that is wiped just before each record is written.
+type wipedBefore struct {
+	store
+	bucket *fakeBucket
+}
+
+func (w *wipedBefore) put(ctx context.Context, scope string, c change, replaces uint64) (uint64, error) {
+	w.bucket.wipe(false)
+	return w.store.put(ctx, scope, c, replaces)
+}
