@@ -17,13 +17,13 @@ import (
 func (k *kv) fill(t testing.TB, scope string, count int, roles ...Role) uint64 {
 	t.Helper()
 	for i := range count {
-		_, err := k.js.PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), scope, state(fmt.Sprint("n", i), 1, 1, roles...), 0))
+		_, err := k.full().PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), scope, state(fmt.Sprint("n", i), 1, 1, roles...), 0))
 		require.NoError(t, err)
 		if i%500 == 499 {
-			<-k.js.PublishAsyncComplete()
+			<-k.full().PublishAsyncComplete()
 		}
 	}
-	<-k.js.PublishAsyncComplete()
+	<-k.full().PublishAsyncComplete()
 	newest, err := k.newest(t.Context(), scope, false)
 	require.NoError(t, err)
 	return newest
@@ -40,7 +40,7 @@ func nodesOf(changes []change) []string {
 func TestReadTakesTombstonesAndLeavesOutGarbage(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
 	k.fill(t, "s", 3)
-	_, err := k.js.Publish(ctx, k.subj.record("s", "garbage"), []byte("{"))
+	_, err := k.full().Publish(ctx, k.subj.record("s", "garbage"), []byte("{"))
 	require.NoError(t, err)
 	_, err = k.put(ctx, "other", state("n", 1, 1), 0)
 	require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestPromise9AGenerationThatAWriterClaims(t *testing.T) {
 	defer feed.stop()
 	forged := recordMessage(k.subj, k.fleet.current(), "s", state("mallory", 1, 1, "x"), 0)
 	forged.Header.Set("Nats-Sequence", "4000000")
-	_, err = k.js.PublishMsg(ctx, forged)
+	_, err = k.full().PublishMsg(ctx, forged)
 	require.NoError(t, err)
 	msg := <-feed.messages
 	require.Contains(t, msg.Header["Nats-Sequence"], "4000000", "the server keeps what the writer said, beside its own")
@@ -302,7 +302,7 @@ func (k *kv) publishRaw(t *testing.T, subject, hdr, body string) {
 // replica answers direct gets in the place of a server. What it has are the generations 1 to 5 of one subject each.
 func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send func(generation, before uint64), end func(status string))) {
 	t.Helper()
-	require.NoError(t, k.js.DeleteStream(t.Context(), k.subj.stream()))
+	require.NoError(t, k.full().DeleteStream(t.Context(), k.subj.stream()))
 	request := 0
 	sub, err := k.nc.conn().Subscribe(k.subj.directGet(), func(msg *nats.Msg) {
 		var from uint64

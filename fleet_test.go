@@ -101,7 +101,7 @@ func TestTheMarkerIsMadeOnceAndPutBack(t *testing.T) {
 	require.ErrorContains(t, err, "format 2")
 	require.ErrorContains(t, err, "WithBucket")
 
-	require.NoError(t, k.js.DeleteStream(ctx, k.subj.stream()))
+	require.NoError(t, k.full().DeleteStream(ctx, k.subj.stream()))
 	require.NoError(t, k.ensure(ctx))
 	require.NotEqual(t, made, k.fleet.current(), "another bucket")
 }

@@ -32,7 +32,7 @@ func newKV(t *trunk, o *options, noise *noise) (*kv, error) {
 // kv is the bucket on a NATS server.
 type kv struct {
 	nc       *trunk
-	js       jetstream.JetStream
+	js       jetStream
 	subj     subjects
 	timeout  time.Duration
 	patience time.Duration // how long nothing may come before a reading is asked for again, from servers that are near

@@ -38,6 +38,9 @@ func realKV(t testing.TB) *kv {
 	return k
 }
 
+// full is all that nats.go's client of JetStream can do, to do what no Bus does.
+func (k *kv) full() jetstream.JetStream { return k.js.(jetstream.JetStream) }
+
 func state(node string, incarnation, version uint64, roles ...Role) change {
 	return change{kind: kindState, node: node, id: life{incarnation, version}, ttl: minTTL, roles: roleSet(roles)}
 }
@@ -153,11 +156,11 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
 	const count = 2*pageSize + 7
 	for i := range count {
-		_, err := k.js.PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), "s", state(fmt.Sprint("n", i), 1, 1, "x"), 0))
+		_, err := k.full().PublishMsgAsync(recordMessage(k.subj, k.fleet.current(), "s", state(fmt.Sprint("n", i), 1, 1, "x"), 0))
 		require.NoError(t, err)
 	}
-	<-k.js.PublishAsyncComplete()
-	_, err := k.js.Publish(ctx, k.subj.record("s", "garbage"), []byte("{"))
+	<-k.full().PublishAsyncComplete()
+	_, err := k.full().Publish(ctx, k.subj.record("s", "garbage"), []byte("{"))
 	require.NoError(t, err)
 	newest, err := k.newest(ctx, "s", false)
 	require.NoError(t, err)
@@ -181,7 +184,7 @@ func TestKVReadsManyPagesInOrder(t *testing.T) {
 
 func TestKVWithoutABucket(t *testing.T) {
 	k, ctx := realKV(t), t.Context()
-	require.NoError(t, k.js.DeleteStream(ctx, k.subj.stream()))
+	require.NoError(t, k.full().DeleteStream(ctx, k.subj.stream()))
 	_, err := k.newest(ctx, "s", false)
 	require.ErrorIs(t, err, errUnanswered)
 	_, _, err = k.get(ctx, "s", "n")

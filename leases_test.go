@@ -15,13 +15,13 @@ func (k *kv) fillLeases(t testing.TB, scope string, count int, ttl time.Duration
 	t.Helper()
 	for i := range count {
 		c := change{kind: kindExpired, node: fmt.Sprint("n", i), id: life{1, 1001}, due: time.Now().Add(ttl)}
-		_, err := k.js.PublishMsgAsync(unconditional(leaseMessage(k.subj, k.fleet.current(), scope, c, 0)))
+		_, err := k.full().PublishMsgAsync(unconditional(leaseMessage(k.subj, k.fleet.current(), scope, c, 0)))
 		require.NoError(t, err)
 		if i%500 == 499 {
-			<-k.js.PublishAsyncComplete()
+			<-k.full().PublishAsyncComplete()
 		}
 	}
-	<-k.js.PublishAsyncComplete()
+	<-k.full().PublishAsyncComplete()
 }
 
 func unconditional(msg *nats.Msg) *nats.Msg {
@@ -121,7 +121,7 @@ func TestLeasesThatAreNone(t *testing.T) {
 		c := change{kind: kindExpired, node: node, id: life{1, 1001}, due: due}
 		msg := unconditional(leaseMessage(k.subj, k.fleet.current(), "s", c, 0))
 		spoil(msg)
-		_, err := k.js.PublishMsg(t.Context(), msg)
+		_, err := k.full().PublishMsg(t.Context(), msg)
 		require.NoError(t, err, node)
 		record := stateOf(node, 1, 1, 1, "x")
 		record.ttl = time.Hour

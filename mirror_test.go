@@ -64,7 +64,7 @@ func TestAMirrorIsNotTheStream(t *testing.T) {
 						require.EqualValues(t, 2, c.id.incarnation)
 					}
 
-					require.NoError(t, k.js.DeleteStream(ctx, k.subj.stream()))
+					require.NoError(t, k.full().DeleteStream(ctx, k.subj.stream()))
 					_, _, err = k.lead(ctx, "s", "n0")
 					require.ErrorIs(t, err, errUnanswered, "it does not exist any more")
 					_, _, err = k.get(ctx, "s", "n1")

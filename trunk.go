@@ -208,25 +208,32 @@ func (t *trunk) replace(nc *nats.Conn) error {
 	return errors.Join(errs...)
 }
 
-// client is JetStream's, for the connection that the trunk is now. Of its many methods these are asked while the Bus runs.
+// jetStream is what of nats.go's client of JetStream a Bus uses.
+type jetStream interface {
+	Stream(ctx context.Context, name string) (jetstream.Stream, error)
+	CreateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error)
+	UpdateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error)
+	CreateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error)
+}
+
+// client is that, on the connection that the trunk is now.
 type client struct {
-	jetstream.JetStream // of the first connection
-	trunk               *trunk
-	on                  func(*nats.Conn) (jetstream.JetStream, error)
+	trunk *trunk
+	on    func(*nats.Conn) (jetstream.JetStream, error)
 
 	mu  sync.Mutex
 	nc  *nats.Conn
-	now jetstream.JetStream
+	now jetStream
 }
 
 func newClient(t *trunk, on func(*nats.Conn) (jetstream.JetStream, error)) (*client, error) {
 	nc := t.conn()
 	js, err := on(nc)
-	return &client{JetStream: js, trunk: t, on: on, nc: nc, now: js}, err
+	return &client{trunk: t, on: on, nc: nc, now: js}, err
 }
 
 // ask returns the client to ask now, or why nobody can be asked.
-func (c *client) ask() (jetstream.JetStream, error) {
+func (c *client) ask() (jetStream, error) {
 	if err := c.trunk.up(); err != nil {
 		return nil, err
 	}
