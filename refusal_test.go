@@ -186,13 +186,13 @@ func TestTooLargeIsNeverNotConfirmed(t *testing.T) {
 		a, st := f.refusing(t, "a", WithRoles("x"), WithScopes("s"), WithMeta(map[string]string{"v": "1"}))
 		b := f.bus(t, "b", WithScopes("s"))
 		require.NoError(t, a.In("s").AddRoles(t.Context(), "1", "2", "3"))
-		st.refuse(nil, nil, 5)
 		errs := make(chan error, 3)
 		a.link.setCut(true)
 		for i := range 3 { // that wait for the same write
 			go func() { errs <- a.AddRoles(t.Context(), Role(fmt.Sprint("y", 2*i)), Role(fmt.Sprint("y", 2*i+1))) }()
 		}
 		time.Sleep(time.Second)
+		st.refuse(nil, nil, 5)
 		a.link.setCut(false)
 		for range 3 {
 			err := <-errs
