@@ -214,6 +214,8 @@ type fakeLink struct {
 	unread     bool                     // what was written last is not told
 	behind     *leases                  // a replica that lags: what it has
 	outdated   map[[2]string]fakeRecord // and of records
+	noMeta     bool                     // nobody carries questions to the leader
+	mayNotAsk  bool                     // it may not ask the leader, and is told what a replica has
 	questions  []string                 // to the leader: about nodes, by name, and "" about all
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
@@ -385,8 +387,7 @@ func (l *fakeLink) read(ctx context.Context, scope string, from, _ uint64) (chan
 
 func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
 	err = l.do(ctx, func() error {
-		r := l.records[[2]string{scope, node}]
-		c, generation = r.c, r.generation
+		c, generation = l.record(scope, node, l.outdated)
 		return nil
 	})
 	return c, generation, err
@@ -394,12 +395,28 @@ func (l *fakeLink) get(ctx context.Context, scope, node string) (c change, gener
 
 func (l *fakeLink) lead(ctx context.Context, scope, node string) (c change, generation uint64, err error) {
 	err = l.atLeader(ctx, func() error {
-		l.questions = append(l.questions, node)
-		r := l.records[[2]string{scope, node}]
-		c, generation = r.c, r.generation
+		switch {
+		case l.noMeta:
+			return errFakeDown
+		case l.mayNotAsk:
+			c, generation = l.record(scope, node, l.outdated)
+		default:
+			l.questions = append(l.questions, node)
+			c, generation = l.record(scope, node, nil)
+		}
 		return nil
 	})
 	return c, generation, err
+}
+
+// record returns what the bucket has of a node, or a replica that lags.
+func (l *fakeLink) record(scope, node string, outdated map[[2]string]fakeRecord) (change, uint64) {
+	records := l.records
+	if outdated != nil {
+		records = outdated
+	}
+	r := records[[2]string{scope, node}]
+	return r.c, r.generation
 }
 
 func (l *fakeLink) readLeases(ctx context.Context, scope string, _ time.Duration, _ bool) (found leases, err error) {

@@ -102,12 +102,33 @@ func (k *keeper) get(ctx context.Context) (change, uint64, error) {
 	leading, cancel := k.within(ctx)
 	found, generation, err := k.store.lead(leading, k.scope, k.node)
 	cancel()
-	if err == nil || errors.Is(err, ErrNoBucket) {
+	if errors.Is(err, ErrNoBucket) {
+		return change{}, 0, err
+	}
+	asked := err == nil
+	if !asked {
+		reading, cancel := k.within(ctx)
+		found, generation, err = k.store.get(reading, k.scope, k.node)
+		cancel()
+	}
+	if err != nil || generation >= k.generation || k.under != k.fleet() {
 		return found, generation, err
 	}
-	ctx, cancel = k.within(ctx)
-	defer cancel()
-	return k.store.get(ctx, k.scope, k.node)
+	return k.behind(ctx, found, generation, asked)
+}
+
+// behind finds out whether what is older than what was confirmed is all that there is, or only what a replica has that lags. The
+// leader knows: it takes a heartbeat if the record stands as it was confirmed.
+func (k *keeper) behind(ctx context.Context, found change, generation uint64, asked bool) (change, uint64, error) {
+	switch err := k.arm(ctx, max(k.id.version, k.tried), k.generation); {
+	case err == nil:
+		return change{kind: kindState, node: k.node, id: k.id}, k.generation, nil
+	case !errors.Is(err, errConflict), errors.Is(err, errUndecided):
+		return change{}, 0, err
+	case !asked && k.tried > k.id.version:
+		return change{}, 0, errUndecided // what was sent last may stand there by now, and the replica does not have it either
+	}
+	return found, generation, nil
 }
 
 func (k *keeper) ensure(ctx context.Context) error {

@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,48 @@ func TestModelALeaseRunsOnThoughAWriteIsNotAcknowledged(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What a replica has that lags says nothing of what is so, nor what it does not have.
+func TestModelALeaseRunsOnThoughAReplicaLags(t *testing.T) {
+	for name, trouble := range map[string]func(l *fakeLink){
+		"nobody carries questions to the leader": func(l *fakeLink) { l.noMeta = true },
+		"nor acknowledgements":                   func(l *fakeLink) { l.noMeta, l.deaf = true, true },
+		"it may not ask the leader":              func(l *fakeLink) { l.mayNotAsk = true },
+	} {
+		for _, has := range []string{"nothing", "the record of before"} {
+			t.Run(name+", the replica has "+has, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFakeBucket()
+					a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+					outdated := map[[2]string]fakeRecord{}
+					if has != "nothing" {
+						f.mu.Lock()
+						outdated = maps.Clone(f.records)
+						f.mu.Unlock()
+					}
+					require.NoError(t, a.AddRoles(t.Context(), "y"))
+					time.Sleep(fakeTTL)
+					ctx := a.LeaseContext()
+					f.mu.Lock()
+					trouble(a.link)
+					a.link.outdated = outdated
+					f.mu.Unlock()
+					a.wants("z")
+					poke(a.member.Load().keeper.nudge)
+					time.Sleep(fakeTTL / 2)
+					require.NoError(t, context.Cause(ctx))
+					f.mu.Lock()
+					a.link.outdated, a.link.deaf = nil, false // it has caught up
+					f.mu.Unlock()
+					time.Sleep(3 * fakeTTL)
+					require.NoError(t, context.Cause(ctx))
+					synctest.Wait()
+					require.Equal(t, []Role{"z"}, b.Roles("a").Slice())
+				})
+			})
+		}
 	}
 }
 

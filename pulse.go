@@ -28,7 +28,7 @@ func (k *kv) pulse(ctx context.Context) (pulse, error) {
 		last = info.Created
 	}
 	p := pulse{now: info.TimeStamp, newest: info.State.LastSeq, quiet: info.TimeStamp.Sub(last), leads: forEver}
-	const election = 5 * time.Second
+	const election = 2 * time.Second // the first: servers wait for 4 s and more before they choose another one
 	if c := info.Cluster; c != nil && c.LeaderSince != nil && c.LeaderSince.Sub(info.Created) > election {
 		p.leads = info.TimeStamp.Sub(*c.LeaderSince)
 	}

@@ -67,6 +67,13 @@ var lifeRules = []rule{
 		edits: []edit{{"recover.go", "found.id.version <= max(k.id.version, k.tried) &&", "found.id.version <= k.id.version &&"}},
 	},
 	{
+		name:  "a replica that lags takes no lease away",
+		says:  "the truth lives in the processes: every node notices and says again what is so",
+		why:   "while nobody carries questions to the leader, a replica that has not heard of a record costs its node the lease",
+		found: "TestModelALeaseRunsOnThoughAReplicaLags",
+		edits: []edit{{"heartbeat.go", "	if err != nil || generation >= k.generation || k.under != k.fleet() {", "	if true {"}},
+	},
+	{
 		name:  "a lease is as good as the record beside it",
 		says:  "A refusal tells the node at once that its record was buried, taken over or wiped",
 		why:   "a node whose record the bucket has forgotten, and the lease with it, is sure of a lease that nobody has",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolebus/rolebus"
@@ -45,8 +46,15 @@ func TestLayoutLeaf(t *testing.T) {
 			t.Parallel()
 			hub := layout(t, "hub.conf")
 			leaf := layout(t, file, linkedTo(t, hub))
-			if opts == nil {
-				awaitLinks(t, hub, 1)
+			if opts == nil { // so the link must be up, and know where to
+				nc, err := nats.Connect(leaf.ClientURL())
+				require.NoError(t, err)
+				defer nc.Close()
+				js := jetStream(t, nc)
+				eventually(t, "the hub's JetStream to answer at the leaf node", func() bool {
+					_, err := js.AccountInfo(t.Context())
+					return err == nil
+				})
 			}
 			a := bus(at{t, leaf.ClientURL(), opts}, "a", rolebus.WithRoles("x"))
 			b := bus(at{t, hub.ClientURL(), nil}, "b", rolebus.WithRoles("x"))
