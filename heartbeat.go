@@ -97,36 +97,40 @@ func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, er
 }
 
 // get reads this node's own record at the stream's leader, because a replica may lag. Without a meta leader JetStream's API
-// does not carry the question: then what any replica has must do, and a write that goes by too old a generation is refused.
+// does not carry the question: then what any replica has must do, if that is not older than what the leader has confirmed.
 func (k *keeper) get(ctx context.Context) (change, uint64, error) {
 	leading, cancel := k.within(ctx)
 	found, generation, err := k.store.lead(leading, k.scope, k.node)
 	cancel()
-	if errors.Is(err, ErrNoBucket) {
-		return change{}, 0, err
-	}
-	asked := err == nil
-	if !asked {
-		reading, cancel := k.within(ctx)
-		found, generation, err = k.store.get(reading, k.scope, k.node)
-		cancel()
-	}
-	if err != nil || generation >= k.generation || k.under != k.fleet() {
+	switch {
+	case err == nil && k.older(generation):
+		return k.confirmOlder(ctx, found, generation)
+	case err == nil || errors.Is(err, ErrNoBucket):
 		return found, generation, err
 	}
-	return k.behind(ctx, found, generation, asked)
+	ctx, cancel = k.within(ctx)
+	defer cancel()
+	unled := err
+	if found, generation, err = k.store.get(ctx, k.scope, k.node); err == nil && k.older(generation) {
+		return change{}, 0, unled
+	}
+	return found, generation, err
 }
 
-// behind finds out whether what is older than what was confirmed is all that there is, or only what a replica has that lags. The
-// leader knows: it takes a heartbeat if the record stands as it was confirmed.
-func (k *keeper) behind(ctx context.Context, found change, generation uint64, asked bool) (change, uint64, error) {
+// older says whether a generation is before the one that the leader of the same bucket has confirmed.
+func (k *keeper) older(generation uint64) bool {
+	return generation < k.generation && k.under == k.fleet()
+}
+
+// confirmOlder returns what was found if it is all that there is. Who may not ask the leader was told what some replica has, which may
+// lag: the leader takes a heartbeat then. That does not prove that the record stands: a bucket that went back gives the same generation
+// twice.
+func (k *keeper) confirmOlder(ctx context.Context, found change, generation uint64) (change, uint64, error) {
 	switch err := k.arm(ctx, max(k.id.version, k.tried), k.generation); {
 	case err == nil:
-		return change{kind: kindState, node: k.node, id: k.id}, k.generation, nil
-	case !errors.Is(err, errConflict), errors.Is(err, errUndecided):
+		return change{}, 0, errUndecided
+	case errors.Is(err, errUndecided) || !errors.Is(err, errConflict):
 		return change{}, 0, err
-	case !asked && k.tried > k.id.version:
-		return change{}, 0, errUndecided // what was sent last may stand there by now, and the replica does not have it either
 	}
 	return found, generation, nil
 }
@@ -231,10 +235,11 @@ func (k *keeper) update(ctx context.Context) error {
 		kind: kindDelta, node: k.node, id: life{k.id.incarnation, max(k.id.version, k.tried) + 1}, base: k.id.version,
 		ttl: k.ttl, roles: want.roles, meta: want.meta, added: missing(want.roles, k.held.roles), removed: missing(k.held.roles, want.roles),
 	}
-	if !maps.Equal(want.meta, k.held.meta) {
+	unsure := k.tried > k.id.version // somebody may have heard of a change that the store does not have
+	if unsure || !maps.Equal(want.meta, k.held.meta) {
 		c.kind, c.base, c.added, c.removed = kindState, 0, nil, nil // no delta can say so
 	}
-	if !want.equal(k.held) {
+	if unsure || !want.equal(k.held) {
 		if c.id.version > k.bound {
 			poke(k.want.wake) // again, with a lease that reaches as far
 			return k.beat(ctx)

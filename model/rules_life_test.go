@@ -71,7 +71,7 @@ var lifeRules = []rule{
 		says:  "the truth lives in the processes: every node notices and says again what is so",
 		why:   "while nobody carries questions to the leader, a replica that has not heard of a record costs its node the lease",
 		found: "TestModelALeaseRunsOnThoughAReplicaLags",
-		edits: []edit{{"heartbeat.go", "	if err != nil || generation >= k.generation || k.under != k.fleet() {", "	if true {"}},
+		edits: []edit{{"heartbeat.go", "	return generation < k.generation && k.under == k.fleet()", "	return false"}},
 	},
 	{
 		name:  "a lease is as good as the record beside it",
