@@ -2,7 +2,12 @@ package rolebus
 
 import (
 	"fmt"
+	"maps"
+	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // leaderDies is a leader that stores a change and dies: neither the announcement nor the answer gets out.
@@ -117,6 +122,29 @@ func tornChange(w *fleet) {
 		w.expectSeen(p, beatAtMost+w.sync)
 		w.sleep(beatAtMost + w.sync + time.Second)
 	}
+}
+
+// Who wants to be again what it was, while others heard of what it was between.
+func TestModelAChangeThatTheStoreForgotIsUnsaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+		f.mu.Lock()
+		before := maps.Clone(f.records)
+		a.link.deaf = true
+		f.mu.Unlock()
+		a.wants("y")
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []Role{"y"}, b.Roles("a").Slice())
+		f.mu.Lock()
+		f.records, a.link.deaf = before, false
+		f.mu.Unlock()
+		a.wants("x")
+		time.Sleep(fakeTTL)
+		synctest.Wait()
+		require.Equal(t, []Role{"x"}, b.Roles("a").Slice())
+	})
 }
 
 func (w *fleet) setDeaf(p *process, on bool) {
