@@ -41,6 +41,7 @@ func (r *refusedSubjects) note(err error) uint64 {
 	}
 	_, after, _ := strings.Cut(err.Error(), `"`)
 	subject, _, found := strings.Cut(after, `"`)
+	subject = atItsServer(subject)
 	if !found || r.of[subject].err == err {
 		return r.count
 	}
@@ -61,11 +62,24 @@ func (r *refusedSubjects) note(err error) uint64 {
 	return r.count
 }
 
+// atItsServer is what a server of a domain makes of what is asked of that domain's JetStream. It looks at the rights only then, and
+// names in its refusal what it made; another server names what was sent.
+func atItsServer(subject string) string {
+	prefix, rest, found := strings.Cut(subject, ".API.")
+	if found && strings.HasPrefix(rest, "$KV.") {
+		return rest
+	}
+	if domain, is := strings.CutPrefix(prefix, "$JS."); found && is && domain != "" && !strings.Contains(domain, ".") {
+		return defaultAPI + "." + rest
+	}
+	return subject
+}
+
 // since returns the refusal of a subject, if it came after so many others.
 func (r *refusedSubjects) since(count uint64, subject string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if of := r.of[subject]; of.number > count {
+	if of := r.of[atItsServer(subject)]; of.number > count {
 		return of.err
 	}
 	return nil
@@ -77,7 +91,7 @@ func refused(nc *trunk, subject string) error {
 	nc.refusals.note(last)
 	nc.refusals.mu.Lock()
 	defer nc.refusals.mu.Unlock()
-	if of, known := nc.refusals.of[subject]; known && (of.err == last || time.Since(of.at) < refusedFor) {
+	if of, known := nc.refusals.of[atItsServer(subject)]; known && (of.err == last || time.Since(of.at) < refusedFor) {
 		return of.err
 	}
 	return nil

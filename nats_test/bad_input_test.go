@@ -215,14 +215,21 @@ func TestNoPermission(t *testing.T) {
 		"rolebus.changes.default.*":                           {Subscribe: &server.SubjectPermission{Deny: []string{"rolebus.changes.>"}}},
 		"$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.*": {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}}},
 	} {
-		t.Run(refused, func(t *testing.T) {
-			t.Parallel()
-			srv := rolebustest.NewServer(t, withUser(p))
-			_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithNode("a"), rolebus.WithRequestTimeout(time.Second),
-				rolebus.WithNATS(nats.UserInfo("app", "secret")))
-			require.ErrorIs(t, err, nats.ErrPermissionViolation)
-			require.ErrorContains(t, err, refused)
-		})
+		for _, domain := range []string{"", "hub"} { // whose server names in its refusals the subjects that it makes of what is asked
+			t.Run(refused+" "+domain, func(t *testing.T) {
+				t.Parallel()
+				srv := rolebustest.NewServer(t, withUser(p), func(o *server.Options) { o.JetStreamDomain = domain })
+				opts := []rolebus.Option{rolebus.WithNode("a"), rolebus.WithRequestTimeout(time.Second), rolebus.WithNATS(nats.UserInfo("app", "secret"))}
+				if domain != "" {
+					opts = append(opts, rolebus.WithDomain(domain))
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				_, err := rolebus.Connect(ctx, srv.URL(), opts...)
+				require.ErrorIs(t, err, nats.ErrPermissionViolation)
+				require.ErrorContains(t, err, refused)
+			})
+		}
 	}
 	srv := rolebustest.NewServer(t, withUser(nil))
 	_, err := rolebus.Connect(t.Context(), srv.URL(), rolebus.WithNATS(nats.UserInfo("app", "wrong")))

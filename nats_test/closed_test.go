@@ -24,17 +24,24 @@ func reloadable(t *testing.T, change ...func(*server.Options)) (url string, relo
 	for _, f := range change {
 		f(opts)
 	}
-	srv, err := server.NewServer(opts.Clone())
-	require.NoError(t, err)
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	eventually(t, "the server", func() bool { return srv.ReadyForConnections(time.Second) && srv.JetStreamEnabled() })
+	srv := started(t, opts.Clone())
 	opts.Port = srv.Addr().(*net.TCPAddr).Port
 	return srv.ClientURL(), func(f func(*server.Options)) {
 		t.Helper()
 		f(opts)
 		require.NoError(t, srv.ReloadOptions(opts.Clone()))
 	}
+}
+
+// started starts a server of which a test has all that there is.
+func started(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	srv, err := server.NewServer(opts)
+	require.NoError(t, err)
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	eventually(t, "the server", func() bool { return srv.ReadyForConnections(time.Second) && srv.JetStreamEnabled() })
+	return srv
 }
 
 func connect(t *testing.T, url string, opts ...rolebus.Option) *rolebus.Bus {

@@ -3,6 +3,7 @@ package nats_test
 import (
 	"context"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,28 +35,30 @@ func permissions(t *testing.T, role string) (lines []string) {
 }
 
 // permitted is a server where the user app may do what the lines say, as often as there are no more of them than that.
-func permitted(t *testing.T, lines []string, change ...func(*server.Options)) *rolebustest.Server {
+func permitted(t *testing.T, lines []string) *rolebustest.Server {
 	t.Helper()
-	return rolebustest.NewServer(t, append([]func(*server.Options){func(o *server.Options) {
-		p := &server.Permissions{Publish: &server.SubjectPermission{}, Subscribe: &server.SubjectPermission{}}
-		for _, line := range lines {
-			kind, subject, _ := strings.Cut(line, " ")
-			switch kind {
-			case "publish":
-				p.Publish.Allow = append(p.Publish.Allow, subject)
-			case "subscribe":
-				p.Subscribe.Allow = append(p.Subscribe.Allow, subject)
-			case "allow_responses":
-				p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
-			}
+	return rolebustest.NewServer(t, permit(lines))
+}
+
+func permit(lines []string) func(*server.Options) {
+	p := &server.Permissions{Publish: &server.SubjectPermission{}, Subscribe: &server.SubjectPermission{}}
+	for _, line := range lines {
+		kind, subject, _ := strings.Cut(line, " ")
+		switch kind {
+		case "publish":
+			p.Publish.Allow = append(p.Publish.Allow, subject)
+		case "subscribe":
+			p.Subscribe.Allow = append(p.Subscribe.Allow, subject)
+		case "allow_responses":
+			p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
 		}
-		for _, of := range []*server.SubjectPermission{p.Publish, p.Subscribe} {
-			if len(of.Allow) == 0 {
-				of.Deny = []string{">"} // no line is no right; to the server it would be every one
-			}
+	}
+	for _, of := range []*server.SubjectPermission{p.Publish, p.Subscribe} {
+		if len(of.Allow) == 0 {
+			of.Deny = []string{">"} // no line is no right; to the server it would be every one
 		}
-		withUser(p)(o)
-	}}, change...)...)
+	}
+	return withUser(p)
 }
 
 var app = rolebus.WithNATS(nats.UserInfo("app", "secret"))
@@ -64,29 +67,63 @@ var admin = rolebus.WithNATS(nats.UserInfo("admin", "secret"))
 // With what the page says a member does all that members do, and the server refuses it nothing.
 func TestPermissionsAreEnough(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		role string
-		opts []rolebus.Option
+	alone := func(t *testing.T, lines []string) *rolebustest.Server { return permitted(t, lines) }
+	otherwise := func(pairs ...string) func([]string) []string {
+		return func(lines []string) (said []string) {
+			for _, line := range lines {
+				said = append(said, strings.NewReplacer(pairs...).Replace(line))
+			}
+			return said
+		}
+	}
+	inDomain := []rolebus.Option{rolebus.WithDomain("hub")}
+	for name, tc := range map[string]struct {
+		role  string
+		lines func([]string) []string
+		start func(*testing.T, []string) *rolebustest.Server
+		all   []rolebus.Option
+		app   []rolebus.Option
 	}{
-		{"member", nil},
-		{"observer", []rolebus.Option{rolebus.WithObserver()}},
+		"member":   {"member", otherwise(), alone, nil, nil},
+		"observer": {"observer", otherwise(), alone, nil, []rolebus.Option{rolebus.WithObserver()}},
+		"member with inboxes of its own": {
+			"member", otherwise("_INBOX.", "_INBOX_app."), alone, nil,
+			[]rolebus.Option{rolebus.WithNATS(nats.CustomInboxPrefix("_INBOX_app"))},
+		},
+		"member at a server of the domain": {"member", otherwise(), func(t *testing.T, lines []string) *rolebustest.Server {
+			return rolebustest.NewServer(t, permit(lines), func(o *server.Options) { o.JetStreamDomain = "hub" })
+		}, inDomain, nil},
+		"member at a leaf node": {
+			"member", otherwise("$JS.API.", "$JS.hub.API.", "publish $KV.", "publish $JS.hub.API.$KV."),
+			func(t *testing.T, lines []string) *rolebustest.Server {
+				_, leaf := rolebustest.NewLeaf(t, permit(lines), func(o *server.Options) {
+					if o.ServerName == "hub" {
+						o.JetStreamDomain = "hub"
+						return
+					}
+					o.JetStream = false
+					o.LeafNode.Remotes[0].URLs[0].User = url.UserPassword("admin", "secret")
+				})
+				return leaf
+			}, inDomain, nil,
+		},
 	} {
-		t.Run(tc.role, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			srv := permitted(t, permissions(t, tc.role))
-			b := bus(srv, "b", admin, rolebus.WithRoles("x"))
+			srv := tc.start(t, tc.lines(permissions(t, tc.role)))
+			b := bus(srv, "b", append(tc.all, admin, rolebus.WithRoles("x"))...)
 			log := &logged{}
-			opts := append([]rolebus.Option{app, rolebus.WithoutProvisioning(), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil)))}, tc.opts...)
-			a := bus(srv, "api-1", opts...)
+			opts := append(tc.all, app, rolebus.WithoutProvisioning(), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+			a := bus(srv, "api-1", append(opts, tc.app...)...)
 			own := watch(t, a.Scope)
 			rolebustest.WaitNodes(t, a, "x", 1)
-			if tc.role == "member" {
+			if tc.role == "member" { // an observer writes nothing
 				require.NoError(t, a.AddRoles(t.Context(), "y"))
 				rolebustest.WaitNodes(t, b, "y", 1)
 			}
 			// The dead are found, by what this one asks.
 			link := srv.Link()
-			bus(link, "c", admin, rolebus.WithTTL(20*time.Second))
+			bus(link, "c", append(tc.all, admin, rolebus.WithTTL(20*time.Second))...)
 			awaitAsked(t, srv, "c")
 			link.Cut()
 			eventually(t, "the dead one to be missed", func() bool { return slices.Contains(own.lines("c"), "NodeLeft unreachable") })
