@@ -287,7 +287,8 @@ func (d *draft) miss(n *Node) {
 			d.forget(n.name)
 		} else {
 			d.bury(n.name, end{
-				id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now, lapsed: found.value.lapsed,
+				id: found.value.id, generation: found.value.generation, reason: ReasonExpired, at: d.now,
+				lapsed: found.value.lapsed, lease: found.value.lease,
 			})
 		}
 	}

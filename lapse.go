@@ -85,13 +85,15 @@ func (d *draft) lapse(known *Node, began uint64) (doubted bool) {
 	return true
 }
 
-// rearmed says whether a node that was dropped because of its lease has one again: no tombstone said that it is over. Of whom
+// rearmed says whether a node that was dropped because of its lease has armed it again: no tombstone said that it is over. One that
+// was due too late is none when its time has come. Of whom
 // else is over, though its record stands, it takes note: the end must be remembered.
 func (d *draft) rearmed(c change) bool {
 	if !d.whole || c.kind != kindState {
 		return false
 	}
-	if e := d.ends.get(c.node); e.lapsed && e.id == c.id && d.lapsed != nil && d.lapsed[c.node] == "" {
+	e := d.ends.get(c.node)
+	if e.lapsed && e.id == c.id && d.lapsed != nil && d.lapsed[c.node] == "" && d.leases[c.node].generation > e.lease {
 		return true
 	}
 	if d.standing == nil {

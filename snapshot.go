@@ -44,6 +44,7 @@ type end struct {
 	reason     Reason
 	at         time.Time // when this process heard of it
 	lapsed     bool      // only by its lease: the record stands
+	lease      uint64    // of that lease, the generation
 }
 
 // doubt is the time that a node's owner has to write its record again before the node is dropped.
