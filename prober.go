@@ -25,6 +25,7 @@ const (
 	nodesPerSecond = 1000 // begin a round in a scope: from then on the interval grows
 	probesPerRound = 2    // of one process at the most: its successor, and in every other round one more
 	greetsPerRound = 8    // of those who are new are asked, too
+	greetTries     = 3    // so often each of them, while no answer comes
 	acquaintances  = 64   // as long as so many who are there were not asked in that way
 	revisitsAtOnce = 8    // suspects that are asked again in a round
 	checksPerRound = 8    // hints that are checked, beyond
@@ -86,10 +87,10 @@ type prober struct {
 	refused  bool              // this process may not probe: it suspects nobody
 
 	// Of the rounds only.
-	next    string            // the last one asked beside the successor
-	turn    string            // the last suspect asked again
-	met     *Node             // the last successor that was asked at once
-	greeted map[string]uint64 // the incarnations of those who were asked because they were new
+	next    string              // the last one asked beside the successor
+	turn    string              // the last suspect asked again
+	met     *Node               // the last successor that was asked at once
+	greeted map[string]greeting // who was asked because it was new
 
 	stopped string // the last one asked in the ring, if the round ended before somebody answered who asks in turn; or by an observer
 }
@@ -98,6 +99,12 @@ type prober struct {
 type seen struct {
 	incarnation uint64
 	server      string
+}
+
+// greeting is how often a node was asked because it was new.
+type greeting struct {
+	incarnation uint64
+	times       int
 }
 
 // finding is what came of asking a node in a round.
@@ -115,7 +122,7 @@ func newProber(m *member) *prober {
 		peers: b.peers, scope: s.name, self: b.self(), own: m.own.Load, say: m.speak, interval: b.opts.probe, trust: m.trust,
 		log: b.opts.log.With("scope", s.name), snap: s.snap.Load, deliver: m.judge, ctx: m.kctx, wg: &m.wg,
 		checking: map[string]bool{}, asking: map[string]bool{}, seen: map[string]seen{}, blamed: map[string]hint{},
-		returned: map[string]uint64{}, budget: checksInBurst, filled: time.Now(), greeted: map[string]uint64{},
+		returned: map[string]uint64{}, budget: checksInBurst, filled: time.Now(), greeted: map[string]greeting{},
 	}
 }
 
@@ -201,14 +208,21 @@ func (p *prober) greet(ctx context.Context, snap *Snapshot) (asked bool) {
 	at, _ := slices.BinarySearchFunc(list, p.self, byName) // not all ask the same ones first
 	for i := range list {
 		n := list[(at+i)%len(list)]
-		if n.name == p.self || p.greeted[n.name] == n.id.incarnation || !p.may(n) {
+		g := p.greeted[n.name]
+		if g.incarnation != n.id.incarnation {
+			g = greeting{incarnation: n.id.incarnation}
+		}
+		if n.name == p.self || g.times == greetTries || !p.may(n) {
 			continue
 		}
-		if p.greeted[n.name] = n.id.incarnation; !p.knows(n) {
+		if g.times++; p.knows(n) {
+			g.times = greetTries
+		} else {
 			p.look(ctx, n, nil)
 			asked = true
 			room--
 		}
+		p.greeted[n.name] = g
 		if room == 0 || len(p.greeted) >= acquaintances {
 			break
 		}
@@ -219,7 +233,7 @@ func (p *prober) greet(ctx context.Context, snap *Snapshot) (asked bool) {
 // forget drops what is kept of nodes that are not there any more.
 func (p *prober) forget(snap *Snapshot) {
 	lacks := func(name string) bool { return snap.live(name) == nil }
-	maps.DeleteFunc(p.greeted, func(name string, _ uint64) bool { return lacks(name) })
+	maps.DeleteFunc(p.greeted, func(name string, _ greeting) bool { return lacks(name) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.seen, func(name string, _ seen) bool { return lacks(name) })

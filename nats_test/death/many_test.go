@@ -82,36 +82,41 @@ func (f *fleet) waitAlone() error {
 	})
 }
 
-// listen listens in. What it returns waits until everybody has heard every node that began to run since, and stops to listen: a
+// listen listens in. What it returns waits until every node that began to run since has answered everybody, and stops to listen: a
 // subject that somebody listens to never has "no responders".
 func (f *fleet) listen() (heard func() error) {
 	nc, err := nats.Connect(f.url)
 	require.NoError(f.t, err)
-	probes := make(chan *nats.Msg, 1<<14)
-	_, err = nc.ChanSubscribe("rolebus.probe.default.*", probes)
-	require.NoError(f.t, err)
+	said := make(chan *nats.Msg, 1<<14)
+	for _, subject := range []string{"rolebus.probe.default.*", nats.InboxPrefix + ">"} {
+		_, err = nc.ChanSubscribe(subject, said)
+		require.NoError(f.t, err)
+	}
 	require.NoError(f.t, nc.FlushTimeout(patience))
 	old := f.running()
 	return func() error {
 		defer nc.Close()
-		askers := map[string]map[string]bool{}
+		asked, answered := map[string]string{}, map[string]map[string]bool{} // by the inbox who is asked, and by that who was answered
 		nodes := f.running()
 		lacks := func(n *node) bool {
 			if slices.Contains(old, n) {
-				return len(askers[n.name]) < len(nodes)-len(old)
+				return len(answered[n.name]) < len(nodes)-len(old)
 			}
-			return len(askers[n.name]) < len(nodes)-1
+			return len(answered[n.name]) < len(nodes)-1
 		}
 		for deadline := time.After(patience); slices.ContainsFunc(nodes, lacks); {
 			select {
-			case msg := <-probes:
-				node := msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:]
-				if askers[node] == nil {
-					askers[node] = map[string]bool{}
+			case msg := <-said:
+				if node, probe := strings.CutPrefix(msg.Subject, "rolebus.probe.default."); probe {
+					asked[msg.Reply] = node
+				} else if node := asked[msg.Subject]; node != "" {
+					if answered[node] == nil {
+						answered[node] = map[string]bool{}
+					}
+					answered[node][msg.Subject[:max(0, strings.LastIndexByte(msg.Subject, '.'))]] = true
 				}
-				askers[node][msg.Reply[:max(0, strings.LastIndexByte(msg.Reply, '.'))]] = true
 			case <-deadline:
-				return errors.New("not everybody has asked everybody")
+				return errors.New("not everybody has answered everybody")
 			}
 		}
 		return nc.FlushTimeout(patience)
