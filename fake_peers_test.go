@@ -19,6 +19,7 @@ type fakeNet struct {
 	down   map[string]bool // servers
 	slow   time.Duration   // what an answer takes
 	probes map[string]int  // how often a node was asked by others
+	losing bool            // the first answer of each to each is lost
 }
 
 // fakePeers is one process's connection.
@@ -32,6 +33,7 @@ type fakePeers struct {
 	attests   string // the server that it is a witness for
 	onHint    map[string]func(hint)
 	onDeath   func(hint)
+	lost      map[string]bool // of whom the first answer was
 }
 
 func newFakeNet() *fakeNet { return &fakeNet{down: map[string]bool{}, probes: map[string]int{}} }
@@ -107,9 +109,13 @@ func (p *fakePeers) probe(ctx context.Context, scope, node string) (answer, erro
 		at = there.at
 	}
 	slow := p.slow
+	loses := p.losing && !p.lost[node]
+	if loses {
+		p.lost[node] = true
+	}
 	p.mu.Unlock()
 	switch {
-	case !works || hangs || dumb || there != nil && slow > 0 && !sleep(ctx, slow):
+	case !works || hangs || dumb || loses || there != nil && slow > 0 && !sleep(ctx, slow):
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return answer{}, ctx.Err()
@@ -200,7 +206,7 @@ func (f *fakeBucket) peered(t *testing.T, n *fakeNet, server, node string, opts 
 	if !o.observer {
 		o.roles = []Role{"x"}
 	}
-	p := &fakePeers{fakeNet: n, at: server, answers: map[[2]string]func() answer{}, onHint: map[string]func(hint){}}
+	p := &fakePeers{fakeNet: n, at: server, answers: map[[2]string]func() answer{}, onHint: map[string]func(hint){}, lost: map[string]bool{}}
 	n.mu.Lock()
 	n.peers = append(n.peers, p)
 	n.mu.Unlock()

@@ -51,6 +51,21 @@ func TestMostOfAFleetDiesAtOnceAndIsGoneWithinASecond(t *testing.T) {
 	}
 }
 
+// Who has lost the first answer of each of the others has heard them all the same.
+func TestAFirstAnswerThatIsLostHidesNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		n.losing = true
+		fleet := peeredFleet(t, f, n, 8)
+		time.Sleep(10 * time.Second)
+		for _, b := range fleet[1:] {
+			b.crash()
+		}
+		time.Sleep(3 * time.Second)
+		requireListed(t, fleet[:1], 1, "long before their leases end")
+	})
+}
+
 func TestMostOfAFleetDiesAndTheServerTells(t *testing.T) {
 	for _, tc := range []struct{ size, dead int }{{3, 2}, {6, 5}, {12, 11}, {40, 38}} {
 		synctest.Test(t, func(t *testing.T) {
