@@ -62,19 +62,6 @@ func (r *refusedSubjects) note(err error) uint64 {
 	return r.count
 }
 
-// atItsServer is what a server of a domain makes of what is asked of that domain's JetStream. It looks at the rights only then, and
-// names in its refusal what it made; another server names what was sent.
-func atItsServer(subject string) string {
-	prefix, rest, found := strings.Cut(subject, ".API.")
-	if found && strings.HasPrefix(rest, "$KV.") {
-		return rest
-	}
-	if domain, is := strings.CutPrefix(prefix, "$JS."); found && is && domain != "" && !strings.Contains(domain, ".") {
-		return defaultAPI + "." + rest
-	}
-	return subject
-}
-
 // since returns the refusal of a subject, if it came after so many others.
 func (r *refusedSubjects) since(count uint64, subject string) error {
 	r.mu.Lock()

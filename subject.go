@@ -32,6 +32,19 @@ func (s subjects) into(subject string) string {
 	return s.api(subject)
 }
 
+// atItsServer is what a server of a domain makes of what is asked of that domain's JetStream. It looks at the rights only then, and
+// names in its refusal what it made; another server names what was sent.
+func atItsServer(subject string) string {
+	prefix, rest, found := strings.Cut(subject, ".API.")
+	if found && strings.HasPrefix(rest, "$KV.") {
+		return rest
+	}
+	if domain, is := strings.CutPrefix(prefix, "$JS."); found && is && domain != "" && !strings.Contains(domain, ".") {
+		return defaultAPI + "." + rest
+	}
+	return subject
+}
+
 func (s subjects) stream() string  { return "KV_" + s.bucket }
 func (s subjects) records() string { return "$KV." + s.bucket + ".>" }
 func (s subjects) leases() string  { return "$KV." + s.bucket + "=lease.>" }

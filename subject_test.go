@@ -181,3 +181,20 @@ func FuzzName(f *testing.F) {
 		require.Equal(t, [2]string{text, text}, [2]string{scope, node})
 	})
 }
+
+// A server of the domain looks at the rights when it has made its own subject of what was asked.
+func TestWhatAServerOfADomainRefuses(t *testing.T) {
+	for asked, named := range map[string]string{
+		"$JS.hub.API.STREAM.INFO.KV_r":                "$JS.API.STREAM.INFO.KV_r",
+		"$JS.hub.API.DIRECT.GET.KV_r.$KV.r.default.*": "$JS.API.DIRECT.GET.KV_r.$KV.r.default.*",
+		"$JS.hub.API.$KV.r.default.a":                 "$KV.r.default.a",
+		"$JS.hub.API.$KV.r=lease.API.a":               "$KV.r=lease.API.a",
+		"$JS.API.STREAM.INFO.KV_r":                    "$JS.API.STREAM.INFO.KV_r",
+		"$JS.API.DIRECT.GET.KV_r.$KV.r.API.*":         "$JS.API.DIRECT.GET.KV_r.$KV.r.API.*",
+		"$KV.r.API.a":                                 "$KV.r.API.a",
+		"r.changes.API.*":                             "r.changes.API.*",
+		"imported.API.STREAM.INFO.KV_r":               "imported.API.STREAM.INFO.KV_r",
+	} {
+		require.Equal(t, named, atItsServer(asked))
+	}
+}
