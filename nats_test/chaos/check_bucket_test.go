@@ -13,7 +13,8 @@ const remade = ttl
 
 // checkBucket is promise 8, of the bucket itself. Where a server that knows says that there is none, or that it does not take
 // leases, some node that is well makes it, or mends it, in time: also while something else is there that answers what is read.
-// This holds while no other fault of servers is under way, or has just been: what the fleet is to mend is no excuse for it.
+// This holds while no other fault of servers is under way, or has just been: what the fleet is to mend is no excuse for it; and not
+// before the servers have served a bucket for the first time: they have just come up, and a first election may take its whole time.
 func checkBucket(w *world) []violation {
 	var bad []span
 	for _, f := range w.faults {
@@ -22,8 +23,9 @@ func checkBucket(w *world) []violation {
 		}
 	}
 	var found []violation
+	first := slices.IndexFunc(w.records, func(r record) bool { return r.Kind == well })
 	for i, r := range w.records {
-		if r.Kind != holds || r.Text != missing && r.Text != maimed {
+		if i < first || r.Kind != holds || r.Text != missing && r.Text != maimed {
 			continue
 		}
 		lasts := span{r.At, w.end}
