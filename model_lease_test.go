@@ -128,6 +128,30 @@ func TestModelALeaseRunsOnThoughAReplicaLags(t *testing.T) {
 	}
 }
 
+// A bucket that went back may give the generation of a record to its tombstone: heartbeats are taken as before, and a replica that lags
+// has the record.
+func TestModelARecordWhoseGenerationItsTombstoneHasIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x"))
+		time.Sleep(fakeTTL)
+		key := [2]string{"default", "a"}
+		a.link.setCut(true)
+		time.Sleep(fakeTTL / 2) // a heartbeat fails
+		f.mu.Lock()
+		a.link.outdated = maps.Clone(f.records)
+		r := f.records[key]
+		id := life{r.c.id.incarnation, r.c.id.version + leaseAhead}
+		f.records[key] = fakeRecord{c: change{kind: kindExpired, node: "a", id: id, generation: r.generation}, generation: r.generation}
+		f.mu.Unlock()
+		a.link.setCut(false)
+		time.Sleep(fakeTTL / 2)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		require.Equal(t, kindState, f.records[key].c.kind)
+	})
+}
+
 // Whatever may mean that the lease in the bucket is over ends the context.
 func TestModelALeaseIsLostWithTheRecord(t *testing.T) {
 	for name, fault := range map[string]func(f *fakeBucket, own life, was fakeRecord){

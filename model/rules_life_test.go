@@ -143,7 +143,7 @@ var lifeRules = []rule{
 		name:  "after a failure the record is looked at",
 		says:  "every node finds its heartbeat refused or failing, re-creates what it may, writes its record again",
 		why:   "a bucket that went back gave the record's generation to its tombstone: heartbeats pass, the record is gone",
-		found: "TestModelFleet/a_generation_is_given_twice",
+		found: "TestModelARecordWhoseGenerationItsTombstoneHasIsWrittenAgain",
 		edits: []edit{{"heartbeat.go", "		suspicious = err != nil || unwritten != nil // who knows what was stored", "		suspicious = false"}},
 	},
 	{
