@@ -85,9 +85,9 @@ func (d *draft) lapse(known *Node, began uint64) (doubted bool) {
 	return true
 }
 
-// rearmed says whether a node that was dropped because of its lease has armed it again: no tombstone said that it is over. One that
-// was due too late is none when its time has come. Of whom
-// else is over, though its record stands, it takes note: the end must be remembered.
+// rearmed says whether a node that was dropped because of its lease has armed it again since: no tombstone said that it is over. (The
+// same lease proves nothing: one that was due too late looks sound when its time comes.) Of whom else is over, though its record
+// stands, it takes note: the end must be remembered.
 func (d *draft) rearmed(c change) bool {
 	if !d.whole || c.kind != kindState {
 		return false
