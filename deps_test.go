@@ -20,7 +20,7 @@ func TestRootNeedsNothingButNATS(t *testing.T) {
 		require.NotContains(t, path, "testify")
 	}
 	theirs := goList(t, "-deps", "-f", foreign, natsGo, natsGo+"/jetstream")
-	require.Subset(t, append(theirs, "github.com/rolebus/rolebus"), ours)
+	require.Subset(t, append(theirs, "github.com/rolebus/rolebus", "github.com/rolebus/rolebus/internal/hook"), ours)
 }
 
 func goList(t *testing.T, args ...string) []string {

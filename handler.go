@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
-	"os"
-	"runtime/debug"
 	"slices"
+
+	"github.com/rolebus/rolebus/internal/hook"
 )
 
 // Handler has functions that are called with a scope's events, each of which may be nil. The events of one scope come
@@ -157,21 +156,10 @@ func (b *Bus) call(ev Event) {
 		if fault == nil {
 			fault = "runtime.Goexit"
 		}
-		blame(b.opts.log, "a handler panicked", fault, "event", ev.Kind.String(), "scope", ev.Scope, "node", ev.Node.Name())
+		hook.Blame(b.opts.log, "a handler panicked", fault, "event", ev.Kind.String(), "scope", ev.Scope, "node", ev.Node.Name())
 	}()
 	b.opts.handler.handle(ev)
 	returned = true
-}
-
-// blame tells of a panic in the user's code that was survived, with the stack, which is why it is called by what is deferred. It
-// must not be silent: where no log takes it, it goes to where Go tells of a panic.
-func blame(log *slog.Logger, what string, fault any, attrs ...any) {
-	stack := string(debug.Stack())
-	if log.Enabled(context.Background(), slog.LevelError) {
-		log.Error(what, append(attrs, "panic", fault, "stack", stack)...)
-		return
-	}
-	fmt.Fprintf(os.Stderr, "%s%s: %v %v\n\n%s", prefix, what, fault, attrs, stack)
 }
 
 // awaitHandlers waits for the handlers to return from their last event, not for ever: they are the user's code.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/rolebus/rolebus/internal/hook"
 )
 
 // What hooks are told, and from where. Without hooks there is no such thing: all methods may be called of nil, and then
@@ -14,32 +16,32 @@ import (
 
 // noisiest is how many events may wait for a hook before it misses ignored messages: whoever sends them must not displace
 // everything else.
-const noisiest = hookBacklog / 2
+const noisiest = hook.Backlog / 2
 
 // hooks are those of one Bus, by event.
 type hooks struct {
-	queues []*hookQueue
+	queues []*hook.Queue
 
-	started        hearers[StartedInfo]
-	scopeJoined    hearers[ScopeJoinedInfo]
-	scopeLeft      hearers[ScopeLeftInfo]
-	rolesAdded     hearers[RolesAddedInfo]
-	rolesRemoved   hearers[RolesRemovedInfo]
-	nodeUp         hearers[NodeUpInfo]
-	nodeDown       hearers[NodeDownInfo]
-	sync           hearers[SyncInfo]
-	read           hearers[ReadInfo]
-	change         hearers[ChangeInfo]
-	snapshot       hearers[SnapshotInfo]
-	heartbeat      hearers[HeartbeatInfo]
-	leaseLost      hearers[LeaseLostInfo]
-	leaseBack      hearers[LeaseBackInfo]
-	suspected      hearers[SuspectedInfo]
-	suspicionEnded hearers[SuspicionEndedInfo]
-	ignored        hearers[IgnoredInfo]
-	connected      hearers[ConnectedInfo]
-	disconnected   hearers[DisconnectedInfo]
-	bucket         hearers[BucketInfo]
+	started        hook.Hearers[StartedInfo]
+	scopeJoined    hook.Hearers[ScopeJoinedInfo]
+	scopeLeft      hook.Hearers[ScopeLeftInfo]
+	rolesAdded     hook.Hearers[RolesAddedInfo]
+	rolesRemoved   hook.Hearers[RolesRemovedInfo]
+	nodeUp         hook.Hearers[NodeUpInfo]
+	nodeDown       hook.Hearers[NodeDownInfo]
+	sync           hook.Hearers[SyncInfo]
+	read           hook.Hearers[ReadInfo]
+	change         hook.Hearers[ChangeInfo]
+	snapshot       hook.Hearers[SnapshotInfo]
+	heartbeat      hook.Hearers[HeartbeatInfo]
+	leaseLost      hook.Hearers[LeaseLostInfo]
+	leaseBack      hook.Hearers[LeaseBackInfo]
+	suspected      hook.Hearers[SuspectedInfo]
+	suspicionEnded hook.Hearers[SuspicionEndedInfo]
+	ignored        hook.Hearers[IgnoredInfo]
+	connected      hook.Hearers[ConnectedInfo]
+	disconnected   hook.Hearers[DisconnectedInfo]
+	bucket         hook.Hearers[BucketInfo]
 
 	link hookLink
 }
@@ -51,44 +53,45 @@ func newHooks(given []Hook, log *slog.Logger) (*hooks, error) {
 	}
 	h := &hooks{}
 	var errs []error
-	for i, hook := range given {
-		if hook == nil {
+	for i, one := range given {
+		if one == nil {
 			errs = append(errs, fmt.Errorf("hook %d is nil", i+1))
-		} else if !h.add(hook, log) {
-			errs = append(errs, fmt.Errorf("hook %d, a %T, has the method of no event: is it of another receiver, name or signature?", i+1, hook))
+		} else if !h.add(one, log) {
+			errs = append(errs, fmt.Errorf("hook %d, a %T, has the method of no event: is it of another receiver, name or signature?", i+1, one))
 		}
 	}
 	return h, errors.Join(errs...)
 }
 
 // add finds out what a hook wants to hear, if it does anything.
-func (h *hooks) add(hook Hook, log *slog.Logger) (hears bool) {
-	q := &hookQueue{hook: hook, log: log, ended: make(chan struct{})}
-	h.queues = append(h.queues, q)
-	if missed, ok := hook.(HookMissed); ok {
-		q.onMissed = missed.OnMissed
+func (h *hooks) add(one Hook, log *slog.Logger) (hears bool) {
+	var onMissed func(events int)
+	if missed, ok := one.(HookMissed); ok {
+		onMissed = func(events int) { missed.OnMissed(MissedInfo{Events: events}) }
 	}
+	q := hook.NewQueue(one, log, onMissed)
+	h.queues = append(h.queues, q)
 	return slices.Contains([]bool{
-		listen(&h.started, q, HookStarted.OnStarted),
-		listen(&h.scopeJoined, q, HookScopeJoined.OnScopeJoined),
-		listen(&h.scopeLeft, q, HookScopeLeft.OnScopeLeft),
-		listen(&h.rolesAdded, q, HookRolesAdded.OnRolesAdded),
-		listen(&h.rolesRemoved, q, HookRolesRemoved.OnRolesRemoved),
-		listen(&h.nodeUp, q, HookNodeUp.OnNodeUp),
-		listen(&h.nodeDown, q, HookNodeDown.OnNodeDown),
-		listen(&h.sync, q, HookSync.OnSync),
-		listen(&h.read, q, HookRead.OnRead),
-		listen(&h.change, q, HookChange.OnChange),
-		listen(&h.snapshot, q, HookSnapshot.OnSnapshot),
-		listen(&h.heartbeat, q, HookHeartbeat.OnHeartbeat),
-		listen(&h.leaseLost, q, HookLeaseLost.OnLeaseLost),
-		listen(&h.leaseBack, q, HookLeaseBack.OnLeaseBack),
-		listen(&h.suspected, q, HookSuspected.OnSuspected),
-		listen(&h.suspicionEnded, q, HookSuspicionEnded.OnSuspicionEnded),
-		listen(&h.ignored, q, HookIgnored.OnIgnored),
-		listen(&h.connected, q, HookConnected.OnConnected),
-		listen(&h.disconnected, q, HookDisconnected.OnDisconnected),
-		listen(&h.bucket, q, HookBucket.OnBucket),
+		hook.Listen(&h.started, q, HookStarted.OnStarted),
+		hook.Listen(&h.scopeJoined, q, HookScopeJoined.OnScopeJoined),
+		hook.Listen(&h.scopeLeft, q, HookScopeLeft.OnScopeLeft),
+		hook.Listen(&h.rolesAdded, q, HookRolesAdded.OnRolesAdded),
+		hook.Listen(&h.rolesRemoved, q, HookRolesRemoved.OnRolesRemoved),
+		hook.Listen(&h.nodeUp, q, HookNodeUp.OnNodeUp),
+		hook.Listen(&h.nodeDown, q, HookNodeDown.OnNodeDown),
+		hook.Listen(&h.sync, q, HookSync.OnSync),
+		hook.Listen(&h.read, q, HookRead.OnRead),
+		hook.Listen(&h.change, q, HookChange.OnChange),
+		hook.Listen(&h.snapshot, q, HookSnapshot.OnSnapshot),
+		hook.Listen(&h.heartbeat, q, HookHeartbeat.OnHeartbeat),
+		hook.Listen(&h.leaseLost, q, HookLeaseLost.OnLeaseLost),
+		hook.Listen(&h.leaseBack, q, HookLeaseBack.OnLeaseBack),
+		hook.Listen(&h.suspected, q, HookSuspected.OnSuspected),
+		hook.Listen(&h.suspicionEnded, q, HookSuspicionEnded.OnSuspicionEnded),
+		hook.Listen(&h.ignored, q, HookIgnored.OnIgnored),
+		hook.Listen(&h.connected, q, HookConnected.OnConnected),
+		hook.Listen(&h.disconnected, q, HookDisconnected.OnDisconnected),
+		hook.Listen(&h.bucket, q, HookBucket.OnBucket),
 	}, true)
 }
 
@@ -105,11 +108,11 @@ func (h *hooks) closeUntil(ctx context.Context) error {
 		return nil
 	}
 	for _, q := range h.queues {
-		q.close()
+		q.Close()
 	}
 	var errs []error
 	for _, q := range h.queues {
-		errs = append(errs, q.wait(ctx))
+		errs = append(errs, failed("close", q.Wait(ctx)))
 	}
 	return errors.Join(errs...)
 }
@@ -119,7 +122,7 @@ func (b *Bus) tellStarted(began time.Time) {
 	if b.hooks == nil || len(b.hooks.started) == 0 {
 		return
 	}
-	b.hooks.started.tell(StartedInfo{
+	b.hooks.started.Tell(StartedInfo{
 		Node: b.opts.node, Observer: b.opts.observer, Scopes: b.Scopes(), Roles: Roles{roleSet(b.opts.roles)},
 		Took: time.Since(began),
 	})
@@ -132,9 +135,9 @@ func (m *member) tellJoined(began time.Time) {
 		return
 	}
 	m.told = true
-	h.scopeJoined.tell(ScopeJoinedInfo{Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began)})
+	h.scopeJoined.Tell(ScopeJoinedInfo{Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began)})
 	for _, q := range h.queues {
-		up, down := h.nodeUp.of(q), h.nodeDown.of(q)
+		up, down := h.nodeUp.Of(q), h.nodeDown.Of(q)
 		if len(up)+len(down) == 0 {
 			continue
 		}
@@ -142,9 +145,9 @@ func (m *member) tellJoined(began time.Time) {
 			for ev := range m.scope.Watch(m.ctx) {
 				switch ev.Kind {
 				case NodeJoined:
-					up.hand(m.ctx, NodeUpInfo{Scope: ev.Scope, Node: ev.Node, Generation: ev.Generation})
+					up.Hand(m.ctx, NodeUpInfo{Scope: ev.Scope, Node: ev.Node, Generation: ev.Generation})
 				case NodeLeft:
-					down.hand(m.ctx, NodeDownInfo{Scope: ev.Scope, Node: ev.Node, Reason: ev.Reason, Generation: ev.Generation})
+					down.Hand(m.ctx, NodeDownInfo{Scope: ev.Scope, Node: ev.Node, Reason: ev.Reason, Generation: ev.Generation})
 				}
 			}
 		})
@@ -156,7 +159,7 @@ func (m *member) tellLeft(began time.Time, err error) {
 	if !m.told {
 		return
 	}
-	m.bus.hooks.scopeLeft.tell(ScopeLeftInfo{
+	m.bus.hooks.scopeLeft.Tell(ScopeLeftInfo{
 		Scope: m.scope.name, Nodes: m.scope.snap.Load().members.len(), Took: time.Since(began), Err: ours("", err),
 	})
 }
@@ -169,10 +172,10 @@ func (k *keeper) tellRoles() {
 	removed, added := missing(k.shown, k.held.roles), missing(k.held.roles, k.shown)
 	k.shown = k.held.roles
 	if len(removed) > 0 {
-		k.hooks.rolesRemoved.tell(RolesRemovedInfo{Scope: k.scope, Node: k.node, Roles: Roles{removed}, Generation: k.generation})
+		k.hooks.rolesRemoved.Tell(RolesRemovedInfo{Scope: k.scope, Node: k.node, Roles: Roles{removed}, Generation: k.generation})
 	}
 	if len(added) > 0 {
-		k.hooks.rolesAdded.tell(RolesAddedInfo{Scope: k.scope, Node: k.node, Roles: Roles{added}, Generation: k.generation})
+		k.hooks.rolesAdded.Tell(RolesAddedInfo{Scope: k.scope, Node: k.node, Roles: Roles{added}, Generation: k.generation})
 	}
 }
 
@@ -192,7 +195,7 @@ func (k *keeper) attempt(ctx context.Context, due time.Time) (ended func(error))
 		if ctx.Err() != nil {
 			return
 		}
-		k.hooks.heartbeat.tell(HeartbeatInfo{
+		k.hooks.heartbeat.Tell(HeartbeatInfo{
 			Scope: k.scope, Late: max(began.Sub(k.scheduled), 0), Took: time.Since(began), Err: ours("", err),
 		})
 		if err == nil {
@@ -208,14 +211,14 @@ func (h *hooks) tellLeaseLost(l *lease, cause error) {
 	}
 	l.lost = time.Now()
 	if !errors.Is(cause, ErrNotJoined) && !errors.Is(cause, ErrClosed) { // it was given up
-		h.leaseLost.tell(LeaseLostInfo{Scope: l.scope, Err: cause})
+		h.leaseLost.Tell(LeaseLostInfo{Scope: l.scope, Err: cause})
 	}
 }
 
 // tellLeaseBack is called with the lease's lock held. A lease that is taken for the first time is not back.
 func (h *hooks) tellLeaseBack(l *lease) {
 	if h != nil && l.ctx != nil {
-		h.leaseBack.tell(LeaseBackInfo{Scope: l.scope, After: time.Since(l.lost)})
+		h.leaseBack.Tell(LeaseBackInfo{Scope: l.scope, After: time.Since(l.lost)})
 	}
 }
 
@@ -236,7 +239,7 @@ func (k *catcher) sync(ctx context.Context, todo asked) (reading, error) {
 	r, err := k.readTold(ctx, todo)
 	if k.hooks != nil && len(k.hooks.sync) > 0 && !errors.Is(ctx.Err(), context.Canceled) {
 		took := time.Since(began)
-		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: todo.kind(), Changed: err == nil && k.snap().differs(r), Took: took, Err: ours("", err)})
+		k.hooks.sync.Tell(SyncInfo{Scope: k.scope, Kind: todo.kind(), Changed: err == nil && k.snap().differs(r), Took: took, Err: ours("", err)})
 	}
 	return r, err
 }
@@ -250,7 +253,7 @@ func (k *catcher) readTold(ctx context.Context, todo asked) (reading, error) {
 		if err == nil {
 			info.Records = len(r.changes)
 		}
-		k.hooks.read.tell(info)
+		k.hooks.read.Tell(info)
 	}
 	return r, err
 }
@@ -260,7 +263,7 @@ func (k *catcher) syncRecord(ctx context.Context, node string, want life) error 
 	began := time.Now()
 	err := k.fetch(ctx, node, want)
 	if k.hooks != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		k.hooks.sync.tell(SyncInfo{Scope: k.scope, Kind: SyncRecord, Node: node, Changed: err == nil, Took: time.Since(began), Err: ours("", err)})
+		k.hooks.sync.Tell(SyncInfo{Scope: k.scope, Kind: SyncRecord, Node: node, Changed: err == nil, Took: time.Since(began), Err: ours("", err)})
 	}
 	return err
 }
@@ -296,7 +299,7 @@ func (h *hooks) tellChange(scope string, clock *clock, c *change) {
 	}
 	heard := time.Now()
 	info := ChangeInfo{Scope: scope, Node: c.node, Kind: c.kind.String(), Generation: c.generation, Stored: c.stored}
-	h.change.tellLater(func() ChangeInfo {
+	h.change.TellLater(func() ChangeInfo {
 		info := info
 		if now, slack, known := clock.estimate(heard); known && !info.Stored.IsZero() {
 			info.Age, info.Slack, info.Timed = now.Sub(info.Stored), slack, true
@@ -308,7 +311,7 @@ func (h *hooks) tellChange(scope string, clock *clock, c *change) {
 // tellSnapshot tells that a snapshot took the place of another one, and whom it suspects that the other did not, or no more.
 func (h *hooks) tellSnapshot(was, is *Snapshot, changes int, began time.Time) {
 	if len(h.snapshot) > 0 {
-		h.snapshot.tell(SnapshotInfo{Scope: is.scope, Snapshot: is, Changes: changes, Took: time.Since(began)})
+		h.snapshot.Tell(SnapshotInfo{Scope: is.scope, Snapshot: is, Changes: changes, Took: time.Since(began)})
 	}
 	if len(was.suspects)+len(is.suspects) == 0 || len(h.suspected)+len(h.suspicionEnded) == 0 {
 		return
@@ -316,12 +319,12 @@ func (h *hooks) tellSnapshot(was, is *Snapshot, changes int, began time.Time) {
 	for _, n := range was.suspects {
 		if now := find(is.suspects, n.name); now == nil || now.id.incarnation != n.id.incarnation {
 			end, node := endOf(n, is.live(n.name))
-			h.suspicionEnded.tell(SuspicionEndedInfo{Scope: is.scope, Node: node, End: end, After: began.Sub(n.hidden)})
+			h.suspicionEnded.Tell(SuspicionEndedInfo{Scope: is.scope, Node: node, End: end, After: began.Sub(n.hidden)})
 		}
 	}
 	for _, n := range is.suspects {
 		if before := find(was.suspects, n.name); before == nil || before.id.incarnation != n.id.incarnation {
-			h.suspected.tell(SuspectedInfo{Scope: is.scope, Node: n})
+			h.suspected.Tell(SuspectedInfo{Scope: is.scope, Node: n})
 		}
 	}
 }
@@ -342,6 +345,6 @@ func endOf(suspect, now *Node) (SuspicionEnd, *Node) {
 // tellBucket tells what was done to the bucket.
 func (h *hooks) tellBucket(info BucketInfo) {
 	if h != nil {
-		h.bucket.tell(info)
+		h.bucket.Tell(info)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus/internal/hook"
 )
 
 // recorder is a hook that keeps everything it is told.
@@ -553,7 +555,7 @@ func TestNoiseLeavesRoomForOtherEvents(t *testing.T) {
 		synctest.Wait()
 		a.noise.ignore("s", errGarbled)
 		synctest.Wait() // it is at this one
-		for range 3*hookBacklog - 1 {
+		for range 3*hook.Backlog - 1 {
 			a.noise.ignore("s", errGarbled)
 		}
 		require.NoError(t, a.AddRoles(t.Context(), "x"))
@@ -562,7 +564,7 @@ func TestNoiseLeavesRoomForOtherEvents(t *testing.T) {
 		ignored := told[IgnoredInfo](r)
 		require.Len(t, ignored, noisiest+1) // the first one does not wait
 		require.Equal(t, IgnoredInfo{Subject: "s", Err: ours("", errGarbled), Total: noisiest + 1}, ignored[noisiest])
-		require.Equal(t, []MissedInfo{{Events: 3*hookBacklog - noisiest - 1}}, told[MissedInfo](r))
+		require.Equal(t, []MissedInfo{{Events: 3*hook.Backlog - noisiest - 1}}, told[MissedInfo](r))
 	})
 }
 

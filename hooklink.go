@@ -79,7 +79,7 @@ func (h *hooks) tellConnected(nc *nats.Conn) {
 		info.After = time.Since(l.lost)
 	}
 	l.up, l.nc, l.server, l.address = true, nc, server, address
-	h.connected.tell(info) // under the lock, for the order; it does not wait
+	h.connected.Tell(info) // under the lock, for the order; it does not wait
 }
 
 // tellDisconnected tells that there is no connection any more, unless that was told.
@@ -94,5 +94,5 @@ func (h *hooks) tellDisconnected(nc *nats.Conn, err error) {
 		return
 	}
 	l.up, l.lost = false, time.Now()
-	h.disconnected.tell(DisconnectedInfo{Server: l.server, Address: l.address, Err: err})
+	h.disconnected.Tell(DisconnectedInfo{Server: l.server, Address: l.address, Err: err})
 }

@@ -40,7 +40,7 @@ func (n *noise) ignore(subject string, err error) {
 	}
 	n.mu.Unlock()
 	if n.hooks != nil && len(n.hooks.ignored) > 0 {
-		n.hooks.ignored.tellUpTo(noisiest, IgnoredInfo{Subject: subject, Err: ours("", err), Total: total})
+		n.hooks.ignored.TellUpTo(noisiest, IgnoredInfo{Subject: subject, Err: ours("", err), Total: total})
 	}
 	if !quiet {
 		n.log.Warn("ignored a message", "subject", subject, "error", err, "ignored", total)

@@ -141,12 +141,14 @@ type missedHook struct{}
 
 func (missedHook) OnMissed(MissedInfo) {}
 
+type secondHook struct{ syncHook }
+
 func TestHooksAddUp(t *testing.T) {
-	a, b, c := onSync(nil), &syncHook{}, &syncHook{}
+	a, b, c := onSync(nil), &secondHook{}, &syncHook{}
 	o, err := newOptions([]Option{WithHooks(a), WithHooks(), WithHooks(b, c)})
 	require.NoError(t, err)
 	require.Len(t, o.hooks.queues, 3)
-	require.Same(t, b, o.hooks.queues[1].hook)
+	require.Equal(t, "*rolebus.secondHook", o.hooks.queues[1].Name())
 	require.Len(t, o.hooks.sync, 3)
 	require.Empty(t, o.hooks.read)
 	o, err = newOptions([]Option{WithHooks()})

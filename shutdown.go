@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/rolebus/rolebus/internal/hook"
 )
 
 // How a process goes away without work being lost: no roles, then no work, then no node.
@@ -234,7 +236,7 @@ func (d *drain) start(e *errand) {
 				fault, err = panicked, fmt.Errorf("%s: %v", what, panicked)
 			}
 			if err != nil {
-				blame(d.log, what, fault)
+				hook.Blame(d.log, what, fault)
 			}
 			d.returned(err)
 		}()

@@ -1,4 +1,4 @@
-package rolebus
+package hook
 
 import (
 	"bytes"
@@ -19,6 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// SyncInfo is an event as packages have them: its name is "Sync".
+type SyncInfo struct{ Number string }
+
+type hookSync interface{ OnSync(SyncInfo) }
+
 // syncHook hears of syncs, and of what it missed. As it is told, it does as the test says.
 type syncHook struct {
 	on func(SyncInfo)
@@ -27,8 +32,8 @@ type syncHook struct {
 	told []string
 }
 
-func (h *syncHook) OnSync(info SyncInfo)     { h.add(info.Scope); h.on(info) }
-func (h *syncHook) OnMissed(info MissedInfo) { h.add(fmt.Sprint("missed ", info.Events)) }
+func (h *syncHook) OnSync(info SyncInfo) { h.add(info.Number); h.on(info) }
+func (h *syncHook) onMissed(events int)  { h.add(fmt.Sprint("missed ", events)) }
 
 func (h *syncHook) add(what string) {
 	h.mu.Lock()
@@ -44,11 +49,46 @@ func (h *syncHook) take() []string {
 	return told
 }
 
-func hooksOf(t *testing.T, given ...Hook) *hooks {
+type onSync func(SyncInfo)
+
+func (f onSync) OnSync(info SyncInfo) { f(info) }
+
+// hooks are some that all hear of syncs.
+type hooks struct {
+	queues []*Queue
+	sync   Hearers[SyncInfo]
+}
+
+func hooksOf(t *testing.T, given ...hookSync) *hooks {
 	t.Helper()
-	h, err := newHooks(given, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
+	return hooksWith(t, slog.New(slog.DiscardHandler), given...)
+}
+
+func hooksWith(t *testing.T, log *slog.Logger, given ...hookSync) *hooks {
+	t.Helper()
+	h := &hooks{}
+	for _, one := range given {
+		var onMissed func(int)
+		if slow, ok := one.(*syncHook); ok {
+			onMissed = slow.onMissed
+		}
+		q := NewQueue(one, log, onMissed)
+		h.queues = append(h.queues, q)
+		require.True(t, Listen(&h.sync, q, hookSync.OnSync))
+	}
 	return h
+}
+
+// close takes in nothing more, and waits until everything was told.
+func (h *hooks) close(patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var errs []error
+	for _, q := range h.queues {
+		q.Close()
+		errs = append(errs, q.Wait(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // numbers are the events from one number to another, as told.
@@ -61,7 +101,7 @@ func numbers(from, to int) (out []string) {
 
 func (h *hooks) tellNumbers(from, to int) {
 	for _, number := range numbers(from, to) {
-		h.sync.tell(SyncInfo{Scope: number})
+		h.sync.Tell(SyncInfo{number})
 	}
 }
 
@@ -92,14 +132,14 @@ func TestASlowHookMissesAndIsToldHowMany(t *testing.T) {
 		h := hooksOf(t, slow)
 		h.tellNumbers(0, 0)
 		synctest.Wait() // it is at the first one, and nothing waits
-		h.tellNumbers(1, hookBacklog+7)
-		require.Equal(t, hookBacklog, h.queues[0].waiting, "memory is bounded")
+		h.tellNumbers(1, Backlog+7)
+		require.Equal(t, Backlog, h.queues[0].waiting, "memory is bounded")
 		next <- struct{}{}
 		synctest.Wait()
 		h.tellNumbers(5000, 5001) // there is room for one
 		close(next)
 		synctest.Wait()
-		want := append(numbers(0, hookBacklog), "missed 7", "5000", "missed 1")
+		want := append(numbers(0, Backlog), "missed 7", "5000", "missed 1")
 		require.Equal(t, want, slow.take(), "also if nothing follows")
 		require.NoError(t, h.close(0))
 	})
@@ -110,18 +150,14 @@ func TestAHookThatWantsNotToKnowMissesInSilence(t *testing.T) {
 		next := make(chan struct{})
 		told := 0
 		h := hooksOf(t, onSync(func(SyncInfo) { told++; <-next }))
-		h.tellNumbers(1, 2*hookBacklog)
+		h.tellNumbers(1, 2*Backlog)
 		close(next)
 		synctest.Wait()
 		h.tellNumbers(1, 1)
 		synctest.Wait()
-		require.InDelta(t, hookBacklog, told, 2)
+		require.InDelta(t, Backlog, told, 2)
 	})
 }
-
-type onSync func(SyncInfo)
-
-func (f onSync) OnSync(info SyncInfo) { f(info) }
 
 func TestWhatIsHandedWaitsForTheHookAndIsNeverMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -130,7 +166,7 @@ func TestWhatIsHandedWaitsForTheHookAndIsNeverMissed(t *testing.T) {
 		h := hooksOf(t, slow)
 		h.tellNumbers(0, 0)
 		synctest.Wait()
-		h.tellNumbers(1, hookBacklog)
+		h.tellNumbers(1, Backlog)
 		returned := false
 		go func() {
 			h.queues[0].hand(t.Context(), "", func() { slow.add("handed") })
@@ -141,7 +177,7 @@ func TestWhatIsHandedWaitsForTheHookAndIsNeverMissed(t *testing.T) {
 		close(next)
 		synctest.Wait()
 		require.True(t, returned)
-		require.Equal(t, append(numbers(0, hookBacklog), "handed"), slow.take())
+		require.Equal(t, append(numbers(0, Backlog), "handed"), slow.take())
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -165,19 +201,18 @@ func TestAHookThatDoesNotReturnIsToldAndGoesOn(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
-				hook := &syncHook{on: func(info SyncInfo) {
-					if info.Scope == "2" {
+				one := &syncHook{on: func(info SyncInfo) {
+					if info.Number == "2" {
 						tc.do()
 					}
 				}}
-				h, err := newHooks([]Hook{hook}, slog.New(slog.NewTextHandler(&out, nil)))
-				require.NoError(t, err)
+				h := hooksWith(t, slog.New(slog.NewTextHandler(&out, nil)), one)
 				h.tellNumbers(1, 3)
 				h.queues[0].hand(t.Context(), "Handed", tc.do) // returns all the same
 				h.tellNumbers(4, 4)
 				require.NoError(t, h.close(time.Second))
-				require.Equal(t, numbers(1, 4), hook.take())
-				for _, want := range []string{tc.says, "level=ERROR", `msg="a hook panicked"`, "hook=*rolebus.syncHook", "event=Sync", "event=Handed", "stack="} {
+				require.Equal(t, numbers(1, 4), one.take())
+				for _, want := range []string{tc.says, "level=ERROR", `msg="a hook panicked"`, "hook=*hook.syncHook", "event=Sync", "event=Handed", "stack="} {
 					require.Contains(t, out.String(), want)
 				}
 				require.Equal(t, 2, strings.Count(out.String(), "\n"))
@@ -198,34 +233,24 @@ func TestWithoutALogAHookThatPanicsIsToldOnStandardError(t *testing.T) {
 	require.NoError(t, w.Close())
 	told, err := io.ReadAll(r)
 	require.NoError(t, err)
-	for _, want := range []string{"rolebus: a hook panicked: oops [hook rolebus.onSync event Sync]\n", "hookqueue_test.go:"} {
+	for _, want := range []string{"rolebus: a hook panicked: oops [hook hook.onSync event Sync]\n", "queue_test.go:"} {
 		require.Contains(t, string(told), want)
 	}
 }
 
-func TestCloseDoesNotWaitForEverForAHook(t *testing.T) {
+func TestAHookThatDoesNotReturnIsNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := make(chan struct{})
 		blocked := &syncHook{on: func(SyncInfo) { <-next }}
-		quick := &syncHook{on: func(SyncInfo) {}}
-		h := hooksOf(t, blocked, quick)
+		h := hooksOf(t, blocked)
 		h.tellNumbers(1, 3)
 		began := time.Now()
-		err := h.close(time.Second)
-		require.EqualError(t, err, "rolebus: close: the hook *rolebus.syncHook is still running")
+		require.EqualError(t, h.close(time.Second), "the hook *hook.syncHook is still running")
 		require.Equal(t, time.Second, time.Since(began))
-		require.Equal(t, numbers(1, 3), quick.take())
 		close(next)
 		synctest.Wait()
 		require.Equal(t, numbers(1, 1), blocked.take(), "it is called no more")
 	})
-}
-
-func TestWithoutHooksThereIsNothing(t *testing.T) {
-	h, err := newHooks(nil, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	require.Nil(t, h)
-	require.NoError(t, h.close(0))
 }
 
 func TestHooksAreToldFromManyGoroutines(t *testing.T) {
@@ -240,7 +265,7 @@ func TestHooksAreToldFromManyGoroutines(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 100 {
-				h.sync.tell(SyncInfo{})
+				h.sync.Tell(SyncInfo{})
 			}
 		})
 	}
@@ -250,41 +275,33 @@ func TestHooksAreToldFromManyGoroutines(t *testing.T) {
 	require.Equal(t, 800, told)
 }
 
-// What was handed for a stay in a scope that has ended since does not wait for ever.
-func TestABlockedHookKeepsNothingOfScopesThatComeAndGo(t *testing.T) {
+// A hook that is blocked has no more to come than may wait, however many gave up.
+func TestWhatNobodyWaitsForIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := make(chan struct{})
-		hook := &upHook{syncHook{on: func(SyncInfo) { <-next }}}
-		a := newFakeBucket().bus(t, "a", WithHooks(hook))
-		synctest.Wait() // it was told of the default scope
-		a.hooks.tellNumbers(0, 0)
-		for range hookBacklog + 50 {
-			_, err := a.Join(t.Context(), "s")
-			require.NoError(t, err)
-			synctest.Wait()
-			require.NoError(t, a.Leave(t.Context(), "s"))
+		slow := &syncHook{on: func(SyncInfo) { <-next }}
+		h := hooksOf(t, slow)
+		h.tellNumbers(0, 0)
+		synctest.Wait()
+		given, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range Backlog + 50 {
+			h.sync.Hand(given, SyncInfo{"handed"})
 		}
-		q := a.hooks.queues[0]
-		require.Equal(t, hookBacklog, q.waiting)
+		q := h.queues[0]
+		require.Equal(t, Backlog, q.waiting)
 		count := 0
 		for c := q.first; c != nil; c = c.next {
 			count++
 		}
-		require.Equal(t, hookBacklog, count)
+		require.Equal(t, Backlog, count)
 		close(next)
-		synctest.Wait()
-		told := hook.take()
+		require.NoError(t, h.close(time.Second))
+		told := slow.take()
+		require.Len(t, told, 1+Backlog+1)
 		require.Equal(t, "missed 50", told[len(told)-1])
-		_, err := a.Join(t.Context(), "s")
-		require.NoError(t, err)
-		synctest.Wait()
-		require.Equal(t, []string{"up a"}, hook.take(), "it goes on")
 	})
 }
-
-type upHook struct{ syncHook }
-
-func (h *upHook) OnNodeUp(info NodeUpInfo) { h.add("up " + info.Node.Name()) }
 
 // Wherever it stands in the queue.
 func TestWhatIsTakenBackCountsAsMissed(t *testing.T) {
@@ -305,7 +322,7 @@ func TestWhatIsTakenBackCountsAsMissed(t *testing.T) {
 		hand("first")
 		h.tellNumbers(1, 10)
 		hand("between")
-		h.tellNumbers(11, hookBacklog-2)
+		h.tellNumbers(11, Backlog-2)
 		h.tellNumbers(1, 3) // there is no room
 		hand("last")
 		hand("last but one")
@@ -318,9 +335,46 @@ func TestWhatIsTakenBackCountsAsMissed(t *testing.T) {
 		}
 		close(next)
 		synctest.Wait()
-		want := slices.Concat([]string{"0", "missed 1"}, numbers(1, 10), []string{"missed 1"}, numbers(11, hookBacklog-2),
+		want := slices.Concat([]string{"0", "missed 1"}, numbers(1, 10), []string{"missed 1"}, numbers(11, Backlog-2),
 			[]string{"missed 3", "last", "missed 1", "after all"})
 		require.Equal(t, want, slow.take())
 		require.Zero(t, q.waiting)
+	})
+}
+
+func TestOnlyWhoHasTheMethodListens(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	var to Hearers[SyncInfo]
+	require.False(t, Listen(&to, NewQueue(42, log, nil), hookSync.OnSync))
+	require.Empty(t, to)
+	var first, second int
+	one := NewQueue(onSync(func(SyncInfo) { first++ }), log, nil)
+	other := NewQueue(onSync(func(SyncInfo) { second++ }), log, nil)
+	require.True(t, Listen(&to, one, hookSync.OnSync))
+	require.True(t, Listen(&to, other, hookSync.OnSync))
+	to.Of(other).Hand(t.Context(), SyncInfo{})
+	to.TellLater(func() SyncInfo { return SyncInfo{} })
+	for _, q := range []*Queue{one, other} {
+		q.Close()
+		require.NoError(t, q.Wait(t.Context()))
+	}
+	require.Equal(t, [2]int{1, 2}, [2]int{first, second})
+}
+
+// What many send by intention leaves room for the rest.
+func TestSomeEventsAreMissedSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := make(chan struct{})
+		slow := &syncHook{on: func(SyncInfo) { <-next }}
+		h := hooksOf(t, slow)
+		h.tellNumbers(0, 0)
+		synctest.Wait()
+		for range 5 {
+			h.sync.TellUpTo(3, SyncInfo{"noise"})
+		}
+		h.tellNumbers(1, 1)
+		close(next)
+		require.NoError(t, h.close(time.Second))
+		require.Equal(t, []string{"0", "noise", "noise", "noise", "missed 2", "1"}, slow.take())
 	})
 }
