@@ -106,7 +106,7 @@ func (b *Bus) run() {
 	ctx, cancel := context.WithTimeout(context.Background(), b.opts.timeout) // for the user's code
 	defer cancel()
 	defer context.AfterFunc(b.patience, func() { sleep(ctx, userTime); cancel() })()
-	errs = append(errs, b.awaitHandlers(ctx))
+	errs = append(errs, b.awaitEars(ctx), b.awaitHandlers(ctx))
 	b.wg.Wait()
 	errs = append(errs, b.hooks.closeUntil(ctx)) // last: all that was done is told
 	if b.dialer != nil {

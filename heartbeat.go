@@ -55,7 +55,8 @@ type keeper struct {
 	asks  *contact                                // asks the leader, when that refuses a heartbeat
 	strip func(refused, before map[string]string) // takes metadata back, in all scopes
 	lives *incarnations
-	fleet func() string // the bucket's identity, as it was told last
+	open  func(incarnation uint64) error // listens for a life
+	fleet func() string                  // the bucket's identity, as it was told last
 	wall  func() time.Time
 	hooks *hooks
 	told  atomic.Uint64 // the highest version that a tombstone of this life named, wherever it was seen

@@ -107,11 +107,14 @@ func (k *keeper) noLifeLeft() error {
 	return fmt.Errorf("a record of node %q in scope %q claims incarnation %d, after which there is none: purge it", k.node, k.scope, uint64(maxNumber))
 }
 
-// begin begins a life. Everybody who needs its number has it before it is used.
+// begin begins a life. Everybody who needs its number has it before it is used, and it is listened for before anybody knows of it.
 func (k *keeper) begin(id life) {
 	k.id, k.under, k.bound, k.tried = id, "", 0, 0
 	k.told.Store(0)
 	k.own.Store(id.incarnation)
 	k.last.Store(id.incarnation)
 	k.lives.add(id.incarnation)
+	if err := k.open(id.incarnation); err != nil {
+		k.log.Warn("not everything that is sent to this life will be heard", "incarnation", id.incarnation, "error", err)
+	}
 }

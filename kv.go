@@ -75,7 +75,7 @@ func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
 	f := &feed{
 		messages: messages,
 		dropped:  sub.dropped,
-		stop:     sub.stop,
+		stop:     func() { sub.stop(true) },
 	}
 	// A refusal of the subscription comes before the answer to a flush.
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)

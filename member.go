@@ -70,7 +70,7 @@ func newMember(s *Scope, want wanted) *member {
 		store: b.store, clock: b.clock, pace: b.pace, trust: m.trust, lease: m.lease, scope: s.name, node: b.opts.node, named: b.opts.origin(),
 		ttl: b.opts.ttl, want: newIntent(want), nudge: make(chan struct{}, 1),
 		moved: func() { poke(m.moved) }, last: &s.last, own: &m.own, lives: &b.lives, fleet: b.fleet.current, wall: time.Now,
-		asks: m.contact, strip: b.undress,
+		asks: m.contact, strip: b.undress, open: s.ears.open,
 		hooks: b.hooks,
 		log:   b.opts.log.With("scope", s.name, "node", b.opts.node),
 	}
@@ -356,6 +356,7 @@ func (m *member) end(ctx, again context.Context, last func(*Snapshot) *Snapshot)
 			err = fmt.Errorf("goodbye: %w: the lease will end it: %w", ErrNotConfirmed, err)
 		}
 	}
+	m.scope.ears.close(m.bus.ctx.Err() != nil)
 	m.bus.forget(m) // so that nothing new begins
 	m.cancel()
 	m.wg.Wait()

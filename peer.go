@@ -121,7 +121,7 @@ func (l *link) listen(subject, queue string, handle func(*nats.Msg) error) (run 
 		return nil, fmt.Errorf("subscribe %q: %w", subject, err)
 	}
 	return func(ctx context.Context) {
-		defer sub.stop()
+		defer sub.stop(true)
 		for {
 			select {
 			case <-ctx.Done():

@@ -26,10 +26,13 @@ type Scope struct {
 	last   atomic.Uint64          // the incarnation of the newest stay
 	asked  bool                   // under the lock of the Bus: a user may have this handle
 	guard  guard
+	ears   ears
+	kept   kept
 }
 
 func newScope(b *Bus, name string) *Scope {
 	s := &Scope{bus: b, name: name, bad: checkName("scope", name), turn: make(chan struct{}, 1)}
+	s.ears = newEars(s)
 	s.snap.Store(newSnapshot(name, b.self()))
 	return s
 }

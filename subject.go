@@ -3,6 +3,8 @@ package rolebus
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -67,6 +69,28 @@ func (s subjects) scopeSuspects(scope string) string {
 
 // witness is answered by the processes that are connected to a server.
 func (s subjects) witness(server string) string { return s.bucket + ".witness." + SubjectToken(server) }
+
+// address is where one life of a node hears what is sent to it under a name, of a kind.
+func (s subjects) address(kind, scope, node string, incarnation uint64, name string) string {
+	subject := make([]byte, 0, 128)
+	for _, token := range []string{s.bucket, kind, SubjectToken(scope), SubjectToken(node)} {
+		subject = append(append(subject, token...), '.')
+	}
+	subject = append(strconv.AppendUint(subject, incarnation, 10), '.')
+	return string(append(subject, SubjectToken(name)...))
+}
+
+// checkKind says what is wrong with the kind of an address. Those of the protocol itself are not for others, nor is that by which a
+// bucket of before is told.
+func checkKind(kind string) error {
+	switch {
+	case checkName("kind", kind) != nil || !asItIs(kind):
+		return fmt.Errorf("%w: kind %q: only letters, digits, - and _", ErrBadName, clip(kind))
+	case slices.Contains([]string{"changes", "lease", "probe", "suspect", "witness"}, kind):
+		return fmt.Errorf("%w: kind %q is the protocol's own", ErrBadName, kind)
+	}
+	return nil
+}
 
 // disconnects is where an account hears of its connections that were closed, if its servers are set up so. It is the same
 // for all buckets.

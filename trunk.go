@@ -21,24 +21,14 @@ type trunk struct {
 	before   atomic.Uint64 // connections that were lost with those before the current one
 	largest  atomic.Int64  // see MaxPayload
 
-	mu      sync.Mutex
-	lasting map[*lasting]bool
-}
-
-// lasting is a subscription that outlives a connection.
-type lasting struct {
-	trunk          *trunk
-	subject, queue string
-	messages       chan *nats.Msg
-	dropped        chan nats.SubStatus // nil if nobody asked
-
-	// Under the trunk's mu:
-	sub  *nats.Subscription
-	over chan struct{} // closed when sub tells of no dropped messages any more
+	mu       sync.Mutex
+	lasting  map[*lasting]bool
+	draining map[*nats.Subscription]*ear // that were stopped, and of which something may still be handed on
+	ended    bool                        // no ear hears anything any more
 }
 
 func newTrunk(nc *nats.Conn, own bool) *trunk {
-	t := &trunk{own: own, refusals: &refusedSubjects{}, lasting: map[*lasting]bool{}}
+	t := &trunk{own: own, refusals: &refusedSubjects{}, lasting: map[*lasting]bool{}, draining: map[*nats.Subscription]*ear{}}
 	t.current.Store(nc)
 	t.largest.Store(nc.MaxPayload())
 	return t
@@ -133,80 +123,6 @@ func (t *trunk) MaxPayload() int64 {
 
 // breaks counts how often the connection was lost.
 func (t *trunk) breaks() uint64 { return t.before.Load() + t.conn().Stats().Reconnects }
-
-// stand subscribes until stop, whatever becomes of the connection. If asked, dropped tells when messages were dropped.
-func (t *trunk) stand(subject, queue string, messages chan *nats.Msg, tellDropped bool) (*lasting, error) {
-	s := &lasting{trunk: t, subject: subject, queue: queue, messages: messages}
-	if tellDropped {
-		s.dropped = make(chan nats.SubStatus, 1)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := s.subscribe(t.conn()); err != nil {
-		return nil, t.lost(err)
-	}
-	t.lasting[s] = true
-	return s, nil
-}
-
-// subscribe makes the subscription on a connection. The caller holds the trunk's mu.
-func (s *lasting) subscribe(nc *nats.Conn) (err error) {
-	if s.sub, err = nc.ChanQueueSubscribe(s.subject, s.queue, s.messages); err != nil || s.dropped == nil {
-		return err
-	}
-	slow, over := s.sub.StatusChanged(nats.SubscriptionSlowConsumer), make(chan struct{})
-	s.forget()
-	s.over = over
-	go func() { // until forget
-		for {
-			select {
-			case status, open := <-slow:
-				if !open {
-					return
-				}
-				select {
-				case s.dropped <- status:
-				default:
-				}
-			case <-over:
-				return
-			}
-		}
-	}()
-	return nil
-}
-
-// forget ends what waits to hear that messages were dropped: of a connection that is closed nats.go says nothing. The caller holds
-// the trunk's mu.
-func (s *lasting) forget() {
-	if s.over != nil {
-		close(s.over)
-		s.over = nil
-	}
-}
-
-func (s *lasting) stop() {
-	s.trunk.mu.Lock()
-	defer s.trunk.mu.Unlock()
-	delete(s.trunk.lasting, s)
-	s.forget()
-	if s.sub != nil {
-		_ = s.sub.Unsubscribe() // fails only if the connection is closed already
-	}
-}
-
-// replace has the trunk go on with another connection, on which everything is subscribed again.
-func (t *trunk) replace(nc *nats.Conn) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.before.Add(t.conn().Stats().Reconnects + 1)
-	t.current.Store(nc)
-	var errs []error
-	for s := range t.lasting {
-		errs = append(errs, s.subscribe(nc))
-	}
-	return errors.Join(errs...)
-}
 
 // jetStream is what of nats.go's client of JetStream a Bus uses.
 type jetStream interface {

@@ -376,7 +376,7 @@ func vectorKeeper(t *testing.T, found vectorFound) (*keeper, *refusedStore) {
 	return &keeper{
 		store: st, clock: &clock{ask: st.now, machine: newMachine(time.Minute)}, trust: newTrust(time.Now(), time.Minute, time.Minute), lease: &lease{machine: newMachine(time.Minute)}, scope: "s", node: "n",
 		ttl: time.Minute, want: newIntent(wanted{roles: []Role{"x"}}), nudge: make(chan struct{}, 1), moved: func() {}, fleet: st.identity.current,
-		log: slog.New(slog.DiscardHandler), last: &atomic.Uint64{}, own: &atomic.Uint64{}, lives: &incarnations{},
+		log: slog.New(slog.DiscardHandler), last: &atomic.Uint64{}, own: &atomic.Uint64{}, lives: &incarnations{}, open: func(uint64) error { return nil },
 	}, st
 }
 
