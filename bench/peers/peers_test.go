@@ -72,7 +72,7 @@ func TestEveryWorkOnce(t *testing.T) {
 
 // wantRows says how many rows each system has in each work.
 func wantRows() map[string]map[string]int {
-	want := map[string]map[string]int{"read": {}, "change": {}, "gone": {}, "catchup": {}, "bystander": {}}
+	want := map[string]map[string]int{"read": {}, "change": {}, "gone": {}, "catchup": {}, "bystander": {}, "call": {}}
 	for _, s := range readSystems {
 		want["read"][s.name] = len(readShapes) * len(readWays)
 	}
@@ -95,6 +95,9 @@ func wantRows() map[string]map[string]int {
 		if s.role == result.Floor {
 			want["bystander"][s.name] = 1
 		}
+	}
+	for _, s := range callSystems {
+		want["call"][s.name] = 4 * len(callSizes)
 	}
 	return want
 }

@@ -22,6 +22,7 @@ var works = []work{
 	{"gone", "SIGKILL of a member, until another process knows", measureGone},
 	{"catchup", "a process that comes new reads 10,000 records, from a server in another process", measureCatchUp},
 	{"bystander", "what a process hears and computes while 1,000 others heartbeat every 2 s, and nothing changes", measureBystander},
+	{"call", "a function of another process is called, and answers with its input", measureCall},
 }
 
 // parts is what a child process can be.
@@ -38,12 +39,14 @@ var parts = map[string]process.Part{
 	"catchup":   playCatchUp,
 	"heartbeat": playHeartbeat,
 	"bystander": playBystander,
+	"callee":    playCallee,
+	"caller":    playCaller,
 }
 
 // modules are those whose versions the results depend on.
 var modules = []string{
 	"github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2", "github.com/hashicorp/serf", "github.com/hashicorp/memberlist",
-	"go.etcd.io/etcd/server/v3",
+	"go.etcd.io/etcd/server/v3", "google.golang.org/grpc",
 }
 
 func chosen(o options) []work {

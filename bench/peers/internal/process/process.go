@@ -21,13 +21,14 @@ const childEnv = "ROLEBUS_PEERS_CHILD"
 
 // Config is the first line that a child reads: which part to play, and what that needs to know.
 type Config struct {
-	Part   string
-	System string        `json:",omitempty"` // which of the systems that are compared
-	URL    string        `json:",omitempty"` // of the server
-	Dir    string        `json:",omitempty"` // where to store files
-	Node   string        `json:",omitempty"` // the name to take
-	Count  int           `json:",omitempty"`
-	TTL    time.Duration `json:",omitempty"`
+	Part    string
+	System  string        `json:",omitempty"` // which of the systems that are compared
+	URL     string        `json:",omitempty"` // of the server
+	Address string        `json:",omitempty"` // of another child
+	Dir     string        `json:",omitempty"` // where to store files
+	Node    string        `json:",omitempty"` // the name to take
+	Count   int           `json:",omitempty"`
+	TTL     time.Duration `json:",omitempty"`
 }
 
 // Order is what a child is told later.
@@ -45,6 +46,7 @@ type Report struct {
 	At     int64              `json:",omitempty"`
 	Text   string             `json:",omitempty"`
 	Values map[string]float64 `json:",omitempty"`
+	Took   []time.Duration    `json:",omitempty"` // of each thing that was done
 }
 
 // The kinds of reports. Each order is followed by one Done or one Failed.

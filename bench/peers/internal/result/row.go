@@ -54,6 +54,12 @@ func (r Row) Measured(took []time.Duration) Row {
 	return r
 }
 
+// Of fills a row with a case, a unit, and the median of values.
+func (r Row) Of(kind, unit string, values []float64) Row {
+	r.Case, r.Unit, r.Median, r.Samples = kind, unit, Median(values), len(values)
+	return r
+}
+
 // Median returns the middle value, or the mean of the two that share the middle; NaN of none.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
