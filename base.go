@@ -81,3 +81,11 @@ func (k *kept) get(key any, first func() any) func() any {
 	}
 	return thing
 }
+
+// Answerable says whether an answer may go to the reply subject that came with a message: there is one, and a message there would mean nothing
+// to a server or to the fleet's own processes. Who answers wherever it is told to writes into the bucket, say, with its own rights, whatever
+// a stranger wants to stand there.
+func (b *Bus) Answerable(reply string) bool {
+	must(b.made())
+	return reply != "" && !b.opts.subjects().means(reply)
+}

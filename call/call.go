@@ -1,0 +1,241 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rolebus/rolebus"
+)
+
+// call is one call, with all its attempts:
+//
+//	choose a node -> attempt -> an output, or what a handler returned: the end
+//	  ^  waits, if so asked      \ did not run, or may have run and is idempotent -> as many attempts as may be? the end
+//	  '----------------------------------------------- backoff <----------------------'
+type call struct {
+	key      string
+	fixed    *rolebus.Node // CallNode: the only one
+	made     int           // attempts
+	attempts []Attempt     // those that failed
+	failed   []life        // the lives that did
+	last     Attempt       // the one that ended last
+}
+
+// call returns the output, or why there is none.
+func (c *caller) call(ctx context.Context, call *call, data []byte) ([]byte, error) {
+	req := c.request
+	req.data = data
+	for {
+		n, err := c.next(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		var out outcome
+		if c.opts.hedge > 0 {
+			out = c.hedged(ctx, call, n, &req)
+		} else {
+			out = c.once(ctx, call, n, &req, AttemptInfo{})
+		}
+		if out.err == nil {
+			return out.data, nil
+		}
+		if !c.again(ctx, call, out) {
+			return nil, out.err
+		}
+	}
+}
+
+// next returns the node for the next attempt.
+func (c *caller) next(ctx context.Context, call *call) (*rolebus.Node, error) {
+	for {
+		snap := c.scope.Snapshot()
+		n, err := c.choose(ctx, snap, call)
+		wait := c.opts.retry > 0
+		if c.opts.wait != nil {
+			wait = *c.opts.wait
+		}
+		if !wait || call.fixed != nil || !errors.Is(err, ErrNoNode) {
+			return n, err
+		}
+		var look <-chan time.Time
+		if c.opts.namesFunc != nil { // what it returns may change by itself
+			look = time.After(lookAgain)
+		}
+		select {
+		case <-snap.Superseded():
+		case <-look:
+		case <-ctx.Done():
+			return nil, because(err, "%w", over(ctx))
+		case <-c.client.bus.Context().Done():
+			return nil, c.client.stopped(rolebus.ErrClosed)
+		}
+	}
+}
+
+// lookAgain is how often a function of [NodesFunc] is asked while no node is there.
+const lookAgain = 100 * time.Millisecond
+
+func (c *caller) choose(ctx context.Context, snap *rolebus.Snapshot, call *call) (*rolebus.Node, error) {
+	if c.client.bus.Context().Err() != nil {
+		return nil, c.client.stopped(rolebus.ErrClosed)
+	}
+	if ctx.Err() != nil {
+		return nil, over(ctx)
+	}
+	if !snap.Joined() {
+		return nil, rolebus.ErrNotJoined
+	}
+	if n := call.fixed; n != nil {
+		return n, c.client.gone(snap, n)
+	}
+	return c.chooser.choose(snap, call.failed, call.key)
+}
+
+// once makes one attempt, and tells of it.
+func (c *caller) once(ctx context.Context, call *call, n *rolebus.Node, req *request, kind AttemptInfo) outcome {
+	call.made++
+	began := time.Now()
+	out := c.client.attempt(ctx, n, req)
+	c.note(ctx, call, Attempt{Node: n, Began: began, Took: time.Since(began), Ran: out.ran, Err: out.err}, call.made, kind)
+	return out
+}
+
+// note takes in an attempt that has ended.
+func (c *caller) note(ctx context.Context, call *call, a Attempt, number int, kind AttemptInfo) {
+	call.last = a
+	if c.hooks != nil {
+		kind.Scope, kind.Role, kind.Method, kind.Number = c.scope.Name(), c.role, c.method, number
+		kind.Node, kind.Took, kind.Ran, kind.Err = a.Node, a.Took, a.Ran, a.Err
+		c.hooks.tellAttempt(kind)
+	}
+	if a.Err == nil {
+		return
+	}
+	call.attempts = append(call.attempts, a)
+	var remote *RemoteError
+	if errors.As(a.Err, &remote) {
+		return // its handler's error says nothing of the node
+	}
+	id := lifeIn(a.Node)
+	call.failed = append(call.failed, id)
+	if c.opts.sticky {
+		c.chooser.unstick(id)
+	}
+	if c.log.Enabled(ctx, slog.LevelWarn) {
+		c.log.Warn("attempt failed", "attempt", number, "of", c.most(), "node", id.name, "incarnation", id.incarnation, "took", a.Took,
+			"ran", a.Ran.String(), "error", a.Err)
+	}
+}
+
+// most is how many attempts a call may make.
+func (c *caller) most() int {
+	if c.opts.hedge > 0 {
+		return max(2, c.opts.retry+1)
+	}
+	return c.opts.retry + 1
+}
+
+// again says whether a call that failed may be tried once more, and waits until it is time.
+func (c *caller) again(ctx context.Context, call *call, out outcome) bool {
+	switch {
+	case call.made >= c.opts.retry+1 || ctx.Err() != nil || c.client.bus.Context().Err() != nil:
+		return false
+	case out.ran == RanYes || out.ran == RanMaybe && !c.opts.idempotent:
+		return false
+	case errors.Is(out.err, ErrTooLarge) || errors.Is(out.err, ErrDecode) || errors.Is(out.err, ErrContentType):
+		return false // elsewhere it would be the same
+	}
+	return c.wait(ctx, call)
+}
+
+// The backoff, if none was chosen: nothing while there is somebody else to ask.
+const (
+	leastBackoff = 10 * time.Millisecond
+	mostBackoff  = time.Second
+)
+
+func (c *caller) wait(ctx context.Context, call *call) bool {
+	least, most := leastBackoff, mostBackoff
+	if b := c.opts.backoff; b != nil {
+		least, most = b[0], b[1]
+	} else if call.fixed == nil && c.chooser.others(call.failed) {
+		return true
+	}
+	d := least
+	for range call.made - 1 {
+		if d = min(2*d, most); d == most {
+			break
+		}
+	}
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-c.client.bus.Context().Done():
+	}
+	return false
+}
+
+// hedged makes an attempt, and a second one elsewhere if the first takes long. The first answer counts.
+func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req *request) outcome {
+	type ended struct {
+		Attempt
+		outcome
+		number int
+		kind   AttemptInfo
+	}
+	racing, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make(chan ended, 2)
+	underWay := 0
+	start := func(n *rolebus.Node, kind AttemptInfo) {
+		call.made++
+		underWay++
+		number := call.made
+		go func() { // joined below
+			began := time.Now()
+			out := c.client.attempt(racing, n, req)
+			results <- ended{Attempt{Node: n, Began: began, Took: time.Since(began), Ran: out.ran, Err: out.err}, out, number, kind}
+		}()
+	}
+	start(n, AttemptInfo{})
+	timer := time.NewTimer(c.opts.hedge)
+	defer timer.Stop()
+	second := timer.C
+	var final outcome
+	for won := false; underWay > 0; {
+		select {
+		case <-second:
+			second = nil
+			if call.made < c.most() && call.fixed == nil {
+				also := append(call.failed[:len(call.failed):len(call.failed)], lifeIn(n))
+				if other, err := c.chooser.choose(c.scope.Snapshot(), also, call.key); err == nil && lifeIn(other) != lifeIn(n) {
+					start(other, AttemptInfo{Hedge: true})
+				}
+			}
+		case r := <-results:
+			underWay--
+			if won {
+				continue // it was cancelled
+			}
+			c.note(ctx, call, r.Attempt, r.number, r.kind)
+			final = r.outcome
+			if won = r.Attempt.Ran == RanYes; won {
+				second = nil
+				cancel(errLost)
+			}
+		}
+	}
+	return final
+}
+
+// errLost is why the slower one of two attempts was cancelled.
+var errLost = errors.New(prefix + "another node was quicker")

@@ -1,0 +1,286 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+)
+
+// client is what all methods that are called in a scope share: where answers come in, and what is under way.
+type client struct {
+	scope *rolebus.Scope
+	bus   *rolebus.Bus
+	self  string // this process's node, also of an observer
+	loads loads
+	count atomic.Bool // there is a method that picks by the loads
+
+	mu      sync.Mutex
+	inbox   string // with the dot behind it; "" before the first call
+	pending map[string]*pending
+}
+
+type clientKey struct{}
+
+func clientOf(s *rolebus.Scope) *client {
+	return s.Keep(clientKey{}, func() any {
+		b := s.Bus()
+		return &client{scope: s, bus: b, self: b.Name(), pending: map[string]*pending{}}
+	}).(*client)
+}
+
+// pending is an attempt that waits for its answer.
+type pending struct {
+	answer chan *nats.Msg // has room for the one answer
+	timer  *time.Timer
+}
+
+var pendings = sync.Pool{New: func() any {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return &pending{answer: make(chan *nats.Msg, 1), timer: timer}
+}}
+
+// aliveToken is what a callee may ask a caller's inbox by: nobody answers, but the server says whether anybody is there. No call's own
+// token is like it.
+const aliveToken = "alive"
+
+// expect returns the subject to which an answer is to come, and what it comes to. Its last token cannot be guessed by those who get
+// other calls.
+func (c *client) expect() (reply string, p *pending, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inbox == "" {
+		inbox := c.bus.Conn().NewInbox() + "." + kindOfSubject + "."
+		if _, err := c.bus.Subscribe(inbox+"*", c.hear); err != nil {
+			return "", nil, err
+		}
+		c.inbox = inbox
+	}
+	for reply == "" || c.pending[reply[len(c.inbox):]] != nil {
+		var buffer [128]byte
+		reply = string(strconv.AppendUint(append(buffer[:0], c.inbox...), rand.Uint64(), 36))
+	}
+	p = pendings.Get().(*pending)
+	c.pending[reply[len(c.inbox):]] = p
+	return reply, p, nil
+}
+
+// hear takes in an answer. What nobody waits for any more is dropped.
+func (c *client) hear(msg *nats.Msg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(msg.Subject) <= len(c.inbox) {
+		return
+	}
+	token := msg.Subject[len(c.inbox):]
+	if p := c.pending[token]; p != nil {
+		delete(c.pending, token)
+		p.answer <- msg // under the lock: whoever gives up looks here, too
+	}
+}
+
+// done ends the waiting. It returns an answer that came meanwhile, nil if none did.
+func (c *client) done(reply string, p *pending) (late *nats.Msg) {
+	c.mu.Lock()
+	delete(c.pending, reply[len(c.inbox):])
+	c.mu.Unlock()
+	select {
+	case late = <-p.answer:
+	default:
+	}
+	p.timer.Stop()
+	pendings.Put(p)
+	return late
+}
+
+// request is what each attempt of a call sends.
+type request struct {
+	method  string
+	data    []byte
+	codec   string // its content type
+	timeout time.Duration
+	inject  func(context.Context, nats.Header)
+}
+
+// outcome is what came of an attempt.
+type outcome struct {
+	data []byte // the output, if err is nil
+	ran  Ran
+	err  error
+}
+
+func notRun(err error) outcome { return outcome{ran: RanNo, err: err} }
+func maybe(err error) outcome  { return outcome{ran: RanMaybe, err: err} }
+
+const (
+	// grace is for how long an answer may still come of a node that has gone: on another way than the news of its end.
+	grace = 50 * time.Millisecond
+	// probeTime is how long it may take to find out whether a node is there for which nobody listens.
+	probeTime = time.Second
+)
+
+// attempt asks one life of a node.
+func (c *client) attempt(ctx context.Context, n *rolebus.Node, req *request) outcome {
+	if !c.count.Load() {
+		return c.try(ctx, n, req)
+	}
+	c.loads.begin(n)
+	out := c.try(ctx, n, req)
+	c.loads.end(n, errors.Is(out.err, ErrBusy))
+	return out
+}
+
+func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome {
+	patience := req.timeout
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end))
+	}
+	if err := ctx.Err(); err != nil || patience <= 0 {
+		return notRun(over(ctx))
+	}
+	reply, p, err := c.expect()
+	if err != nil {
+		return notRun(c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err)))
+	}
+	p.timer.Reset(patience)
+	subject, sent, err := c.send(ctx, n, req, reply, patience, p.timer.C)
+	if err != nil {
+		c.done(reply, p)
+		return notRun(err)
+	}
+	return c.await(ctx, n, req, subject, reply, p, sent)
+}
+
+// await waits for the answer to what was sent.
+func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subject, reply string, p *pending, far bool) outcome {
+	var gone error
+	cut := false // p.timer tells of the grace, not of the timeout
+	for snap := c.scope.Snapshot(); ; {
+		superseded := snap.Superseded()
+		if gone == nil {
+			if gone = c.gone(snap, n); gone != nil {
+				wait := grace
+				if snap.Suspects().Find(n.Name()) != nil {
+					wait = 0
+				}
+				cut = p.timer.Stop()
+				p.timer.Reset(wait)
+			}
+		}
+		if gone != nil {
+			superseded = nil
+		}
+		var why error
+		select {
+		case msg := <-p.answer:
+			c.done(reply, p)
+			return c.read(ctx, msg, n, req)
+		case <-superseded:
+			snap = c.scope.Snapshot()
+			continue
+		case <-p.timer.C:
+			switch why = gone; {
+			case gone == nil:
+				why = c.timedOut(subject)
+			case !cut:
+				why = fmt.Errorf("%w: %w", ErrTimeout, gone)
+			}
+		case <-ctx.Done():
+			why = over(ctx)
+		case <-c.bus.Context().Done():
+			why = c.stopped(rolebus.ErrClosed)
+		}
+		if late := c.done(reply, p); late != nil {
+			return c.read(ctx, late, n, req)
+		}
+		c.cancel(n, subject, reply, req, far)
+		return maybe(why)
+	}
+}
+
+// read makes of an answer what it means.
+func (c *client) read(ctx context.Context, msg *nats.Msg, n *rolebus.Node, req *request) outcome {
+	if noResponders(msg) {
+		return notRun(c.nobody(ctx, n))
+	}
+	ran, err := readAnswer(msg, req.method, req.codec, n.Name(), n.Incarnation())
+	if err != nil {
+		return outcome{ran: ran, err: err}
+	}
+	return outcome{data: msg.Data, ran: RanYes}
+}
+
+// nobody says why nobody listens: the node is gone, or has no such method. What it finds counts for the fleet's view of the node, too.
+func (c *client) nobody(ctx context.Context, n *rolebus.Node) error {
+	if gone := c.gone(c.scope.Snapshot(), n); gone != nil {
+		return gone
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	switch err := probe(ctx, c.scope, n); {
+	case err == nil:
+		return ErrNoMethod
+	case errors.Is(err, rolebus.ErrNodeGone):
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	default:
+		return fmt.Errorf("%w: %w: %w", ErrUnreachable, nats.ErrNoResponders, err)
+	}
+}
+
+// gone says why a node cannot be counted on any more, nil if it is listed.
+func (c *client) gone(snap *rolebus.Snapshot, n *rolebus.Node) error {
+	switch now := snap.Node(n.Name()); {
+	case now != nil && now.Incarnation() == n.Incarnation():
+		return nil
+	case !snap.Joined():
+		return fmt.Errorf("%w: %w", ErrUnreachable, rolebus.ErrNotJoined)
+	case now != nil:
+		return because(ErrUnreachable, "%w: %s began another life", rolebus.ErrNodeGone, clip(n.Name()))
+	case snap.Suspects().Find(n.Name()) != nil:
+		return because(ErrUnreachable, "%w: %s cannot be reached", rolebus.ErrNodeGone, clip(n.Name()))
+	}
+	return because(ErrUnreachable, "%w: %s is not listed any more", rolebus.ErrNodeGone, clip(n.Name()))
+}
+
+// over is why a caller's context is over, or is about to be: then its time is up.
+func over(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	switch {
+	case err == nil || errors.Is(err, context.DeadlineExceeded):
+		err = ErrTimeout
+	case errors.Is(cause, err):
+		return cause
+	}
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// stopped is why the Bus has stopped; err if it has not.
+func (c *client) stopped(err error) error {
+	cause := context.Cause(c.bus.Context())
+	switch {
+	case cause == nil:
+		return err
+	case errors.Is(cause, rolebus.ErrClosed):
+		return cause
+	}
+	return fmt.Errorf("%w: %w", rolebus.ErrClosed, cause)
+}
+
+// timedOut says that time is up, and what NATS said of the subject meanwhile: a missing right is told in no other way.
+func (c *client) timedOut(subject string) error {
+	if refused := refusedBy(c.bus.Conn(), subject); refused != nil {
+		return fmt.Errorf("%w: %w", ErrTimeout, refused)
+	}
+	return ErrTimeout
+}

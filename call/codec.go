@@ -1,0 +1,102 @@
+package call
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Codec turns inputs and outputs into bytes and back. Both sides must have the same one: its content type travels with whatever is
+// not JSON, and one that the other side does not know is an [ErrContentType]. Its methods may be called from any goroutine.
+type Codec interface {
+	// ContentType names the encoding, such as "application/json": printable ASCII.
+	ContentType() string
+	// Encode encodes an input or an output. What it returns must not be changed afterwards.
+	Encode(v any) ([]byte, error)
+	// Decode decodes into what v, a pointer to an input or an output, points to. It may keep data.
+	Decode(data []byte, v any) error
+}
+
+// The codecs of this package.
+var (
+	// JSON is encoding/json. It is the default.
+	JSON Codec = jsonCodec{}
+	// Raw takes inputs and outputs of type []byte or string as they are.
+	Raw Codec = rawCodec{}
+)
+
+type jsonCodec struct{}
+
+const typeJSON = "application/json"
+
+func (jsonCodec) ContentType() string             { return typeJSON }
+func (jsonCodec) Encode(v any) ([]byte, error)    { return json.Marshal(v) }
+func (jsonCodec) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+type rawCodec struct{}
+
+func (rawCodec) ContentType() string { return "application/octet-stream" }
+
+func (rawCodec) Encode(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case []byte:
+		return v, nil
+	case string:
+		return []byte(v), nil
+	}
+	return nil, fmt.Errorf("a %T: raw are []byte and string only", v)
+}
+
+func (rawCodec) Decode(data []byte, v any) error {
+	switch v := v.(type) {
+	case *[]byte:
+		*v = data
+	case *string:
+		*v = string(data)
+	default:
+		return fmt.Errorf("a %T: raw are []byte and string only", v)
+	}
+	return nil
+}
+
+// checkCodec says what is wrong with a codec.
+func checkCodec(c Codec) error {
+	if c == nil {
+		return errors.New("nil codec")
+	}
+	kind := c.ContentType()
+	if kind == "" || len(kind) > 128 {
+		return fmt.Errorf("content type %q: 1 to 128 bytes", clip(kind))
+	}
+	for i := range len(kind) {
+		if kind[i] < ' ' || kind[i] > '~' {
+			return fmt.Errorf("content type %q: printable ASCII", kind)
+		}
+	}
+	return nil
+}
+
+// encode and decode run a codec, which may be the user's: a panic is an error like any other.
+func encode(c Codec, v any) (data []byte, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			data, err = nil, because(ErrEncode, "panic: %v", fault)
+		}
+	}()
+	if data, err = c.Encode(v); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEncode, err)
+	}
+	return data, nil
+}
+
+func decode(c Codec, data []byte, v any) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = because(ErrDecode, "panic: %v", fault)
+		}
+	}()
+	if err = c.Decode(data, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+)
+
+// Endpoint is a method that this process handles in a scope. All its methods may be called from any goroutine.
+type Endpoint struct {
+	server *server
+	scope  *rolebus.Scope
+	method string
+	opts   *handleOptions
+	codec  string // its content type
+	handle func(ctx context.Context, msg *nats.Msg) (*nats.Msg, error)
+	hooks  *hooks
+	log    *slog.Logger
+	base   context.Context // of each handler's; over when the endpoint has no more time, or the Bus stops
+	end    context.CancelCauseFunc
+
+	sub     *rolebus.Subscription
+	unleave func() bool
+
+	mu       sync.Mutex
+	closing  bool
+	drained  string              // the subject of the life that goes away: what comes there is refused
+	calls    map[string]*serving // those that run or wait, by where their answers go
+	running  int
+	waiting  []*serving
+	idle     chan struct{} // closed when nothing runs or waits; nil if nobody waits for that
+	stats    EndpointStats
+	watching bool // somebody looks after callers that go away
+}
+
+// EndpointStats is what an [Endpoint] has done since it was made.
+type EndpointStats struct {
+	Since     time.Time
+	Requests  uint64        // that came, also those that were refused
+	Errors    uint64        // of these: the handler returned an error, or did not run, or its answer was not sent
+	Refused   uint64        // of these: the handler did not run
+	Running   int           // now
+	Waiting   int           // now
+	Time      time.Duration // that the handler took, in all
+	LastError string        // the newest of Errors
+}
+
+// errClosing is why handlers are cancelled when an endpoint, or the Bus, has no more time for them.
+var errClosing = errors.New(prefix + "the endpoint is closed")
+
+// Method returns the name of the method.
+func (e *Endpoint) Method() string { return e.method }
+
+// Stats returns what it has done so far.
+func (e *Endpoint) Stats() EndpointStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	stats := e.stats
+	stats.Running, stats.Waiting = e.running, len(e.waiting)
+	return stats
+}
+
+// Close ends the endpoint: what is new is refused ([ErrDraining], which callers try elsewhere), what runs or waits is finished, and
+// then nobody listens any more. If ctx is over before that, the contexts of the handlers that still run are cancelled, their callers hear
+// [ErrUnreachable], and the error, which matches that of ctx, says how many there are; they are not waited for. It may be called more than
+// once, from any goroutine; in a handler it waits for itself, until ctx is over. The role is not taken away: do that first.
+func (e *Endpoint) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closing = true
+	e.mu.Unlock()
+	err := e.settle(ctx)
+	e.unleave()
+	e.server.remove(e)
+	e.end(errClosing)
+	return err
+}
+
+// leave is called when the node's roles have gone, and before it says goodbye.
+func (e *Endpoint) leave(ctx context.Context) {
+	own := e.scope.Snapshot().Node(e.server.self)
+	if own == nil {
+		return
+	}
+	e.mu.Lock()
+	e.drained = e.scope.Address(kindOfSubject, own, e.method)
+	e.mu.Unlock()
+	_ = e.settle(ctx) // who waits is told by ctx
+}
+
+// settle waits until nothing runs or waits. When ctx is over, what does is cancelled.
+func (e *Endpoint) settle(ctx context.Context) error {
+	e.mu.Lock()
+	if len(e.calls) == 0 {
+		e.mu.Unlock()
+		return nil
+	}
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+	}
+	idle := e.idle
+	e.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-e.base.Done():
+	case <-ctx.Done():
+	}
+	e.dropWaiting()
+	e.mu.Lock()
+	left := slices.Collect(maps.Values(e.calls))
+	e.mu.Unlock()
+	if len(left) == 0 {
+		return nil
+	}
+	for _, s := range left {
+		s.abandon()
+	}
+	return fmt.Errorf("%sclose method %q in scope %q: calls that still ran: %d: %w", prefix, clip(e.method), clip(e.scope.Name()), len(left), over(ctx))
+}
+
+// dropWaiting refuses what waits: there is no time left to run it.
+func (e *Endpoint) dropWaiting() {
+	e.mu.Lock()
+	waiting := e.waiting
+	e.waiting = nil
+	for _, s := range waiting {
+		delete(e.calls, s.key)
+	}
+	e.settled()
+	e.mu.Unlock()
+	for _, s := range waiting {
+		s.cancel()
+		s.refuse(sayDraining, ErrDraining)
+	}
+}
+
+// settled wakes who waits until nothing runs or waits, if that is so. It is called with the lock held.
+func (e *Endpoint) settled() {
+	if len(e.calls) == 0 && e.idle != nil {
+		close(e.idle)
+		e.idle = nil
+	}
+}
+
+// take takes in a message: a request, or the word that nobody waits for one any more. It never blocks. answer sends what is to be said;
+// nil: there is nobody to hear it.
+// parent is the call on whose behalf this one is made, if that runs here.
+func (e *Endpoint) take(msg *nats.Msg, parent *serving, answer func(*nats.Msg) error) {
+	if len(msg.Header) > 0 && msg.Header.Get(headerCall) != "" {
+		if msg.Header.Get(headerCall) == callCancel {
+			e.cancel(string(msg.Data))
+		}
+		return // another word is one that this version does not know
+	}
+	if msg.Reply == "" {
+		answer = nil
+	}
+	s := &serving{endpoint: e, msg: msg, parent: parent, reply: answer, came: time.Now()}
+	timeout, err := parseTimeout(msg.Header.Get(headerTimeout))
+	if err != nil {
+		s.refuse(sayDecode, fmt.Errorf("%w: %w", ErrDecode, err))
+		return
+	}
+	if kind := msg.Header.Get(headerType); !sameType(kind, e.codec) {
+		s.refuse(sayContentType, because(ErrContentType, "the request is %q, not %q", clip(kind), e.codec))
+		return
+	}
+	e.mu.Lock()
+	say, err := e.admit(s)
+	if err != nil {
+		e.mu.Unlock()
+		s.refuse(say, err)
+		return
+	}
+	s.key = msg.Reply
+	if s.key == "" || e.calls[s.key] != nil {
+		s.key = fmt.Sprintf("%p", s) // it cannot be cancelled
+	}
+	s.ctx, s.cancel = context.WithTimeout(e.base, timeout)
+	e.calls[s.key] = s
+	starts := e.running < e.opts.concurrency || s.nested()
+	if starts {
+		e.running++
+	} else {
+		e.waiting = append(e.waiting, s)
+	}
+	watch := !e.watching && msg.Reply != ""
+	e.watching = e.watching || watch
+	e.mu.Unlock()
+	if starts {
+		go e.run(s)
+	}
+	if watch {
+		e.watch()
+	}
+}
+
+// admit says why a call is refused. It is called with the lock held.
+func (e *Endpoint) admit(s *serving) (say string, err error) {
+	switch {
+	case e.closing || s.msg.Subject == e.drained || e.base.Err() != nil:
+		return sayDraining, ErrDraining
+	case e.running < e.opts.concurrency || s.nested():
+		return "", nil
+	}
+	if len(e.waiting) >= e.opts.queue {
+		e.dropDead()
+	}
+	if len(e.waiting) >= e.opts.queue {
+		return sayBusy, because(ErrBusy, "%d run, %d wait", e.running, len(e.waiting))
+	}
+	return "", nil
+}
+
+// dropDead makes room where calls wait for which nobody waits any more. It is called with the lock held.
+func (e *Endpoint) dropDead() {
+	left := e.waiting[:0]
+	for _, s := range e.waiting {
+		if s.ctx.Err() == nil {
+			left = append(left, s)
+			continue
+		}
+		delete(e.calls, s.key)
+		go s.refuse(s.expired())
+	}
+	clear(e.waiting[len(left):])
+	e.waiting = left
+}
+
+// cancel ends the call whose answer nobody wants any more.
+func (e *Endpoint) cancel(reply string) {
+	e.mu.Lock()
+	s := e.calls[reply]
+	e.mu.Unlock()
+	if s != nil {
+		s.cancel()
+	}
+}
+
+// ended takes a call out that has run, and returns the next one that waits, nil if there is none.
+func (e *Endpoint) ended(s *serving) (next *serving) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.calls, s.key)
+	if len(e.waiting) > 0 && e.running <= e.opts.concurrency {
+		next, e.waiting[0] = e.waiting[0], nil
+		e.waiting = e.waiting[1:]
+	} else {
+		e.running--
+	}
+	e.settled()
+	return next
+}
+
+// count takes a call into the books.
+func (e *Endpoint) count(s *serving, ran bool, took time.Duration, err error) {
+	e.mu.Lock()
+	e.stats.Requests++
+	if !ran {
+		e.stats.Refused++
+	}
+	if err != nil {
+		e.stats.Errors++
+		e.stats.LastError = cut(plain(err), maxTextLine)
+	}
+	e.stats.Time += took
+	e.mu.Unlock()
+	if e.hooks != nil {
+		e.hooks.tellServed(ServedInfo{Scope: e.scope.Name(), Method: e.method, Waited: s.waited, Took: took, Ran: ran, Err: err})
+	}
+	if err != nil && e.log.Enabled(s.context(), slog.LevelDebug) {
+		e.log.Debug("served", "ran", ran, "took", took, "error", err)
+	}
+}

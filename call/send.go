@@ -1,0 +1,141 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+)
+
+// How a request goes out: over NATS, or, to this process's own node, straight to its endpoint.
+
+// again is how often a connection that is down is looked at.
+const again = 5 * time.Millisecond
+
+// send sends a request. Without an error it is on its way; far says whether over NATS. With one it certainly was not sent.
+func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply string, patience time.Duration, end <-chan time.Time) (subject string, far bool, err error) {
+	subject = c.scope.Address(kindOfSubject, n, req.method)
+	msg := &nats.Msg{Subject: subject, Reply: reply, Data: req.data}
+	setType(msg, req.codec)
+	if text := formatTimeout(patience); text != "" && reply != "" {
+		setHeader(msg, headerTimeout, text)
+	}
+	if req.inject != nil {
+		inject(ctx, req.inject, msg)
+	}
+	if n.Name() == c.self {
+		return subject, false, c.hand(ctx, n, req, msg)
+	}
+	if err := c.connected(ctx, end); err != nil {
+		return subject, true, err
+	}
+	return subject, true, sent(c.publish(msg))
+}
+
+func (c *client) publish(msg *nats.Msg) error {
+	nc := c.bus.Conn()
+	if len(msg.Header) == 0 {
+		return nc.PublishRequest(msg.Subject, msg.Reply, msg.Data)
+	}
+	return nc.PublishMsg(msg)
+}
+
+// sent tells why something was not sent.
+func sent(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// connected waits until there is a connection: nats.go would send later what was given to it now, when nobody may wait for it any more.
+func (c *client) connected(ctx context.Context, end <-chan time.Time) error {
+	for !c.bus.Conn().IsConnected() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w: %w", ErrUnreachable, nats.ErrDisconnected, over(ctx))
+		case <-c.bus.Context().Done():
+			return c.stopped(rolebus.ErrClosed)
+		case <-end:
+			return fmt.Errorf("%w: %w", ErrUnreachable, nats.ErrDisconnected)
+		case <-time.After(again):
+		}
+	}
+	return nil
+}
+
+// hand gives a request to this process's own endpoint. The data is its own from now on, as it would be if it came from elsewhere.
+func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg *nats.Msg) error {
+	if own := c.scope.Snapshot().Node(c.self); own == nil || own.Incarnation() != n.Incarnation() {
+		return because(ErrUnreachable, "%w: another life of this process's own node", rolebus.ErrNodeGone)
+	}
+	e := serverOf(c.scope).endpoint(req.method)
+	if e == nil {
+		return ErrNoMethod
+	}
+	if size, most := int64(len(msg.Data)), c.bus.Conn().MaxPayload(); size > most {
+		return because(ErrTooLarge, "%d bytes, at most %d", size, most)
+	}
+	msg.Data = append([]byte(nil), msg.Data...)
+	e.take(msg, parentOf(ctx), func(answer *nats.Msg) error {
+		if size, most := int64(len(answer.Data)), c.bus.Conn().MaxPayload(); size > most {
+			return fmt.Errorf("%w: %d bytes, at most %d", nats.ErrMaxPayload, size, most)
+		}
+		answer.Subject = msg.Reply
+		c.hear(answer)
+		return nil
+	})
+	return nil
+}
+
+// cancel tells a callee that nobody waits any more. It may be too late, or get lost: that harms nobody.
+func (c *client) cancel(n *rolebus.Node, subject, reply string, req *request, far bool) {
+	msg := &nats.Msg{Subject: subject, Header: nats.Header{headerCall: {callCancel}}, Data: []byte(reply)}
+	if far {
+		if nc := c.bus.Conn(); nc.IsConnected() {
+			_ = c.publish(msg)
+		}
+	} else if e := serverOf(c.scope).endpoint(req.method); e != nil {
+		e.take(msg, nil, nil)
+	}
+}
+
+// inject has the user's function put headers into a request, but none of ours and the servers'.
+func inject(ctx context.Context, f func(context.Context, nats.Header), msg *nats.Msg) {
+	theirs := nats.Header{}
+	f(ctx, theirs)
+	for key, values := range theirs {
+		if reserved(key) || len(values) == 0 {
+			continue
+		}
+		if msg.Header == nil {
+			msg.Header = nats.Header{}
+		}
+		msg.Header[key] = values
+	}
+}
+
+// reserved says whether a header is not the user's to set.
+func reserved(key string) bool {
+	for _, start := range [...]string{"rolebus-", "nats-"} {
+		if len(key) >= len(start) && strings.EqualFold(key[:len(start)], start) {
+			return true
+		}
+	}
+	return strings.EqualFold(key, headerType)
+}
+
+// refusedBy returns what a server said last, if that was that this process may not publish on a subject.
+func refusedBy(nc *nats.Conn, subject string) error {
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus/internal/hook"
+)
+
+// serving is one call that came in: it is refused, or it runs, perhaps after it has waited, on a goroutine of its own.
+type serving struct {
+	endpoint *Endpoint
+	msg      *nats.Msg
+	parent   *serving              // that makes this call, in this process; nil if none does
+	reply    func(*nats.Msg) error // nil: nobody waits for an answer
+	key      string
+	came     time.Time
+	waited   time.Duration
+	ctx      context.Context // the handler's; nil if it is refused
+	cancel   context.CancelFunc
+	answered atomic.Bool
+}
+
+func (s *serving) context() context.Context {
+	if s.ctx == nil {
+		return context.Background()
+	}
+	return s.ctx
+}
+
+// handling is the context of a handler. It knows the call.
+type handling struct {
+	context.Context
+	serving *serving
+}
+
+type servingKey struct{}
+
+func (h handling) Value(key any) any {
+	if key == (servingKey{}) {
+		return h.serving
+	}
+	return h.Context.Value(key)
+}
+
+// parentOf returns the call that a handler's context is of, nil if it is none's.
+func parentOf(ctx context.Context) *serving {
+	s, _ := ctx.Value(servingKey{}).(*serving)
+	return s
+}
+
+// nested says whether a call is made on behalf of one that runs at the same endpoint and waits for it: it must not wait for that one.
+func (s *serving) nested() bool {
+	for above := s.parent; above != nil; above = above.parent {
+		if above.endpoint == s.endpoint {
+			return true
+		}
+	}
+	return false
+}
+
+// run runs a call, and then those that wait.
+func (e *Endpoint) run(s *serving) {
+	for s != nil {
+		s = e.runOne(s)
+	}
+}
+
+// runOne runs one call and returns the next one. If the handler panics, or ends its goroutine, another goroutine goes on.
+func (e *Endpoint) runOne(s *serving) (next *serving) {
+	if s.waited = time.Since(s.came); s.ctx.Err() != nil {
+		s.cancel()
+		s.refuse(s.expired())
+		return e.ended(s)
+	}
+	began := time.Now()
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		var fault any = "runtime.Goexit"
+		if panicked := recover(); panicked != nil {
+			fault = panicked
+		}
+		hook.Blame(e.log, "a handler of calls panicked", fault, "method", e.method)
+		took := time.Since(began)
+		err := fmt.Errorf("%spanic: %v", prefix, fault)
+		s.answer(refusal(sayFailed, CodePanic, "panic: "+cut(fmt.Sprint(fault), maxTextLine)))
+		s.cancel()
+		e.count(s, true, took, err)
+		if next = e.ended(s); next != nil {
+			go e.run(next)
+			next = nil
+		}
+	}()
+	answer, err := e.handle(handling{s.ctx, s}, s.msg)
+	returned = true
+	took := time.Since(began)
+	if sending := s.finish(answer, err); sending != nil {
+		err = sending
+	}
+	s.cancel()
+	ran := !errors.Is(err, errNotDecoded)
+	e.count(s, ran, took, err)
+	return e.ended(s)
+}
+
+// finish answers with what the handler returned.
+func (s *serving) finish(answer *nats.Msg, err error) error {
+	switch {
+	case err == nil:
+		sending := s.answer(answer)
+		if errors.Is(sending, nats.ErrMaxPayload) {
+			sending = fmt.Errorf("%w: the output: %w", ErrTooLarge, sending)
+			s.answered.Store(false)
+			s.answer(refusal(sayTooLarge, sayTooLarge, plain(sending)))
+		}
+		return sending
+	case errors.Is(err, errNotDecoded):
+		s.answer(refusal(sayDecode, sayDecode, plain(err)))
+	case errors.Is(err, errNotEncoded):
+		s.answer(refusal(sayEncode, sayEncode, plain(err)))
+	case errors.Is(context.Cause(s.ctx), errClosing):
+		s.answer(refusal(sayCanceled, sayCanceled, "the handler was cancelled: "+plain(err)))
+	case errors.Is(s.ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded):
+		s.answer(refusal(sayTimeout, sayTimeout, plain(err)))
+	default:
+		s.answer(refusal(sayFailed, codeOf(err), err.Error()))
+	}
+	return nil
+}
+
+// answer answers once.
+func (s *serving) answer(msg *nats.Msg) error {
+	if s.reply == nil || !s.answered.CompareAndSwap(false, true) {
+		return nil
+	}
+	return s.reply(msg)
+}
+
+// refuse ends a call that does not run.
+func (s *serving) refuse(say string, err error) {
+	s.answer(refusal(say, say, plain(err)))
+	s.endpoint.count(s, false, 0, err)
+}
+
+// expired is what becomes of a call that waited for too long.
+func (s *serving) expired() (say string, err error) {
+	if errors.Is(context.Cause(s.ctx), errClosing) || s.endpoint.server.bus.Context().Err() != nil {
+		return sayDraining, ErrDraining
+	}
+	return sayTimeout, because(ErrTimeout, "it waited until nobody did any more")
+}
+
+// abandon cancels a call for which there is no more time, and tells the caller so at once.
+func (s *serving) abandon() {
+	s.answer(refusal(sayCanceled, sayCanceled, "the handler is ended"))
+	s.cancel()
+}
