@@ -26,9 +26,10 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// A program stands in examples/first, other Go code in example_test.go, word for word.
+// A program stands in examples/first, other Go code in an example_test.go, word for word.
 func TestCodeInDocumentsIsTested(t *testing.T) {
-	tested, program := unindented(read(t, "example_test.go")), read(t, "examples/first/main.go")
+	tested := unindented(read(t, "example_test.go")) + unindented(read(t, "call/example_test.go"))
+	program := read(t, "examples/first/main.go")
 	for _, name := range documents(t) {
 		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, name), -1)
 		require.True(t, len(blocks) > 0 || name != "README.md")
@@ -44,11 +45,13 @@ func TestCodeInDocumentsIsTested(t *testing.T) {
 
 func TestHooksDocumentNamesEveryHook(t *testing.T) {
 	document := read(t, "docs/HOOKS.md")
-	hooks := regexp.MustCompile(`(?m)^type Hook(\w+) interface\{ On(\w+)\((\w+)Info\) \}`).FindAllStringSubmatch(read(t, "hooks.go"), -1)
-	require.NotEmpty(t, hooks)
-	for _, hook := range hooks {
-		require.Equal(t, []string{hook[1], hook[1]}, hook[2:], "one name")
-		require.True(t, strings.Contains(document, "| `On"+hook[1]+"` |"), "no table of docs/HOOKS.md has On%s", hook[1])
+	for _, file := range []string{"hooks.go", "call/hooks.go"} {
+		hooks := regexp.MustCompile(`(?m)^type Hook(\w+) interface\{ On(\w+)\((\w+)Info\) \}`).FindAllStringSubmatch(read(t, file), -1)
+		require.NotEmpty(t, hooks)
+		for _, hook := range hooks {
+			require.Equal(t, []string{hook[1], hook[1]}, hook[2:], "one name")
+			require.True(t, strings.Contains(document, "| `On"+hook[1]+"` |"), "no table of docs/HOOKS.md has On%s", hook[1])
+		}
 	}
 }
 
@@ -62,23 +65,37 @@ func documents(t *testing.T) []string {
 
 func TestOptionsAndErrorsAreDocumented(t *testing.T) {
 	tables := read(t, "docs/OPTIONS.md")
-	for file, pattern := range map[string]string{"option.go": `(?m)^func (With\w+)\(`, "errors.go": `(?m)^\t(Err\w+) +=`} {
-		names := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, file), -1)
+	for _, of := range []struct{ file, pattern, end string }{
+		{"option.go", `(?m)^func (With\w+)\(`, "("},
+		{"errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
+		{"call/option.go", `(?m)^func ([A-Z]\w+)(?:\[.*\])?\(.*\) (?:Handle|Shared)?Option \{`, "("},
+		{"call/errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
+	} {
+		names := regexp.MustCompile(of.pattern).FindAllStringSubmatch(read(t, of.file), -1)
 		require.NotEmpty(t, names)
 		for _, name := range names {
-			require.True(t, strings.Contains(tables, "| `"+name[1]), "no table of docs/OPTIONS.md has %s", name[1])
+			require.True(t, strings.Contains(tables, "| `"+name[1]+of.end), "no table of docs/OPTIONS.md has %s of %s", name[1], of.file)
 		}
 	}
 }
 
 func TestProtocolNamesEveryHeader(t *testing.T) {
 	protocol := read(t, "docs/PROTOCOL.md")
-	for _, file := range []string{"headers.go", "write.go"} {
-		names := regexp.MustCompile(`"((?:Nats|KV)-[A-Z][\w-]+)"`).FindAllStringSubmatch(read(t, file), -1)
+	for _, file := range []string{"headers.go", "write.go", "call/wire.go"} {
+		names := regexp.MustCompile(`"((?:Nats|KV|Rolebus|Content)-[A-Z][\w-]+)"`).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, names)
 		for _, name := range names {
 			require.True(t, strings.Contains(protocol, name[1]), "docs/PROTOCOL.md says nothing of %s", name[1])
 		}
+	}
+}
+
+func TestProtocolNamesEveryAnswerOfACall(t *testing.T) {
+	protocol := read(t, "docs/PROTOCOL.md")
+	kinds := regexp.MustCompile(`(?m)^\tsay\w+ += "([a-z-]+)"`).FindAllStringSubmatch(read(t, "call/wire.go"), -1)
+	require.NotEmpty(t, kinds)
+	for _, kind := range kinds {
+		require.True(t, strings.Contains(protocol, "\n| `"+kind[1]+"` |"), "no table of docs/PROTOCOL.md has %s", kind[1])
 	}
 }
 
@@ -95,8 +112,9 @@ func TestProtocolNamesEveryField(t *testing.T) {
 }
 
 func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
+	code := regexp.MustCompile("(?s)```.*?```") // in which a call of a generic function looks like a link
 	for _, name := range documents(t) {
-		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, name), -1) {
+		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(code.ReplaceAllString(read(t, name), ""), -1) {
 			target, _, _ := strings.Cut(link[1], "#")
 			if target == "" || strings.Contains(target, "://") {
 				continue
