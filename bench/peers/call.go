@@ -26,6 +26,7 @@ type callSystem struct {
 
 var callSystems = []callSystem{
 	{"NATS request", result.Floor, "serial", "nc.Request of the same bytes to one known subject, answered in the subscription's own goroutine: one at a time"},
+	{"rolebus", result.Ours, "rolebus", "Method.Call by role, to a handler that may run many times at once; call.Raw as encoding"},
 	{"NATS request, concurrent", result.Peer, "concurrent", "the same, each answered in a goroutine of its own, as it must be where a handler may wait for something"},
 	{"nats.go/micro", result.Peer, "micro", "nc.Request to an endpoint of a micro service: one at a time"},
 	{"gRPC, unary", result.Peer, "grpc", "one connection to a known address, from process to process: no server passes it on. The bytes as they are, without protobuf"},

@@ -19,12 +19,12 @@ type callFunc func(ctx context.Context, input []byte) ([]byte, error)
 
 // playCallee answers calls with their input, in all ways at once, and tells what it has allocated so far.
 func playCallee(ctx context.Context, p *process.Process) error {
-	bus, err := rolebus.Connect(ctx, p.Config.URL, rolebus.WithNode("callee"), rolebus.WithRoles("echo"))
+	bus, err := rolebus.Connect(ctx, p.Config.URL, rolebus.WithNode("callee"))
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
-	if err := answerNATS(bus.Conn()); err != nil {
+	if err := errors.Join(answerNATS(bus.Conn()), answerRolebus(ctx, bus)); err != nil {
 		return err
 	}
 	server, err := answerGRPC()
@@ -48,7 +48,12 @@ func playCaller(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
+	byRole, err := callRolebus(bus)
+	if err != nil {
+		return err
+	}
 	ways := map[string]callFunc{
+		"rolebus":    byRole,
 		"serial":     callSubject(bus.Conn(), serialSubject),
 		"concurrent": callSubject(bus.Conn(), concurrentSubject),
 		"micro":      callSubject(bus.Conn(), microSubject),
