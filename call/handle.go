@@ -105,6 +105,7 @@ func (e *Endpoint) open() error {
 		e.end(errClosing)
 		return err
 	}
+	e.server.service.changed()
 	e.unleave = onLeave(e.scope, e.leave)
 	return nil
 }
@@ -115,6 +116,8 @@ type server struct {
 	bus   *rolebus.Bus
 	self  string
 
+	service *service
+
 	mu        sync.Mutex
 	endpoints map[string]*Endpoint
 }
@@ -123,8 +126,21 @@ type serverKey struct{}
 
 func serverOf(s *rolebus.Scope) *server {
 	return s.Keep(serverKey{}, func() any {
-		return &server{scope: s, bus: s.Bus(), self: s.Bus().Name(), endpoints: map[string]*Endpoint{}}
+		srv := &server{scope: s, bus: s.Bus(), self: s.Bus().Name(), endpoints: map[string]*Endpoint{}}
+		srv.service = newService(s, srv.handled, srv.reply)
+		return srv
 	}).(*server)
+}
+
+// handled returns what there is, as its service sees it.
+func (s *server) handled() []handled {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]handled, 0, len(s.endpoints))
+	for _, e := range s.endpoints {
+		all = append(all, e)
+	}
+	return all
 }
 
 func (s *server) endpoint(method string) *Endpoint {
@@ -148,10 +164,11 @@ func (s *server) remove(e *Endpoint) {
 		e.sub.Stop()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.endpoints[e.method] == e {
 		delete(s.endpoints, e.method)
 	}
+	s.mu.Unlock()
+	s.service.changed()
 }
 
 // reply returns how a message is answered; nil if there is nobody to answer, or an answer would mean something where it is to go.
