@@ -56,5 +56,6 @@
 // Scope, and [Bus.In] and [Bus.Join] reach other scopes. [Scope.Watch] and [WithHandler] tell what changes, [Scope.Snapshots]
 // tells that something did, and [Scope.Wait] waits for something to be so.
 //
-// Package embedded runs a NATS server inside the process, and package rolebustest is for tests.
+// Package call calls a node by its role, as if it were a local function. Package embedded runs a NATS server inside the process, and
+// package rolebustest is for tests.
 package rolebus
