@@ -67,15 +67,18 @@ func (e *codedError) Error() string { return e.text }
 // codeOf returns the code that a handler chose for its error.
 func codeOf(err error) string {
 	var coded *codedError
-	if !errors.As(err, &coded) || len(coded.code) == 0 || len(coded.code) > 64 {
+	if !errors.As(err, &coded) {
 		return CodeUnknown
 	}
-	for i := range len(coded.code) {
-		if c := coded.code[i]; c <= ' ' || c > '~' {
-			return CodeUnknown
-		}
+	return validCode(coded.code)
+}
+
+// validCode returns a code, or CodeUnknown if it is none.
+func validCode(code string) string {
+	if len(code) == 0 || len(code) > 64 || strings.ContainsFunc(code, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return CodeUnknown
 	}
-	return coded.code
+	return code
 }
 
 // RemoteError is what a handler returned: the call has run. It is never tried again.

@@ -170,10 +170,7 @@ func readAnswer(msg *nats.Msg, method, contentType string, node string, incarnat
 	}
 	text = cut(strings.ToValidUTF8(text, "\uFFFD"), maxText)
 	if say == sayFailed {
-		code := msg.Header.Get(headerErrorCode)
-		if code == "" {
-			code = CodeUnknown
-		}
+		code := validCode(msg.Header.Get(headerErrorCode))
 		return RanYes, &RemoteError{Node: node, Incarnation: incarnation, Method: method, Code: code, Message: text}
 	}
 	v, known := verdicts[say]
