@@ -35,7 +35,7 @@ func (c *caller) call(ctx context.Context, call *call, data []byte) ([]byte, err
 		}
 		var out outcome
 		if c.opts.hedge > 0 {
-			out = c.hedged(ctx, call, n, &req)
+			out = c.hedged(ctx, call, n, req)
 		} else {
 			out = c.once(ctx, call, n, &req, AttemptInfo{})
 		}
@@ -185,7 +185,7 @@ func (c *caller) wait(ctx context.Context, call *call) bool {
 }
 
 // hedged makes an attempt, and a second one elsewhere if the first takes long. The first answer counts.
-func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req *request) outcome {
+func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req request) outcome {
 	type ended struct {
 		Attempt
 		outcome
@@ -202,7 +202,7 @@ func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req *r
 		number := call.made
 		go func() { // joined below
 			began := time.Now()
-			out := c.client.attempt(racing, n, req)
+			out := c.client.attempt(racing, n, &req)
 			results <- ended{Attempt{Node: n, Began: began, Took: time.Since(began), Ran: out.ran, Err: out.err}, out, number, kind}
 		}()
 	}

@@ -25,6 +25,7 @@ type client struct {
 	mu      sync.Mutex
 	inbox   string // with the dot behind it; "" before the first call
 	pending map[string]*pending
+	spare   []*pending
 }
 
 type clientKey struct{}
@@ -42,11 +43,14 @@ type pending struct {
 	timer  *time.Timer
 }
 
-var pendings = sync.Pool{New: func() any {
+// spares is how many that wait for nothing are kept for the next calls.
+const spares = 256
+
+func newPending() *pending {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	return &pending{answer: make(chan *nats.Msg, 1), timer: timer}
-}}
+}
 
 // aliveToken is what a callee may ask a caller's inbox by: nobody answers, but the server says whether anybody is there. No call's own
 // token is like it.
@@ -68,7 +72,11 @@ func (c *client) expect() (reply string, p *pending, err error) {
 		var buffer [128]byte
 		reply = string(strconv.AppendUint(append(buffer[:0], c.inbox...), rand.Uint64(), 36))
 	}
-	p = pendings.Get().(*pending)
+	if last := len(c.spare) - 1; last >= 0 {
+		p, c.spare = c.spare[last], c.spare[:last]
+	} else {
+		p = newPending()
+	}
 	c.pending[reply[len(c.inbox):]] = p
 	return reply, p, nil
 }
@@ -89,15 +97,17 @@ func (c *client) hear(msg *nats.Msg) {
 
 // done ends the waiting. It returns an answer that came meanwhile, nil if none did.
 func (c *client) done(reply string, p *pending) (late *nats.Msg) {
+	p.timer.Stop()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.pending, reply[len(c.inbox):])
-	c.mu.Unlock()
 	select {
 	case late = <-p.answer:
 	default:
 	}
-	p.timer.Stop()
-	pendings.Put(p)
+	if len(c.spare) < spares {
+		c.spare = append(c.spare, p)
+	}
 	return late
 }
 
@@ -105,7 +115,8 @@ func (c *client) done(reply string, p *pending) (late *nats.Msg) {
 type request struct {
 	method  string
 	data    []byte
-	codec   string // its content type
+	codec   string      // its content type
+	header  nats.Header // that tells it; shared, and never changed
 	timeout time.Duration
 	inject  func(context.Context, nats.Header)
 }

@@ -44,6 +44,7 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 		return nil, refusedHandle(s, method, errors.Join(err, wrong))
 	}
 	e.codec = o.codec.ContentType()
+	header := typeHeader(e.codec) // shared by all answers, and never changed
 	e.handle = func(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 		if o.extract != nil {
 			ctx = o.extract(ctx, msg.Header)
@@ -60,9 +61,7 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errNotEncoded, err)
 		}
-		answer := &nats.Msg{Data: data}
-		setType(answer, e.codec)
-		return answer, nil
+		return &nats.Msg{Data: data, Header: header}, nil
 	}
 	if err := e.open(); err != nil {
 		return nil, refusedHandle(s, method, err)

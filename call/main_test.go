@@ -2,6 +2,8 @@ package call_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -12,7 +14,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(echoProcess) != "" {
+		if err := playEcho(); err != nil {
+			fmt.Fprintln(os.Stderr, "echo process:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // handler is what a test handles a method by.
 type handler[In, Out any] func(context.Context, In) (Out, error)

@@ -102,12 +102,12 @@ func (m *Method[In, Out]) keyOf(in In, data []byte) (key string, err error) {
 	return m.key(in), nil
 }
 
-func (m *Method[In, Out]) decode(data []byte) (out Out, err error) {
-	if raw, is := any(&out).(*[]byte); is && m.c.opts.codec == Raw {
-		*raw = data
-		return out, nil
+func (m *Method[In, Out]) decode(data []byte) (Out, error) {
+	if raw, is := any(data).(Out); is && m.c.opts.codec == Raw {
+		return raw, nil // and nothing is allocated
 	}
-	err = decode(m.c.opts.codec, data, &out)
+	var out Out
+	err := decode(m.c.opts.codec, data, &out)
 	if err != nil {
 		var none Out // not half of it
 		return none, err
@@ -153,7 +153,8 @@ func newCaller(s *rolebus.Scope, role rolebus.Role, method string, o *options) (
 		pick = o.pick()
 	}
 	c.chooser = &chooser{scope: s, role: role, self: c.client.self, opts: o, picker: pick}
-	c.request = request{method: method, codec: o.codec.ContentType(), timeout: o.timeout, inject: o.inject}
+	kind := o.codec.ContentType()
+	c.request = request{method: method, codec: kind, header: typeHeader(kind), timeout: o.timeout, inject: o.inject}
 	return c, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,21 +21,34 @@ const again = 5 * time.Millisecond
 // send sends a request. Without an error it is on its way; far says whether over NATS. With one it certainly was not sent.
 func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply string, patience time.Duration, end <-chan time.Time) (subject string, far bool, err error) {
 	subject = c.scope.Address(kindOfSubject, n, req.method)
-	msg := &nats.Msg{Subject: subject, Reply: reply, Data: req.data}
-	setType(msg, req.codec)
-	if text := formatTimeout(patience); text != "" && reply != "" {
-		setHeader(msg, headerTimeout, text)
-	}
-	if req.inject != nil {
-		inject(ctx, req.inject, msg)
-	}
+	msg := nats.Msg{Subject: subject, Reply: reply, Data: req.data, Header: req.headers(ctx, patience, reply)}
 	if n.Name() == c.self {
 		return subject, false, c.hand(ctx, n, req, msg)
 	}
 	if err := c.connected(ctx, end); err != nil {
 		return subject, true, err
 	}
-	return subject, true, sent(c.publish(msg))
+	return subject, true, sent(c.publish(&msg))
+}
+
+// headers are those of an attempt. They may be shared with others, and must not be changed.
+func (req *request) headers(ctx context.Context, patience time.Duration, reply string) nats.Header {
+	timeout := ""
+	if reply != "" {
+		timeout = formatTimeout(patience)
+	}
+	if timeout == "" && req.inject == nil {
+		return req.header
+	}
+	headers := nats.Header{}
+	if req.inject != nil {
+		inject(ctx, req.inject, headers)
+	}
+	maps.Copy(headers, req.header)
+	if timeout != "" {
+		headers[headerTimeout] = []string{timeout}
+	}
+	return headers
 }
 
 func (c *client) publish(msg *nats.Msg) error {
@@ -72,7 +87,7 @@ func (c *client) connected(ctx context.Context, end <-chan time.Time) error {
 }
 
 // hand gives a request to this process's own endpoint. The data is its own from now on, as it would be if it came from elsewhere.
-func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg *nats.Msg) error {
+func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg nats.Msg) error {
 	if own := c.scope.Snapshot().Node(c.self); own == nil || own.Incarnation() != n.Incarnation() {
 		return because(ErrUnreachable, "%w: another life of this process's own node", rolebus.ErrNodeGone)
 	}
@@ -83,8 +98,11 @@ func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg *n
 	if size, most := int64(len(msg.Data)), c.bus.Conn().MaxPayload(); size > most {
 		return because(ErrTooLarge, "%d bytes, at most %d", size, most)
 	}
-	msg.Data = append([]byte(nil), msg.Data...)
-	e.take(msg, parentOf(ctx), func(answer *nats.Msg) error {
+	msg.Data, msg.Header = slices.Clone(msg.Data), maps.Clone(msg.Header)
+	for key, values := range msg.Header {
+		msg.Header[key] = slices.Clone(values)
+	}
+	e.take(&msg, parentOf(ctx), func(answer *nats.Msg) error {
 		if size, most := int64(len(answer.Data)), c.bus.Conn().MaxPayload(); size > most {
 			return fmt.Errorf("%w: %d bytes, at most %d", nats.ErrMaxPayload, size, most)
 		}
@@ -108,17 +126,14 @@ func (c *client) cancel(n *rolebus.Node, subject, reply string, req *request, fa
 }
 
 // inject has the user's function put headers into a request, but none of ours and the servers'.
-func inject(ctx context.Context, f func(context.Context, nats.Header), msg *nats.Msg) {
+func inject(ctx context.Context, f func(context.Context, nats.Header), headers nats.Header) {
 	theirs := nats.Header{}
 	f(ctx, theirs)
 	for key, values := range theirs {
 		if reserved(key) || len(values) == 0 {
 			continue
 		}
-		if msg.Header == nil {
-			msg.Header = nats.Header{}
-		}
-		msg.Header[key] = values
+		headers[key] = values
 	}
 }
 

@@ -94,18 +94,12 @@ func sameType(header, want string) bool {
 	return strings.EqualFold(strings.TrimSpace(bare), strings.TrimSpace(wanted))
 }
 
-// setType tells an encoding, if it is not the one that goes without saying.
-func setType(msg *nats.Msg, kind string) {
-	if kind != typeJSON {
-		setHeader(msg, headerType, kind)
+// typeHeader tells an encoding, if it is not the one that goes without saying.
+func typeHeader(kind string) nats.Header {
+	if kind == typeJSON {
+		return nil
 	}
-}
-
-func setHeader(msg *nats.Msg, key, value string) {
-	if msg.Header == nil {
-		msg.Header = nats.Header{}
-	}
-	msg.Header[key] = []string{value}
+	return nats.Header{headerType: {kind}}
 }
 
 // refusal is an answer that is no output.
