@@ -63,9 +63,7 @@ func (p *prober) find(ctx context.Context, n *Node, tell func(finding)) (h hint,
 			return h, false, false
 		}
 	}
-	p.mu.Lock()
-	h = hint{node: n.name, incarnation: n.id.incarnation, server: p.seen[n.name].server}
-	p.mu.Unlock()
+	h = hint{node: n.name, incarnation: n.id.incarnation, server: p.sawAt(n)}
 	way, ok := p.vouched(ctx, h.server)
 	if !ok || !p.may(n) {
 		return h, false, false
@@ -85,8 +83,8 @@ func (p *prober) call(ctx context.Context, n *Node) (finding, error) {
 	if err != nil {
 		return unknown, err
 	}
+	p.saw(n, a)
 	p.mu.Lock()
-	p.seen[n.name] = seen{n.id.incarnation, a.server}
 	p.took = time.Since(asked)
 	p.mu.Unlock()
 	if n.deaf {
@@ -99,6 +97,20 @@ func (p *prober) call(ctx context.Context, n *Node) (finding, error) {
 		return answered, nil
 	}
 	return asksInTurn, nil
+}
+
+// saw takes note of where a node is that answers.
+func (p *prober) saw(n *Node, a answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[n.name] = seen{n.id.incarnation, a.server}
+}
+
+// sawAt returns the server where a node was that answered last; "" if it never did.
+func (p *prober) sawAt(n *Node) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[n.name].server
 }
 
 var errAnother = errors.New("another life answers")
