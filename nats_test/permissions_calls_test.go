@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -67,7 +68,7 @@ func (c *called) serves() error {
 	_, err := nc.ChanSubscribe("_INBOX.*.call.alive", asked)
 	require.NoError(c.t, err)
 	require.NoError(c.t, nc.Flush())
-	_, err = call.Handle(c.a.Scope, "last", func(ctx context.Context, _ string) (string, error) {
+	_, err = call.Handle(c.a.Scope, "long", func(ctx context.Context, _ string) (string, error) {
 		select {
 		case <-asked:
 			return "asked", nil
@@ -80,8 +81,15 @@ func (c *called) serves() error {
 	if err := c.echo(c.b, "a", "echo"); err != nil {
 		return err
 	}
-	_, err = call.Func[string, string](c.b.Scope, "a", "last")(c.t.Context(), "x")
-	return err
+	if _, err = call.Func[string, string](c.b.Scope, "a", "long")(c.t.Context(), "x"); err != nil {
+		return err
+	}
+	service := fmt.Sprint("$SRV.PING.rolebus-default.api-1-", c.a.Snapshot().Node("api-1").Incarnation())
+	eventually(c.t, "the node to be a service, or not to be allowed to", func() bool {
+		_, err := nc.Request(service, nil, time.Second)
+		return err == nil || c.log.count("ermissions") > 0
+	})
+	return nil
 }
 
 // With what the page says a process calls, and is called, and the server refuses it nothing.
