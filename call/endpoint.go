@@ -137,7 +137,7 @@ func (e *Endpoint) dropWaiting() {
 	e.settled()
 	e.mu.Unlock()
 	for _, s := range waiting {
-		s.cancel()
+		s.ctx.cancel()
 		s.refuse(sayDraining, ErrDraining)
 	}
 }
@@ -184,7 +184,7 @@ func (e *Endpoint) take(msg *nats.Msg, parent *serving, answer func(*nats.Msg) e
 	if s.key == "" || e.calls[s.key] != nil {
 		s.key = fmt.Sprintf("%p", s) // it cannot be cancelled
 	}
-	s.ctx, s.cancel = context.WithTimeout(e.base, timeout)
+	s.ctx.base, s.ctx.ends, s.ctx.serving = e.base, s.came.Add(timeout), s
 	e.calls[s.key] = s
 	starts := e.running < e.opts.concurrency || s.nested()
 	if starts {
@@ -241,7 +241,7 @@ func (e *Endpoint) cancel(reply string) {
 	s := e.calls[reply]
 	e.mu.Unlock()
 	if s != nil {
-		s.cancel()
+		s.ctx.cancel()
 	}
 }
 

@@ -20,37 +20,15 @@ type serving struct {
 	key      string
 	came     time.Time
 	waited   time.Duration
-	ctx      context.Context // the handler's; nil if it is refused
-	cancel   context.CancelFunc
+	ctx      handling
 	answered atomic.Bool
 }
 
 func (s *serving) context() context.Context {
-	if s.ctx == nil {
+	if s.ctx.base == nil {
 		return context.Background()
 	}
-	return s.ctx
-}
-
-// handling is the context of a handler. It knows the call.
-type handling struct {
-	context.Context
-	serving *serving
-}
-
-type servingKey struct{}
-
-func (h handling) Value(key any) any {
-	if key == (servingKey{}) {
-		return h.serving
-	}
-	return h.Context.Value(key)
-}
-
-// parentOf returns the call that a handler's context is of, nil if it is none's.
-func parentOf(ctx context.Context) *serving {
-	s, _ := ctx.Value(servingKey{}).(*serving)
-	return s
+	return &s.ctx
 }
 
 // nested says whether a call is made on behalf of one that runs at the same endpoint and waits for it: it must not wait for that one.
@@ -73,7 +51,7 @@ func (e *Endpoint) run(s *serving) {
 // runOne runs one call and returns the next one. If the handler panics, or ends its goroutine, another goroutine goes on.
 func (e *Endpoint) runOne(s *serving) (next *serving) {
 	if s.waited = time.Since(s.came); s.ctx.Err() != nil {
-		s.cancel()
+		s.ctx.cancel()
 		s.refuse(s.expired())
 		return e.ended(s)
 	}
@@ -91,20 +69,20 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 		took := time.Since(began)
 		err := fmt.Errorf("%spanic: %v", prefix, fault)
 		s.answer(refusal(sayFailed, CodePanic, "panic: "+cut(fmt.Sprint(fault), maxTextLine)))
-		s.cancel()
+		s.ctx.cancel()
 		e.count(s, true, took, err)
 		if next = e.ended(s); next != nil {
 			go e.run(next)
 			next = nil
 		}
 	}()
-	answer, err := e.handle(handling{s.ctx, s}, s.msg)
+	answer, err := e.handle(&s.ctx, s.msg)
 	returned = true
 	took := time.Since(began)
 	if sending := s.finish(answer, err); sending != nil {
 		err = sending
 	}
-	s.cancel()
+	s.ctx.cancel()
 	ran := !errors.Is(err, errNotDecoded)
 	e.count(s, ran, took, err)
 	return e.ended(s)
@@ -125,7 +103,7 @@ func (s *serving) finish(answer *nats.Msg, err error) error {
 		s.answer(refusal(sayDecode, sayDecode, plain(err)))
 	case errors.Is(err, errNotEncoded):
 		s.answer(refusal(sayEncode, sayEncode, plain(err)))
-	case errors.Is(context.Cause(s.ctx), errClosing):
+	case errors.Is(context.Cause(&s.ctx), errClosing):
 		s.answer(refusal(sayCanceled, sayCanceled, "the handler was cancelled: "+plain(err)))
 	case errors.Is(s.ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded):
 		s.answer(refusal(sayTimeout, sayTimeout, plain(err)))
@@ -151,7 +129,7 @@ func (s *serving) refuse(say string, err error) {
 
 // expired is what becomes of a call that waited for too long.
 func (s *serving) expired() (say string, err error) {
-	if errors.Is(context.Cause(s.ctx), errClosing) || s.endpoint.server.bus.Context().Err() != nil {
+	if errors.Is(context.Cause(&s.ctx), errClosing) || s.endpoint.server.bus.Context().Err() != nil {
 		return sayDraining, ErrDraining
 	}
 	return sayTimeout, because(ErrTimeout, "it waited until nobody did any more")
@@ -160,5 +138,5 @@ func (s *serving) expired() (say string, err error) {
 // abandon cancels a call for which there is no more time, and tells the caller so at once.
 func (s *serving) abandon() {
 	s.answer(refusal(sayCanceled, sayCanceled, "the handler is ended"))
-	s.cancel()
+	s.ctx.cancel()
 }

@@ -56,7 +56,7 @@ func (e *Endpoint) lookAfter(ctx context.Context) {
 		asking.Go(func() {
 			if e.server.deserted(ctx, inbox) {
 				for _, s := range calls {
-					s.cancel()
+					s.ctx.cancel()
 				}
 			}
 		})
