@@ -53,7 +53,7 @@ func (req *request) headers(ctx context.Context, patience time.Duration, reply s
 
 func (c *client) publish(msg *nats.Msg) error {
 	nc := c.bus.Conn()
-	if len(msg.Header) == 0 {
+	if len(msg.Header) == 0 && msg.Reply != "" { // which it must have
 		return nc.PublishRequest(msg.Subject, msg.Reply, msg.Data)
 	}
 	return nc.PublishMsg(msg)
