@@ -35,7 +35,7 @@ func (m *Method[In, Out]) All(ctx context.Context, in In) iter.Seq2[*rolebus.Nod
 		for a := range m.c.all(ctx, data) {
 			answer := Answer[Out]{Node: a.Node, Took: a.Took}
 			if a.Err == nil {
-				if answer.Value, a.Err = m.decode(a.data); a.Err != nil {
+				if answer.Value, a.Err = decode[Out](m.c.opts.codec, a.data); a.Err != nil {
 					a.Ran = RanYes
 				}
 			}

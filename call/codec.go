@@ -76,8 +76,30 @@ func checkCodec(c Codec) error {
 	return nil
 }
 
-// encode and decode run a codec, which may be the user's: a panic is an error like any other.
-func encode(c Codec, v any) (data []byte, err error) {
+// encode turns an input or an output into bytes. With [Raw], bytes are handed on as they are, and nothing is allocated.
+func encode[T any](c Codec, v T) ([]byte, error) {
+	if raw, is := any(v).([]byte); is && c == Raw {
+		return raw, nil
+	}
+	return encodeBy(c, v)
+}
+
+// decode is the way back. If it fails it returns nothing, not half of it.
+func decode[T any](c Codec, data []byte) (T, error) {
+	var raw, none T
+	if bytes, is := any(&raw).(*[]byte); is && c == Raw {
+		*bytes = data
+		return raw, nil
+	}
+	v := new(T)
+	if err := decodeBy(c, data, v); err != nil {
+		return none, err
+	}
+	return *v, nil
+}
+
+// encodeBy and decodeBy run a codec, which may be the user's: a panic is an error like any other.
+func encodeBy(c Codec, v any) (data []byte, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			data, err = nil, because(ErrEncode, "panic: %v", fault)
@@ -89,7 +111,7 @@ func encode(c Codec, v any) (data []byte, err error) {
 	return data, nil
 }
 
-func decode(c Codec, data []byte, v any) (err error) {
+func decodeBy(c Codec, data []byte, v any) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = because(ErrDecode, "panic: %v", fault)

@@ -20,8 +20,9 @@ type Endpoint struct {
 	scope  *rolebus.Scope
 	method string
 	opts   *handleOptions
-	codec  string // its content type
-	handle func(ctx context.Context, msg *nats.Msg) (*nats.Msg, error)
+	codec  string      // its content type
+	header nats.Header // of each output; shared, and never changed
+	handle func(ctx context.Context, msg *nats.Msg) ([]byte, error)
 	hooks  *hooks
 	log    *slog.Logger
 	base   context.Context // of each handler's; over when the endpoint has no more time, or the Bus stops
@@ -150,10 +151,23 @@ func (e *Endpoint) settled() {
 	}
 }
 
-// take takes in a message: a request, or the word that nobody waits for one any more. It never blocks. answer sends what is to be said;
-// nil: there is nobody to hear it.
-// parent is the call on whose behalf this one is made, if that runs here.
-func (e *Endpoint) take(msg *nats.Msg, parent *serving, answer func(*nats.Msg) error) {
+// answerer brings an answer to where it is awaited.
+type answerer interface {
+	answer(to string, msg nats.Msg) error
+}
+
+// hear takes in a message that came over NATS.
+func (e *Endpoint) hear(msg *nats.Msg) {
+	if e.server.bus.Answerable(msg.Reply) {
+		e.take(msg, nil, e.server)
+	} else {
+		e.take(msg, nil, nil)
+	}
+}
+
+// take takes in a message: a request, or the word that nobody waits for one any more. It never blocks. If answers is nil there is nobody to
+// hear one. parent is the call on whose behalf this one is made, if that runs here.
+func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
 	if len(msg.Header) > 0 && msg.Header.Get(headerCall) != "" {
 		if msg.Header.Get(headerCall) == callCancel {
 			e.cancel(string(msg.Data))
@@ -161,9 +175,9 @@ func (e *Endpoint) take(msg *nats.Msg, parent *serving, answer func(*nats.Msg) e
 		return // another word is one that this version does not know
 	}
 	if msg.Reply == "" {
-		answer = nil
+		answers = nil
 	}
-	s := &serving{endpoint: e, msg: msg, parent: parent, reply: answer, came: time.Now()}
+	s := &serving{endpoint: e, msg: msg, parent: parent, answers: answers, came: time.Now()}
 	timeout, err := parseTimeout(msg.Header.Get(headerTimeout))
 	if err != nil {
 		s.refuse(sayDecode, fmt.Errorf("%w: %w", ErrDecode, err))

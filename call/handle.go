@@ -44,13 +44,13 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 		return nil, refusedHandle(s, method, errors.Join(err, wrong))
 	}
 	e.codec = o.codec.ContentType()
-	header := typeHeader(e.codec) // shared by all answers, and never changed
-	e.handle = func(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
+	e.header = typeHeader(e.codec)
+	e.handle = func(ctx context.Context, msg *nats.Msg) ([]byte, error) {
 		if o.extract != nil {
 			ctx = o.extract(ctx, msg.Header)
 		}
-		var in In
-		if err := decode(o.codec, msg.Data, &in); err != nil {
+		in, err := decode[In](o.codec, msg.Data)
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errNotDecoded, err)
 		}
 		out, err := f(ctx, in)
@@ -61,7 +61,7 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errNotEncoded, err)
 		}
-		return &nats.Msg{Data: data, Header: header}, nil
+		return data, nil
 	}
 	if err := e.open(); err != nil {
 		return nil, refusedHandle(s, method, err)
@@ -98,7 +98,7 @@ func (e *Endpoint) open() error {
 		e.end(errClosing)
 		return err
 	}
-	e.sub, err = e.scope.Listen(kindOfSubject, e.method, func(msg *nats.Msg) { e.take(msg, nil, e.server.reply(msg)) })
+	e.sub, err = e.scope.Listen(kindOfSubject, e.method, e.hear)
 	if err != nil {
 		e.server.remove(e)
 		e.end(errClosing)
@@ -175,12 +175,15 @@ func (s *server) reply(msg *nats.Msg) func(*nats.Msg) error {
 	if !s.bus.Answerable(msg.Reply) {
 		return nil
 	}
-	return func(answer *nats.Msg) error {
-		answer.Subject = msg.Reply
-		nc := s.bus.Conn()
-		if len(answer.Header) == 0 {
-			return nc.Publish(answer.Subject, answer.Data)
-		}
-		return nc.PublishMsg(answer)
+	return func(answer *nats.Msg) error { return s.answer(msg.Reply, *answer) }
+}
+
+// answer answers over NATS.
+func (s *server) answer(to string, msg nats.Msg) error {
+	nc := s.bus.Conn()
+	if len(msg.Header) == 0 {
+		return nc.Publish(to, msg.Data)
 	}
+	msg.Subject = to
+	return nc.PublishMsg(&msg)
 }

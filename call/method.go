@@ -66,7 +66,7 @@ func (m *Method[In, Out]) call(ctx context.Context, node *rolebus.Node, in In) (
 		data, err = m.c.call(ctx, &call, data)
 	}
 	if err == nil {
-		if out, err = m.decode(data); err != nil {
+		if out, err = decode[Out](m.c.opts.codec, data); err != nil {
 			call.last.Ran, call.last.Err = RanYes, err
 			call.attempts = append(call.attempts, call.last)
 		}
@@ -76,13 +76,8 @@ func (m *Method[In, Out]) call(ctx context.Context, node *rolebus.Node, in In) (
 
 // encode turns the input into bytes, and into the key by which a node is picked.
 func (m *Method[In, Out]) encode(in In, call *call) (data []byte, err error) {
-	switch raw, is := any(in).([]byte); {
-	case is && m.c.opts.codec == Raw:
-		data = raw // and nothing is allocated
-	default:
-		if data, err = encode(m.c.opts.codec, in); err != nil {
-			return nil, err
-		}
+	if data, err = encode(m.c.opts.codec, in); err != nil {
+		return nil, err
 	}
 	if m.c.opts.keyed {
 		call.key, err = m.keyOf(in, data)
@@ -100,19 +95,6 @@ func (m *Method[In, Out]) keyOf(in In, data []byte) (key string, err error) {
 		}
 	}()
 	return m.key(in), nil
-}
-
-func (m *Method[In, Out]) decode(data []byte) (Out, error) {
-	if raw, is := any(data).(Out); is && m.c.opts.codec == Raw {
-		return raw, nil // and nothing is allocated
-	}
-	var out Out
-	err := decode(m.c.opts.codec, data, &out)
-	if err != nil {
-		var none Out // not half of it
-		return none, err
-	}
-	return out, nil
 }
 
 // Unstick lets go of the node that [Sticky] stays with; the next call picks one anew.

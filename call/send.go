@@ -102,14 +102,17 @@ func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg na
 	for key, values := range msg.Header {
 		msg.Header[key] = slices.Clone(values)
 	}
-	e.take(&msg, parentOf(ctx), func(answer *nats.Msg) error {
-		if size, most := int64(len(answer.Data)), c.bus.Conn().MaxPayload(); size > most {
-			return fmt.Errorf("%w: %d bytes, at most %d", nats.ErrMaxPayload, size, most)
-		}
-		answer.Subject = msg.Reply
-		c.hear(answer)
-		return nil
-	})
+	e.take(&msg, parentOf(ctx), c)
+	return nil
+}
+
+// answer answers a call that this process made to its own node.
+func (c *client) answer(to string, msg nats.Msg) error {
+	if size, most := int64(len(msg.Data)), c.bus.Conn().MaxPayload(); size > most {
+		return fmt.Errorf("%w: %d bytes, at most %d", nats.ErrMaxPayload, size, most)
+	}
+	msg.Subject = to
+	c.hear(&msg)
 	return nil
 }
 

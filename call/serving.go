@@ -15,8 +15,8 @@ import (
 type serving struct {
 	endpoint *Endpoint
 	msg      *nats.Msg
-	parent   *serving              // that makes this call, in this process; nil if none does
-	reply    func(*nats.Msg) error // nil: nobody waits for an answer
+	parent   *serving // that makes this call, in this process; nil if none does
+	answers  answerer // nil: nobody waits for an answer
 	key      string
 	came     time.Time
 	waited   time.Duration
@@ -76,10 +76,10 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 			next = nil
 		}
 	}()
-	answer, err := e.handle(&s.ctx, s.msg)
+	output, err := e.handle(&s.ctx, s.msg)
 	returned = true
 	took := time.Since(began)
-	if sending := s.finish(answer, err); sending != nil {
+	if sending := s.finish(output, err); sending != nil {
 		err = sending
 	}
 	s.ctx.cancel()
@@ -89,10 +89,10 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 }
 
 // finish answers with what the handler returned.
-func (s *serving) finish(answer *nats.Msg, err error) error {
+func (s *serving) finish(output []byte, err error) error {
 	switch {
 	case err == nil:
-		sending := s.answer(answer)
+		sending := s.answer(nats.Msg{Data: output, Header: s.endpoint.header})
 		if errors.Is(sending, nats.ErrMaxPayload) {
 			sending = fmt.Errorf("%w: the output: %w", ErrTooLarge, sending)
 			s.answered.Store(false)
@@ -114,11 +114,11 @@ func (s *serving) finish(answer *nats.Msg, err error) error {
 }
 
 // answer answers once.
-func (s *serving) answer(msg *nats.Msg) error {
-	if s.reply == nil || !s.answered.CompareAndSwap(false, true) {
+func (s *serving) answer(msg nats.Msg) error {
+	if s.answers == nil || !s.answered.CompareAndSwap(false, true) {
 		return nil
 	}
-	return s.reply(msg)
+	return s.answers.answer(s.msg.Reply, msg)
 }
 
 // refuse ends a call that does not run.

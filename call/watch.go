@@ -70,7 +70,7 @@ func (e *Endpoint) long() map[string][]*serving {
 	defer e.mu.Unlock()
 	var long map[string][]*serving
 	for _, s := range e.calls {
-		if inbox, known := inboxOf(s.msg.Reply); known && s.reply != nil && time.Since(s.came) >= longCall {
+		if inbox, known := inboxOf(s.msg.Reply); known && s.answers != nil && time.Since(s.came) >= longCall {
 			if long == nil {
 				long = map[string][]*serving{}
 			}

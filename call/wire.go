@@ -103,9 +103,9 @@ func typeHeader(kind string) nats.Header {
 }
 
 // refusal is an answer that is no output.
-func refusal(say, code, text string) *nats.Msg {
+func refusal(say, code, text string) nats.Msg {
 	text = cut(strings.ToValidUTF8(text, "\uFFFD"), maxText)
-	return &nats.Msg{
+	return nats.Msg{
 		Header: nats.Header{
 			headerCall:      {say},
 			headerErrorCode: {code},

@@ -84,7 +84,7 @@ func FuzzRefusal(f *testing.F) {
 		line := msg.Header.Get(headerErrorText)
 		require.NotEmpty(t, line)
 		require.Equal(t, -1, strings.IndexAny(line, "\r\n\x00"))
-		ran, err := readAnswer(msg, "work", typeJSON, "n", 7)
+		ran, err := readAnswer(&msg, "work", typeJSON, "n", 7)
 		require.Equal(t, RanYes, ran)
 		var remote *RemoteError
 		require.ErrorAs(t, err, &remote)
