@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -151,6 +152,30 @@ func (t *trunk) drain(sub *nats.Subscription) bool {
 		}
 	}
 	return !t.ended && t.conn().IsConnected() && sub.Drain() == nil
+}
+
+// lastWords is for how long what is on its way may come before all subscriptions end.
+const lastWords = 250 * time.Millisecond
+
+// drained waits until nothing is on its way any more to what was stopped: whoever sent it is answered, and whoever sends something later
+// hears from a server that nobody listens. It takes a round trip.
+func (t *trunk) drained(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	for t.drains() && sleep(ctx, time.Millisecond) {
+	}
+}
+
+// drains says whether something may still be on its way.
+func (t *trunk) drains() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for sub := range t.draining {
+		if sub.IsValid() && t.conn().IsConnected() {
+			return true
+		}
+	}
+	return false
 }
 
 // deafen ends all subscriptions with an ear at once, and returns the ears: one may be at a message.

@@ -356,7 +356,7 @@ func (m *member) end(ctx, again context.Context, last func(*Snapshot) *Snapshot)
 			err = fmt.Errorf("goodbye: %w: the lease will end it: %w", ErrNotConfirmed, err)
 		}
 	}
-	m.scope.ears.close(m.bus.ctx.Err() != nil)
+	m.scope.ears.close(m.bus.patience.Err() != nil)
 	m.bus.forget(m) // so that nothing new begins
 	m.cancel()
 	m.wg.Wait()

@@ -63,6 +63,7 @@ func (b *Bus) awaitEars(ctx context.Context) error {
 	if b.nc == nil {
 		return nil // nobody can be heard
 	}
+	b.nc.drained(ctx)
 	running := 0
 	for _, e := range b.nc.deafen() {
 		if !e.hush(ctx) {

@@ -106,11 +106,7 @@ func (c *caller) once(ctx context.Context, call *call, n *rolebus.Node, req *req
 // note takes in an attempt that has ended.
 func (c *caller) note(ctx context.Context, call *call, a Attempt, number int, kind AttemptInfo) {
 	call.last = a
-	if c.hooks != nil {
-		kind.Scope, kind.Role, kind.Method, kind.Number = c.scope.Name(), c.role, c.method, number
-		kind.Node, kind.Took, kind.Ran, kind.Err = a.Node, a.Took, a.Ran, a.Err
-		c.hooks.tellAttempt(kind)
-	}
+	c.tell(a, number, kind)
 	if a.Err == nil {
 		return
 	}
@@ -130,6 +126,16 @@ func (c *caller) note(ctx context.Context, call *call, a Attempt, number int, ki
 	}
 }
 
+// tell tells hooks of an attempt that has ended.
+func (c *caller) tell(a Attempt, number int, kind AttemptInfo) {
+	if c.hooks == nil {
+		return
+	}
+	kind.Scope, kind.Role, kind.Method, kind.Number = c.scope.Name(), c.role, c.method, number
+	kind.Node, kind.Took, kind.Ran, kind.Err = a.Node, a.Took, a.Ran, a.Err
+	c.hooks.tellAttempt(kind)
+}
+
 // most is how many attempts a call may make.
 func (c *caller) most() int {
 	if c.opts.hedge > 0 {
@@ -145,7 +151,7 @@ func (c *caller) again(ctx context.Context, call *call, out outcome) bool {
 		return false
 	case out.ran == RanYes || out.ran == RanMaybe && !c.opts.idempotent:
 		return false
-	case errors.Is(out.err, ErrTooLarge) || errors.Is(out.err, ErrDecode) || errors.Is(out.err, ErrContentType):
+	case errors.Is(out.err, ErrTooLarge) || errors.Is(out.err, ErrEncode) || errors.Is(out.err, ErrDecode) || errors.Is(out.err, ErrContentType):
 		return false // elsewhere it would be the same
 	}
 	return c.wait(ctx, call)
@@ -223,8 +229,9 @@ func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req re
 			}
 		case r := <-results:
 			underWay--
-			if won {
-				continue // it was cancelled
+			if won { // and this one was cancelled
+				c.tell(r.Attempt, r.number, r.kind)
+				continue
 			}
 			c.note(ctx, call, r.Attempt, r.number, r.kind)
 			final = r.outcome

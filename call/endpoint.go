@@ -45,7 +45,7 @@ type Endpoint struct {
 // EndpointStats is what an [Endpoint] has done since it was made.
 type EndpointStats struct {
 	Since     time.Time
-	Requests  uint64        // that came, also those that were refused
+	Requests  uint64        // that have ended, also those that were refused
 	Errors    uint64        // of these: the handler returned an error, or did not run, or its answer was not sent
 	Refused   uint64        // of these: the handler did not run
 	Running   int           // now
@@ -168,16 +168,25 @@ func (e *Endpoint) hear(msg *nats.Msg) {
 // take takes in a message: a request, or the word that nobody waits for one any more. It never blocks. If answers is nil there is nobody to
 // hear one. parent is the call on whose behalf this one is made, if that runs here.
 func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
-	if len(msg.Header) > 0 && msg.Header.Get(headerCall) != "" {
-		if msg.Header.Get(headerCall) == callCancel {
-			e.cancel(string(msg.Data))
-		}
-		return // another word is one that this version does not know
+	word := ""
+	if len(msg.Header) > 0 {
+		word = msg.Header.Get(headerCall)
 	}
-	if msg.Reply == "" {
-		answers = nil
+	if word == callCancel {
+		e.cancel(string(msg.Data))
+		return
 	}
 	s := &serving{endpoint: e, msg: msg, parent: parent, answers: answers, came: time.Now()}
+	switch {
+	case word != "":
+		s.refuse(sayDecode, because(ErrDecode, "%s: unknown word %q", headerCall, clip(word)))
+		return
+	case msg.Reply == "":
+		s.answers = nil
+	case answers == nil:
+		s.refuse(sayDecode, because(ErrDecode, "it asks for an answer to %q", clip(msg.Reply)))
+		return
+	}
 	timeout, err := parseTimeout(msg.Header.Get(headerTimeout))
 	if err != nil {
 		s.refuse(sayDecode, fmt.Errorf("%w: %w", ErrDecode, err))
@@ -274,19 +283,34 @@ func (e *Endpoint) ended(s *serving) (next *serving) {
 	return next
 }
 
-// count takes a call into the books.
-func (e *Endpoint) count(s *serving, ran bool, took time.Duration, err error) {
+// count takes a call into the books, before its caller hears of it: whoever has an answer finds it counted.
+func (e *Endpoint) count(ran bool, took time.Duration, err error) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.stats.Requests++
 	if !ran {
 		e.stats.Refused++
 	}
-	if err != nil {
-		e.stats.Errors++
-		e.stats.LastError = cut(plain(err), maxTextLine)
-	}
 	e.stats.Time += took
-	e.mu.Unlock()
+	e.stats.fail(err)
+}
+
+func (stats *EndpointStats) fail(err error) {
+	if err != nil {
+		stats.Errors++
+		stats.LastError = cut(plain(err), maxTextLine)
+	}
+}
+
+// unsent takes into the books that an answer could not be sent.
+func (e *Endpoint) unsent(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.fail(err)
+}
+
+// tell tells hooks and the log of a call that has ended.
+func (e *Endpoint) tell(s *serving, ran bool, took time.Duration, err error) {
 	if e.hooks != nil {
 		e.hooks.tellServed(ServedInfo{Scope: e.scope.Name(), Method: e.method, Waited: s.waited, Took: took, Ran: ran, Err: err})
 	}

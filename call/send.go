@@ -21,7 +21,11 @@ const again = 5 * time.Millisecond
 // send sends a request. Without an error it is on its way; far says whether over NATS. With one it certainly was not sent.
 func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply string, patience time.Duration, end <-chan time.Time) (subject string, far bool, err error) {
 	subject = c.scope.Address(kindOfSubject, n, req.method)
-	msg := nats.Msg{Subject: subject, Reply: reply, Data: req.data, Header: req.headers(ctx, patience, reply)}
+	headers, err := req.headers(ctx, patience, reply)
+	if err != nil {
+		return subject, false, err
+	}
+	msg := nats.Msg{Subject: subject, Reply: reply, Data: req.data, Header: headers}
 	if n.Name() == c.self {
 		return subject, false, c.hand(ctx, n, req, msg)
 	}
@@ -32,23 +36,25 @@ func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply 
 }
 
 // headers are those of an attempt. They may be shared with others, and must not be changed.
-func (req *request) headers(ctx context.Context, patience time.Duration, reply string) nats.Header {
+func (req *request) headers(ctx context.Context, patience time.Duration, reply string) (nats.Header, error) {
 	timeout := ""
 	if reply != "" {
 		timeout = formatTimeout(patience)
 	}
 	if timeout == "" && req.inject == nil {
-		return req.header
+		return req.header, nil
 	}
 	headers := nats.Header{}
 	if req.inject != nil {
-		inject(ctx, req.inject, headers)
+		if err := inject(ctx, req.inject, headers); err != nil {
+			return nil, err
+		}
 	}
 	maps.Copy(headers, req.header)
 	if timeout != "" {
 		headers[headerTimeout] = []string{timeout}
 	}
-	return headers
+	return headers, nil
 }
 
 func (c *client) publish(msg *nats.Msg) error {
@@ -129,7 +135,12 @@ func (c *client) cancel(n *rolebus.Node, subject, reply string, req *request, fa
 }
 
 // inject has the user's function put headers into a request, but none of ours and the servers'.
-func inject(ctx context.Context, f func(context.Context, nats.Header), headers nats.Header) {
+func inject(ctx context.Context, f func(context.Context, nats.Header), headers nats.Header) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = because(ErrEncode, "Inject: panic: %v", fault)
+		}
+	}()
 	theirs := nats.Header{}
 	f(ctx, theirs)
 	for key, values := range theirs {
@@ -138,6 +149,7 @@ func inject(ctx context.Context, f func(context.Context, nats.Header), headers n
 		}
 		headers[key] = values
 	}
+	return nil
 }
 
 // reserved says whether a header is not the user's to set.

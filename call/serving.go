@@ -66,11 +66,11 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 			fault = panicked
 		}
 		hook.Blame(e.log, "a handler of calls panicked", fault, "method", e.method)
-		took := time.Since(began)
-		err := fmt.Errorf("%spanic: %v", prefix, fault)
+		took, err := time.Since(began), fmt.Errorf("%spanic: %v", prefix, fault)
+		e.count(true, took, err)
 		s.answer(refusal(sayFailed, CodePanic, "panic: "+cut(fmt.Sprint(fault), maxTextLine)))
 		s.ctx.cancel()
-		e.count(s, true, took, err)
+		e.tell(s, true, took, err)
 		if next = e.ended(s); next != nil {
 			go e.run(next)
 			next = nil
@@ -78,13 +78,14 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 	}()
 	output, err := e.handle(&s.ctx, s.msg)
 	returned = true
-	took := time.Since(began)
-	if sending := s.finish(output, err); sending != nil {
-		err = sending
+	took, ran := time.Since(began), !errors.Is(err, errNotDecoded)
+	e.count(ran, took, err)
+	if unsent := s.finish(output, err); unsent != nil {
+		err = unsent
+		e.unsent(err)
 	}
 	s.ctx.cancel()
-	ran := !errors.Is(err, errNotDecoded)
-	e.count(s, ran, took, err)
+	e.tell(s, ran, took, err)
 	return e.ended(s)
 }
 
@@ -123,8 +124,9 @@ func (s *serving) answer(msg nats.Msg) error {
 
 // refuse ends a call that does not run.
 func (s *serving) refuse(say string, err error) {
+	s.endpoint.count(false, 0, err)
 	s.answer(refusal(say, say, plain(err)))
-	s.endpoint.count(s, false, 0, err)
+	s.endpoint.tell(s, false, 0, err)
 }
 
 // expired is what becomes of a call that waited for too long.
