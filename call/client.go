@@ -236,7 +236,7 @@ func (c *client) nobody(ctx context.Context, n *rolebus.Node) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	switch err := probe(ctx, c.scope, n); {
+	switch err := c.scope.Probe(ctx, n); {
 	case err == nil:
 		return ErrNoMethod
 	case errors.Is(err, rolebus.ErrNodeGone):
