@@ -36,6 +36,7 @@ type Endpoint struct {
 	drained  string              // the subject of the life that goes away: what comes there is refused
 	calls    map[string]*serving // those that run or wait, by where their answers go
 	running  int
+	telling  int // of these: the handler has returned, and the caller hears of it just now
 	waiting  []*serving
 	idle     chan struct{} // closed when nothing runs or waits; nil if nobody waits for that
 	stats    EndpointStats
@@ -48,8 +49,8 @@ type EndpointStats struct {
 	Requests  uint64        // that have ended, also those that were refused
 	Errors    uint64        // of these: the handler returned an error, or did not run, or its answer was not sent
 	Refused   uint64        // of these: the handler did not run
-	Running   int           // now
-	Waiting   int           // now
+	Running   int           // handlers, now
+	Waiting   int           // calls, now
 	Time      time.Duration // that the handler took, in all
 	LastError string        // the newest of Errors
 }
@@ -65,7 +66,7 @@ func (e *Endpoint) Stats() EndpointStats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	stats := e.stats
-	stats.Running, stats.Waiting = e.running, len(e.waiting)
+	stats.Running, stats.Waiting = e.running-e.telling, len(e.waiting)
 	return stats
 }
 
@@ -273,6 +274,9 @@ func (e *Endpoint) ended(s *serving) (next *serving) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.calls, s.key)
+	if s.told {
+		e.telling--
+	}
 	if len(e.waiting) > 0 && e.running <= e.opts.concurrency {
 		next, e.waiting[0] = e.waiting[0], nil
 		e.waiting = e.waiting[1:]
@@ -293,6 +297,15 @@ func (e *Endpoint) count(ran bool, took time.Duration, err error) {
 	}
 	e.stats.Time += took
 	e.stats.fail(err)
+}
+
+// returned is count of a call whose handler was called, and is not running any more.
+func (e *Endpoint) returned(s *serving, ran bool, took time.Duration, err error) {
+	e.mu.Lock()
+	e.telling++
+	s.told = true
+	e.mu.Unlock()
+	e.count(ran, took, err)
 }
 
 func (stats *EndpointStats) fail(err error) {

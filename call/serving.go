@@ -22,6 +22,7 @@ type serving struct {
 	waited   time.Duration
 	ctx      handling
 	answered atomic.Bool
+	told     bool // its handler has returned: under the lock of the endpoint
 }
 
 func (s *serving) context() context.Context {
@@ -67,7 +68,7 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 		}
 		hook.Blame(e.log, "a handler of calls panicked", fault, "method", e.method)
 		took, err := time.Since(began), fmt.Errorf("%spanic: %v", prefix, fault)
-		e.count(true, took, err)
+		e.returned(s, true, took, err)
 		s.answer(refusal(sayFailed, CodePanic, "panic: "+cut(fmt.Sprint(fault), maxTextLine)))
 		s.ctx.cancel()
 		e.tell(s, true, took, err)
@@ -79,7 +80,7 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 	output, err := e.handle(&s.ctx, s.msg)
 	returned = true
 	took, ran := time.Since(began), !errors.Is(err, errNotDecoded)
-	e.count(ran, took, err)
+	e.returned(s, ran, took, err)
 	if unsent := s.finish(output, err); unsent != nil {
 		err = unsent
 		e.unsent(err)
