@@ -24,7 +24,7 @@ type process struct {
 
 	mu              sync.Mutex
 	books           map[int]int // how often it charged, by the number of the order
-	charged         func()      // called once, after the next charge
+	holds           bool        // it answers no charge any more
 	served, refused int         // once it has left
 }
 
@@ -66,14 +66,12 @@ func (p *process) hear(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var order int
-	if _, err := fmt.Sscanf(line, inBooks, &order); err != nil {
+	if line == holds {
+		p.holds = true
+	} else if _, err := fmt.Sscanf(line, inBooks, &order); err != nil {
 		_, _ = fmt.Sscanf(line, hasLeft, &p.served, &p.refused)
-		return
-	}
-	p.books[order]++
-	if p.charged != nil {
-		p.charged()
-		p.charged = nil
+	} else if p.books[order]++; p.holds {
+		_ = p.cmd.Process.Kill() // on Unix this is SIGKILL
 	}
 }
 
@@ -84,15 +82,11 @@ func (p *process) tally() (served, refused int) {
 	return p.served, p.refused
 }
 
-// atNextCharge has f called when this process has just charged, and has not answered yet.
-func (p *process) atNextCharge(f func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.charged = f
+// killInCharge has the process killed when it has made a charge, and not answered it yet.
+func (p *process) killInCharge() error {
+	_, err := fmt.Fprintln(p.stdin, "hold")
+	return err
 }
-
-// kill ends the process at once; it cannot say goodbye. On Unix this is SIGKILL.
-func (p *process) kill() error { return p.cmd.Process.Kill() }
 
 // dismiss lets the process drain and end.
 func (p *process) dismiss() { _ = p.stdin.Close() }
@@ -105,7 +99,7 @@ func (p *process) stop(patience time.Duration) error {
 		return nil
 	case <-time.After(patience):
 	}
-	err := p.kill()
+	err := p.cmd.Process.Kill()
 	<-p.ended
 	return errors.Join(fmt.Errorf("%s did not end within %v and was killed", p.name, patience), err)
 }

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"time"
 
 	"github.com/rolebus/rolebus"
@@ -45,6 +46,7 @@ const (
 
 	// What a shop says on its stdout.
 	inBooks = "charged %d\n" // the number of the order: a charge was made
+	holds   = "holds\n"      // it was told to: from now on it answers no charge that it makes
 	hasLeft = "served %d, refused %d\n"
 )
 
@@ -69,9 +71,12 @@ func shopMain(raw string) int {
 func runShop(spec shopSpec) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	var holding atomic.Bool // the story wants it in the middle of a charge
 	go func() {
 		defer cancel()
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			holding.Store(true)
+			fmt.Print(holds)
 		}
 	}()
 	bus, err := rolebus.Connect(ctx, spec.URL, rolebus.WithBucket(spec.Bucket), rolebus.WithNode(spec.Name))
@@ -88,9 +93,12 @@ func runShop(spec shopSpec) error {
 	if err != nil {
 		return err
 	}
-	charge, err := call.Handle(bus.Scope, "charge", func(_ context.Context, o Order) (Receipt, error) {
+	charge, err := call.Handle(bus.Scope, "charge", func(ctx context.Context, o Order) (Receipt, error) {
 		work()
 		fmt.Printf(inBooks, o.ID) // written is done: this outlives the process
+		if holding.Load() {
+			<-ctx.Done()
+		}
 		work()
 		return Receipt{o.ID, o.cents()}, nil
 	})

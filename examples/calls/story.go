@@ -95,11 +95,7 @@ func (s *story) steps() []step {
 			return fmt.Sprintf("%d customers call; the first %d calls were answered", 2*customers, some)
 		},
 	}, {
-		act: func(context.Context) error {
-			p := s.expectEnd(s.process(killed))
-			p.atNextCharge(func() { _ = p.kill() })
-			return nil
-		},
+		act:  func(context.Context) error { return s.expectEnd(s.process(killed)).killInCharge() },
 		seen: func() bool { return s.process(killed).hasEnded() && gone(killed) },
 		told: says(killed + " was killed (SIGKILL) while it charged: nobody calls it any more"),
 	},
