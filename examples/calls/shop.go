@@ -42,7 +42,7 @@ func (o Order) cents() int {
 
 const (
 	shopEnv    = "ROLEBUS_CALLS_SHOP" // set: this process is a shop, and this is its shopSpec
-	shopDrains = 5 * time.Second      // more than a call takes
+	shopDrains = 3 * time.Second      // more than a call takes
 
 	// What a shop says on its stdout.
 	inBooks = "charged %d\n" // the number of the order: a charge was made

@@ -20,7 +20,7 @@ import (
 const (
 	some      = 500              // calls, after which a step that only looks on is over
 	patience  = 10 * time.Second // a step takes no longer
-	goodbye   = 8 * time.Second  // nor does a process that drains: more than shopDrains
+	goodbye   = 5 * time.Second  // nor does a process that drains: more than shopDrains
 	killed    = "shop-1"
 	drained   = "shop-2"
 	remaining = "shop-3"
