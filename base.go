@@ -38,9 +38,11 @@ func (b *Bus) Context() context.Context {
 // is over, which is that of [Bus.Context]. The error matches [ErrClosed] if the Bus stops already; then the function is not called. A
 // panic is not caught. f must not be nil.
 func (b *Bus) Go(f func(ctx context.Context)) error {
-	must(b.made())
 	if f == nil {
 		panic(prefix + "nil function")
+	}
+	if err := b.made(); err != nil {
+		return failed("go", err)
 	}
 	if err := b.goWhileOpen(func() { f(b.ctx) }); err != nil {
 		return failed("go", b.endedOr(context.Background()))

@@ -75,7 +75,7 @@ func newBus(o *options, n *noise, st store) *Bus {
 	b.fleet = newIdentity(o.bucket, o.log, b.relocated)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.giving, b.stopGiving = context.WithCancelCause(b.ctx)
-	b.drain = newDrain(o.log.With("node", o.node))
+	b.drain = newDrain("OnShutdown", "shut down", o.log.With("node", o.node))
 	b.patience, b.hurry = context.WithCancel(context.Background())
 	b.Scope = b.In(o.defaultScope)
 	return b
@@ -198,38 +198,6 @@ func (b *Bus) Join(ctx context.Context, scope string) (*Scope, error) {
 		return nil, s.opErr("join", err)
 	}
 	return s, nil
-}
-
-// Leave leaves a scope: in one message this node and all its roles there are gone for everybody, and the scope's reads
-// find nothing. A message that fails in passing is sent again until ctx is over, at most for the request timeout. The error
-// matches [ErrNotJoined], [ErrClosed], or, if the message did not get through, [ErrNotConfirmed]: the scope is left all the
-// same, and others see the node go when its lease ends. If ctx is over before anything was done, the error is ctx's, and the
-// scope is not left.
-func (b *Bus) Leave(ctx context.Context, scope string) error {
-	if err := b.usable(ctx); err != nil {
-		return failed("leave", err)
-	}
-	return b.In(scope).leave(ctx)
-}
-
-func (s *Scope) leave(ctx context.Context) error {
-	if err := ended(ctx); err != nil {
-		return s.opErr("leave", err)
-	}
-	release, err := s.hold(ctx, s.bus.ctx)
-	if err != nil {
-		return s.opErr("leave", err)
-	}
-	defer release()
-	m := s.member.Swap(nil)
-	if m == nil {
-		return s.opErr("leave", ErrNotJoined)
-	}
-	within, cancel := context.WithTimeout(ctx, s.bus.opts.timeout)
-	defer cancel()
-	within, again, done := s.bus.farewell(within, s.bus.opts.timeout) // whoever ends the Bus meanwhile may have less time
-	defer done()
-	return s.opErr("leave", m.end(within, again, emptySnapshot))
 }
 
 // Scopes returns the names of the scopes that are joined, sorted.

@@ -94,7 +94,7 @@ func (b *Bus) run() {
 		leaving.Go(func() {
 			s.turn <- struct{}{} // a join that is under way ends with b.ctx
 			if m := s.member.Swap(nil); m != nil {
-				ctx, again, end := b.farewell(context.Background(), patience)
+				ctx, again, end := b.farewell(context.Background(), context.Background(), patience)
 				defer end()
 				errs[i] = s.opErr("close", m.end(ctx, again, lastSnapshot))
 			}

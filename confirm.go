@@ -17,9 +17,12 @@ func (m *member) change(ctx context.Context, next func([]Role) []Role) error {
 		gives = len(missing(want, have)) > 0
 		return want
 	}, func(want wanted) error {
-		// After Shutdown has begun, and under the lock by which it then takes the roles: none comes after that.
-		if gives && m.bus.giving.Err() != nil {
+		// After Shutdown or Leave has begun, and under the lock by which they then take the roles: none comes after that.
+		switch {
+		case gives && m.bus.giving.Err() != nil:
 			return m.bus.refusedOr(ctx)
+		case gives && m.retiring.Load():
+			return errBeingLeft
 		}
 		return m.checkSize(want)
 	})

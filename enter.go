@@ -31,6 +31,7 @@ func (s *Scope) join(ctx context.Context, roles []Role) (m *member, anew bool, e
 		m.trust.shake(time.Now())
 	}
 	s.member.Store(m)
+	s.exits.enter()
 	s.bus.serve(m)
 	m.tellJoined(began)
 	return m, true, nil

@@ -143,7 +143,7 @@ func (e *explorer) leaveEmpty(now time.Time) {
 		case since.IsZero():
 			e.own[name] = now
 		case now.Sub(since) >= e.bus.opts.sync/2: // the ticks in between may be a little less than an interval apart
-			_ = s.leave(e.bus.ctx) // fails only if there is nothing to leave: an observer says no goodbye
+			_ = s.leave(e.bus.ctx, false) // fails only if there is nothing to leave: an observer says no goodbye
 			e.forget(s)
 		}
 	}

@@ -109,18 +109,19 @@ func (k *keeper) pause(ctx context.Context, wait time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// farewell returns what bounds a goodbye: it is tried again for so long, or until whoever ends the Bus has no more patience, and
-// what is under way then has a last word. Both end with parent.
-func (b *Bus) farewell(parent context.Context, patience time.Duration) (ctx, again context.Context, end func()) {
+// farewell returns what bounds a goodbye: it is tried again for so long, or until a context is over, or whoever ends the Bus has no more
+// patience, and what is under way then has a last word. Both end with parent.
+func (b *Bus) farewell(parent, until context.Context, patience time.Duration) (ctx, again context.Context, end func()) {
 	ctx, cancel := context.WithCancel(parent)
 	again, stop := context.WithTimeout(parent, patience)
-	unhurried := context.AfterFunc(b.patience, stop)
+	unhurried, early := context.AfterFunc(b.patience, stop), context.AfterFunc(until, stop)
 	waiting := context.AfterFunc(again, func() {
 		sleep(ctx, lastWord)
 		cancel()
 	})
 	return ctx, again, func() {
 		unhurried()
+		early()
 		waiting()
 		stop()
 		cancel()

@@ -48,9 +48,11 @@ func (s *Scope) checkAddress(kind, name string) error {
 // The error matches [ErrReadOnly] for an observer, which has no life, [ErrBadName] for a kind, a name or a scope that cannot be one
 // (see [Scope.Address]), [ErrClosed] if the Bus has stopped, or is that of nats.go.
 func (s *Scope) Listen(kind, name string, handle func(*nats.Msg)) (*Subscription, error) {
-	must(s.made())
 	if handle == nil {
 		panic(prefix + "nil function")
+	}
+	if err := s.made(); err != nil {
+		return nil, failed("listen", err)
 	}
 	err := s.writable(context.Background())
 	if err == nil {

@@ -31,6 +31,7 @@ type member struct {
 	moved    chan struct{} // contact was lost or regained
 	toldTTL  bool          // start, and then the loop: that TTLs differ was told
 	told     bool          // whoever joins or leaves: hooks were told of the join
+	retiring atomic.Bool   // no role is given any more: the scope is being left
 
 	ctx     context.Context // over when the stay ends
 	cancel  context.CancelFunc

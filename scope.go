@@ -27,6 +27,7 @@ type Scope struct {
 	asked  bool                   // under the lock of the Bus: a user may have this handle
 	guard  guard
 	ears   ears
+	exits  exits
 	kept   kept
 }
 

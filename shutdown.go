@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/rolebus/rolebus/internal/hook"
 )
 
 // How a process goes away without work being lost: no roles, then no work, then no node.
@@ -30,8 +27,9 @@ var errShuttingDown error = &opError{prefix + "bus is shutting down", ErrClosed}
 //  1. The roles of this node go away in all scopes at once. The node stays listed, without roles, and keeps its leases. From now
 //     on whatever would give a role or join a scope returns an error that matches [ErrClosed]; roles can still be taken away,
 //     reads and watches go on, and [Bus.Err] is still nil.
-//  2. If there are functions of [Bus.OnShutdown], it waits a quarter of a second: another process may have picked this one just
-//     before it heard of that. Then it calls them all at the same time, and waits until they have returned.
+//  2. If there are functions of [Bus.OnShutdown], or of [Scope.OnLeave] in a scope that is joined, it waits a quarter of a second:
+//     another process may have picked this one just before it heard of that. Then it calls them all at the same time, and waits until
+//     they have returned.
 //  3. It says goodbye in all scopes, and stops.
 //
 // So a function is called when the bucket has held for a quarter of a second that this node has no roles. What others send who
@@ -83,18 +81,14 @@ func (b *Bus) OnShutdown(f func(ctx context.Context)) (stop func() bool) {
 	if f == nil {
 		panic(prefix + "nil function")
 	}
-	return b.drain.add(&errand{f})
+	return b.drain.add(f)
 }
 
 // retire takes the roles away, and then has the work end that they brought.
 func (b *Bus) retire(ctx context.Context) error {
-	left := forEver
-	if end, ok := ctx.Deadline(); ok {
-		left = max(0, time.Until(end))
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(b.drain.waiting, func() { cancel(context.Cause(b.drain.waiting)) })()
+	left := timeLeft(ctx)
+	ctx, cancel := b.drain.while(ctx)
+	defer cancel()
 	third := min(b.opts.timeout, left/3)
 	b.farewells.Store(int64(max(third, 1)))
 	b.stopGiving(errShuttingDown)
@@ -102,11 +96,40 @@ func (b *Bus) retire(ctx context.Context) error {
 	if ctx.Err() == nil {
 		err = b.dropRoles(ctx, third)
 	}
-	if b.drain.due() && !b.opts.observer && b.ctx.Err() == nil {
-		// Also if nobody else is in sight: observers are not seen.
+	scopes := slices.DeleteFunc(b.handles(), func(s *Scope) bool { return !s.exits.open() })
+	if b.ctx.Err() == nil && (b.drain.due() || slices.ContainsFunc(scopes, func(s *Scope) bool { return s.exits.due() })) {
+		b.settle(ctx, left)
+	}
+	errs := make([]error, len(scopes))
+	var ending sync.WaitGroup
+	for i, s := range scopes {
+		work, first := s.exits.begin(s)
+		ending.Go(func() {
+			if first {
+				errs[i] = work.see(ctx, left)
+			} else {
+				errs[i] = work.await(ctx) // Leave is at it
+			}
+		})
+	}
+	err = errors.Join(err, b.drain.run(ctx, left))
+	ending.Wait()
+	return errors.Join(append([]error{err}, errs...)...)
+}
+
+// settle waits until all others have heard that the roles are gone, also if nobody else is in sight: observers are not seen.
+func (b *Bus) settle(ctx context.Context, left time.Duration) {
+	if !b.opts.observer {
 		sleep(ctx, min(settling, left/10))
 	}
-	return errors.Join(err, b.drain.run(ctx, left))
+}
+
+// timeLeft is how much time a context has; for ever if it has no deadline.
+func timeLeft(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return max(0, time.Until(end))
+	}
+	return forEver
 }
 
 // dropRoles takes this node's roles away in all scopes.
@@ -151,138 +174,4 @@ func (b *Bus) hasten(why error) {
 	b.drain.enough(why)
 	<-b.drain.done
 	b.hurry()
-}
-
-// drain is the work that has to end before the Bus does.
-type drain struct {
-	log     *slog.Logger
-	waiting context.Context // over when nobody waits for it any more
-	enough  context.CancelCauseFunc
-	done    chan struct{} // closed when all has ended, or nobody waits any more
-	err     error         // set before done is closed
-
-	mu      sync.Mutex
-	begun   bool
-	errands []*errand       // not called yet
-	ctx     context.Context // what they are called with; nil before they are
-	running int
-	idle    chan struct{} // closed when none is running any more
-	errs    []error
-}
-
-// errand is a function of OnShutdown.
-type errand struct{ do func(context.Context) }
-
-func newDrain(log *slog.Logger) *drain {
-	d := &drain{log: log, done: make(chan struct{})}
-	d.waiting, d.enough = context.WithCancelCause(context.Background())
-	return d
-}
-
-// begin says whether nobody has begun it before.
-func (d *drain) begin() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	first := !d.begun
-	d.begun = true
-	return first
-}
-
-func (d *drain) end(err error) {
-	d.err = err
-	close(d.done)
-}
-
-// due says whether there is anything to call.
-func (d *drain) due() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.errands) > 0
-}
-
-func (d *drain) add(e *errand) (stop func() bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ctx != nil {
-		d.start(e)
-		return func() bool { return false }
-	}
-	d.errands = append(d.errands, e)
-	return func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		at := slices.Index(d.errands, e)
-		if at < 0 {
-			return false
-		}
-		d.errands = slices.Delete(d.errands, at, at+1)
-		return true
-	}
-}
-
-// start calls a function. The caller holds mu.
-func (d *drain) start(e *errand) {
-	if d.running == 0 {
-		d.idle = make(chan struct{})
-	}
-	d.running++
-	ctx := d.ctx
-	go func() { // joined by run, which does not wait for ever: it is the user's code
-		const what = "a function of OnShutdown panicked"
-		err := errors.New("a function of OnShutdown ended its goroutine")
-		defer func() {
-			var fault any = "runtime.Goexit"
-			if panicked := recover(); panicked != nil {
-				fault, err = panicked, fmt.Errorf("%s: %v", what, panicked)
-			}
-			if err != nil {
-				hook.Blame(d.log, what, fault)
-			}
-			d.returned(err)
-		}()
-		e.do(ctx)
-		err = nil
-	}()
-}
-
-func (d *drain) returned(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.errs = append(d.errs, failed("shut down", err))
-	if d.running--; d.running == 0 {
-		close(d.idle)
-	}
-}
-
-// run calls the functions, and waits for them for as long as there is time.
-func (d *drain) run(ctx context.Context, left time.Duration) error {
-	if end, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end.Add(-min(left/10, time.Second)))
-		defer cancel()
-	}
-	d.mu.Lock()
-	d.ctx = ctx
-	for _, e := range d.errands {
-		d.start(e)
-	}
-	d.errands = nil
-	d.mu.Unlock()
-	var late <-chan time.Time
-	for over := ctx.Done(); ; {
-		d.mu.Lock()
-		running, idle, errs := d.running, d.idle, errors.Join(d.errs...)
-		d.mu.Unlock()
-		if running == 0 {
-			return errs
-		}
-		select {
-		case <-idle:
-		case <-over:
-			over, late = nil, time.After(userTime)
-		case <-late:
-			still := failed("shut down", fmt.Errorf("functions of OnShutdown that are still running: %d: %w", running, ended(ctx)))
-			return errors.Join(errs, still)
-		}
-	}
 }

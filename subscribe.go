@@ -32,12 +32,14 @@ type Subscription struct {
 //
 // The error matches [ErrClosed] if the Bus has stopped, or is that of nats.go, as for a subject that cannot be one.
 func (b *Bus) Subscribe(subject string, handle func(*nats.Msg)) (*Subscription, error) {
-	must(b.made())
 	if handle == nil {
 		panic(prefix + "nil function")
 	}
 	sub := &Subscription{ear: newEar(handle)}
-	err := b.endedOr(context.Background())
+	err := b.made()
+	if err == nil {
+		err = b.endedOr(context.Background())
+	}
 	if err == nil {
 		sub.lasting, err = b.nc.lend(subject, sub.ear)
 	}
