@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -98,17 +99,17 @@ func (s *serving) finish(output []byte, err error) error {
 		if errors.Is(sending, nats.ErrMaxPayload) {
 			sending = fmt.Errorf("%w: the output: %w", ErrTooLarge, sending)
 			s.answered.Store(false)
-			s.answer(refusal(sayTooLarge, sayTooLarge, plain(sending)))
+			s.say(sayTooLarge, sending)
 		}
 		return sending
 	case errors.Is(err, errNotDecoded):
-		s.answer(refusal(sayDecode, sayDecode, plain(err)))
+		s.say(sayDecode, err)
 	case errors.Is(err, errNotEncoded):
-		s.answer(refusal(sayEncode, sayEncode, plain(err)))
+		s.say(sayEncode, err)
 	case errors.Is(context.Cause(&s.ctx), errClosing):
 		s.answer(refusal(sayCanceled, sayCanceled, "the handler was cancelled: "+plain(err)))
 	case errors.Is(s.ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded):
-		s.answer(refusal(sayTimeout, sayTimeout, plain(err)))
+		s.say(sayTimeout, err)
 	default:
 		s.answer(refusal(sayFailed, codeOf(err), err.Error()))
 	}
@@ -123,10 +124,21 @@ func (s *serving) answer(msg nats.Msg) error {
 	return s.answers.answer(s.msg.Reply, msg)
 }
 
+// say answers with something that is no output. What the caller makes of that it need not be told twice.
+func (s *serving) say(say string, err error) {
+	text := plain(err)
+	if what := plain(verdicts[say].err); text == what {
+		text = ""
+	} else {
+		text = strings.ReplaceAll(text, what+": ", "")
+	}
+	_ = s.answer(refusal(say, say, text)) // it is only an answer that nobody gets
+}
+
 // refuse ends a call that does not run.
 func (s *serving) refuse(say string, err error) {
 	s.endpoint.count(false, 0, err)
-	s.answer(refusal(say, say, plain(err)))
+	s.say(say, err)
 	s.endpoint.tell(s, false, 0, err)
 }
 

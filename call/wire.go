@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -109,7 +110,7 @@ func refusal(say, code, text string) nats.Msg {
 		Header: nats.Header{
 			headerCall:      {say},
 			headerErrorCode: {code},
-			headerErrorText: {cut(line(text), maxTextLine)},
+			headerErrorText: {cut(line(cmp.Or(text, say)), maxTextLine)},
 		},
 		Data: []byte(text),
 	}
