@@ -101,6 +101,8 @@ func start(ctx context.Context, nc *nats.Conn, o *options, d *dialer, waited boo
 	if b.pace.measure(ctx); b.pace.short() != nil {
 		o.log.Warn(b.pace.short().Error(), "node", o.node)
 	}
+	follow := t.follow()
+	b.wg.Go(func() { follow(b.parted) })
 	b.wg.Go(func() { b.watchConnection(w) })
 	if d != nil {
 		b.wg.Go(b.watchServer)

@@ -118,6 +118,8 @@ func (b *Bus) redial(w *watched) bool {
 		if err := b.nc.replace(nc); err != nil {
 			b.opts.log.Warn("not everything could be subscribed again", "node", b.opts.node, "error", err)
 		}
+		follow := b.nc.follow()
+		b.wg.Go(func() { follow(b.parted) })
 		b.hooks.tellConnected(nc)
 		return true
 	}

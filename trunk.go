@@ -20,6 +20,7 @@ type trunk struct {
 	current  atomic.Pointer[nats.Conn]
 	before   atomic.Uint64 // connections that were lost with those before the current one
 	largest  atomic.Int64  // see MaxPayload
+	link     atomic.Pointer[linked]
 
 	mu       sync.Mutex
 	lasting  map[*lasting]bool

@@ -26,6 +26,10 @@ type client struct {
 	inbox   string // with the dot behind it; "" before the first call
 	pending map[string]*pending
 	spare   []*pending
+
+	hearing   sync.Mutex
+	listening atomic.Bool  // what comes to the inbox is heard
+	most      atomic.Int64 // see largest
 }
 
 type clientKey struct{}
@@ -58,15 +62,11 @@ const aliveToken = "alive"
 
 // expect returns the subject to which an answer is to come, and what it comes to. Its last token cannot be guessed by those who get
 // other calls.
-func (c *client) expect() (reply string, p *pending, err error) {
+func (c *client) expect() (reply string, p *pending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inbox == "" {
-		inbox := c.bus.Conn().NewInbox() + "." + kindOfSubject + "."
-		if _, err := c.bus.Subscribe(inbox+"*", c.hear); err != nil {
-			return "", nil, err
-		}
-		c.inbox = inbox
+		c.inbox = c.bus.Conn().NewInbox() + "." + kindOfSubject + "."
 	}
 	for reply == "" || c.pending[reply[len(c.inbox):]] != nil {
 		var buffer [128]byte
@@ -78,7 +78,22 @@ func (c *client) expect() (reply string, p *pending, err error) {
 		p = newPending()
 	}
 	c.pending[reply[len(c.inbox):]] = p
-	return reply, p, nil
+	return reply, p
+}
+
+// listen has what comes to the inbox be heard from now on. It is called where there is a connection.
+func (c *client) listen() error {
+	if c.listening.Load() {
+		return nil
+	}
+	c.hearing.Lock()
+	defer c.hearing.Unlock()
+	if c.listening.Load() {
+		return nil
+	}
+	_, err := c.bus.Subscribe(c.inbox+"*", c.hear)
+	c.listening.Store(err == nil)
+	return err
 }
 
 // hear takes in an answer. What nobody waits for any more is dropped.
@@ -157,10 +172,7 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 	if err := ctx.Err(); err != nil || patience <= 0 {
 		return notRun(over(ctx))
 	}
-	reply, p, err := c.expect()
-	if err != nil {
-		return notRun(c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err)))
-	}
+	reply, p := c.expect()
 	p.timer.Reset(patience)
 	subject, sent, err := c.send(ctx, n, req, reply, patience, p.timer.C)
 	if err != nil {
@@ -290,7 +302,7 @@ func (c *client) stopped(err error) error {
 
 // timedOut says that time is up, and what NATS said of the subject meanwhile: a missing right is told in no other way.
 func (c *client) timedOut(subject string) error {
-	if refused := refusedBy(c.bus.Conn(), subject); refused != nil {
+	if refused := refusedBy(c.bus, subject); refused != nil {
 		return fmt.Errorf("%w: %w", ErrTimeout, refused)
 	}
 	return ErrTimeout

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,11 @@ func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply 
 	}
 	if err := c.connected(ctx, end); err != nil {
 		return subject, true, err
+	}
+	if reply != "" {
+		if err := c.listen(); err != nil {
+			return subject, true, c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err))
+		}
 	}
 	return subject, true, sent(c.publish(&msg))
 }
@@ -78,7 +84,7 @@ func sent(err error) error {
 
 // connected waits until there is a connection: nats.go would send later what was given to it now, when nobody may wait for it any more.
 func (c *client) connected(ctx context.Context, end <-chan time.Time) error {
-	for !c.bus.Conn().IsConnected() {
+	for !c.bus.Connected() {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w: %w", ErrUnreachable, nats.ErrDisconnected, over(ctx))
@@ -101,7 +107,7 @@ func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg na
 	if e == nil {
 		return ErrNoMethod
 	}
-	if size, most := int64(len(msg.Data)), c.bus.Conn().MaxPayload(); size > most {
+	if size, most := int64(len(msg.Data)), c.largest(); size > most {
 		return because(ErrTooLarge, "%d bytes, at most %d", size, most)
 	}
 	msg.Data, msg.Header = slices.Clone(msg.Data), maps.Clone(msg.Header)
@@ -112,9 +118,20 @@ func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg na
 	return nil
 }
 
+// largest is how large a message may be, as it was last when there was a connection: what stays in this process needs none.
+func (c *client) largest() int64 {
+	if c.bus.Connected() {
+		c.most.Store(c.bus.Conn().MaxPayload())
+	}
+	if most := c.most.Load(); most > 0 {
+		return most
+	}
+	return math.MaxInt64
+}
+
 // answer answers a call that this process made to its own node.
 func (c *client) answer(to string, msg nats.Msg) error {
-	if size, most := int64(len(msg.Data)), c.bus.Conn().MaxPayload(); size > most {
+	if size, most := int64(len(msg.Data)), c.largest(); size > most {
 		return fmt.Errorf("%w: %d bytes, at most %d", nats.ErrMaxPayload, size, most)
 	}
 	msg.Subject = to
@@ -126,7 +143,7 @@ func (c *client) answer(to string, msg nats.Msg) error {
 func (c *client) cancel(n *rolebus.Node, subject, reply string, req *request, far bool) {
 	msg := &nats.Msg{Subject: subject, Header: nats.Header{headerCall: {callCancel}}, Data: []byte(reply)}
 	if far {
-		if nc := c.bus.Conn(); nc.IsConnected() {
+		if c.bus.Connected() {
 			_ = c.publish(msg)
 		}
 	} else if e := serverOf(c.scope).endpoint(req.method); e != nil {
@@ -163,8 +180,11 @@ func reserved(key string) bool {
 }
 
 // refusedBy returns what a server said last, if that was that this process may not publish on a subject.
-func refusedBy(nc *nats.Conn, subject string) error {
-	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
+func refusedBy(b *rolebus.Bus, subject string) error {
+	if !b.Connected() {
+		return nil
+	}
+	if err := b.Conn().LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
 		return err
 	}
 	return nil

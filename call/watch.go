@@ -92,13 +92,17 @@ func inboxOf(reply string) (inbox string, known bool) {
 // deserted says whether it is certain that nobody listens at an inbox any more.
 func (s *server) deserted(ctx context.Context, inbox string) bool {
 	c := clientOf(s.scope)
-	reply, p, err := c.expect()
-	if err != nil {
+	if !s.bus.Connected() {
 		return false
 	}
+	reply, p := c.expect()
 	p.timer.Reset(aliveTime)
 	var answer *nats.Msg
-	if err := s.bus.Conn().PublishRequest(inbox+aliveToken, reply, nil); err == nil {
+	err := c.listen()
+	if err == nil {
+		err = s.bus.Conn().PublishRequest(inbox+aliveToken, reply, nil)
+	}
+	if err == nil {
 		select {
 		case answer = <-p.answer:
 		case <-p.timer.C:

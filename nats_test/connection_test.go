@@ -191,3 +191,29 @@ func TestASilentServerIsLeft(t *testing.T) {
 		})
 	}
 }
+
+// nats.go keeps its lock while it dials, and so keeps everybody waiting who asks it anything. Connected does not ask it.
+func TestConnectedNeverWaits(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	link := srv.Link()
+	b := bus(link, "b", rolebus.WithNATS(nats.Timeout(time.Hour), nats.ReconnectWait(0)))
+	require.True(t, b.Connected())
+	link.Stall()
+	link.Reset() // it can connect again, and no server says anything
+	eventually(t, "it to know", func() bool { return !b.Connected() })
+	asked := make(chan bool)
+	eventually(t, "nats.go to dial", func() bool {
+		go func() { asked <- b.Conn().IsConnected() }()
+		select {
+		case <-asked:
+			return false
+		case <-time.After(100 * time.Millisecond):
+			return true
+		}
+	})
+	require.False(t, b.Connected())
+	link.Mend()
+	eventually(t, "it to know", b.Connected)
+	<-asked // true, or false if it was before that
+}
