@@ -40,7 +40,10 @@ type Endpoint struct {
 	waiting  []*serving
 	idle     chan struct{} // closed when nothing runs or waits; nil if nobody waits for that
 	stats    EndpointStats
-	watching bool // somebody looks after callers that go away
+	ready    queue  // of those that run: no hand has begun with them yet
+	looking  bool   // a hand is about to
+	hands    []hand // that rest
+	watching bool   // somebody looks after callers that go away
 }
 
 // EndpointStats is what an [Endpoint] has done since it was made.
@@ -82,6 +85,9 @@ func (e *Endpoint) Close(ctx context.Context) error {
 	e.unleave()
 	e.server.remove(e)
 	e.end(errClosing)
+	e.mu.Lock()
+	e.dismiss()
+	e.mu.Unlock()
 	return err
 }
 
@@ -136,6 +142,7 @@ func (e *Endpoint) dropWaiting() {
 	for _, s := range waiting {
 		delete(e.calls, s.key)
 	}
+	e.dismiss()
 	e.settled()
 	e.mu.Unlock()
 	for _, s := range waiting {
@@ -210,18 +217,17 @@ func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
 	}
 	s.ctx.base, s.ctx.ends, s.ctx.serving = e.base, s.came.Add(timeout), s
 	e.calls[s.key] = s
-	starts := e.running < e.opts.concurrency || s.nested()
-	if starts {
+	if e.running < e.opts.concurrency || s.nested() {
 		e.running++
+		e.ready.push(s)
 	} else {
 		e.waiting = append(e.waiting, s)
 	}
-	watch := !e.watching && msg.Reply != ""
-	e.watching = e.watching || watch
+	watch := !e.watching
+	e.watching = true
+	h := e.look()
 	e.mu.Unlock()
-	if starts {
-		go e.run(s)
-	}
+	h.wake()
 	if watch {
 		e.watch()
 	}
@@ -269,22 +275,39 @@ func (e *Endpoint) cancel(reply string) {
 	}
 }
 
-// ended takes a call out that has run, and returns the next one that waits, nil if there is none.
-func (e *Endpoint) ended(s *serving) (next *serving) {
+// ended takes out a call that a hand has run, and returns the next one for it, nil if there is none.
+func (e *Endpoint) ended(h hand, s *serving) *serving {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.remove(s)
+	next, other := e.next(h)
+	e.mu.Unlock()
+	other.wake()
+	return next
+}
+
+// gone takes out a call whose hand is no more.
+func (e *Endpoint) gone(s *serving) {
+	e.mu.Lock()
+	e.remove(s)
+	other := e.look()
+	e.mu.Unlock()
+	other.wake()
+}
+
+// remove takes out a call that has run; one that waits for that is ready. It is called with the lock held.
+func (e *Endpoint) remove(s *serving) {
 	delete(e.calls, s.key)
 	if s.told {
 		e.telling--
 	}
 	if len(e.waiting) > 0 && e.running <= e.opts.concurrency {
-		next, e.waiting[0] = e.waiting[0], nil
+		e.ready.push(e.waiting[0])
+		e.waiting[0] = nil
 		e.waiting = e.waiting[1:]
 	} else {
 		e.running--
 	}
 	e.settled()
-	return next
 }
 
 // count takes a call into the books, before its caller hears of it: whoever has an answer finds it counted.

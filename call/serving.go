@@ -23,7 +23,8 @@ type serving struct {
 	waited   time.Duration
 	ctx      handling
 	answered atomic.Bool
-	told     bool // its handler has returned: under the lock of the endpoint
+	told     bool     // its handler has returned: under the lock of the endpoint
+	behind   *serving // in a queue
 }
 
 func (s *serving) context() context.Context {
@@ -43,19 +44,13 @@ func (s *serving) nested() bool {
 	return false
 }
 
-// run runs a call, and then those that wait.
-func (e *Endpoint) run(s *serving) {
-	for s != nil {
-		s = e.runOne(s)
-	}
-}
-
-// runOne runs one call and returns the next one. If the handler panics, or ends its goroutine, another goroutine goes on.
-func (e *Endpoint) runOne(s *serving) (next *serving) {
+// runOne has a hand run one call and returns the next one, nil if there is none. If the handler panics, or ends its goroutine, the hand
+// ends.
+func (e *Endpoint) runOne(h hand, s *serving) (next *serving) {
 	if s.waited = time.Since(s.came); s.ctx.Err() != nil {
 		s.ctx.cancel()
 		s.refuse(s.expired())
-		return e.ended(s)
+		return e.ended(h, s)
 	}
 	began := time.Now()
 	returned := false
@@ -73,10 +68,8 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 		s.answer(refusal(sayFailed, CodePanic, "panic: "+cut(fmt.Sprint(fault), maxTextLine)))
 		s.ctx.cancel()
 		e.tell(s, true, took, err)
-		if next = e.ended(s); next != nil {
-			go e.run(next)
-			next = nil
-		}
+		e.gone(s)
+		close(h)
 	}()
 	output, err := e.handle(&s.ctx, s.msg)
 	returned = true
@@ -88,7 +81,7 @@ func (e *Endpoint) runOne(s *serving) (next *serving) {
 	}
 	s.ctx.cancel()
 	e.tell(s, ran, took, err)
-	return e.ended(s)
+	return e.ended(h, s)
 }
 
 // finish answers with what the handler returned.

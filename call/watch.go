@@ -17,7 +17,7 @@ const (
 	aliveTime = 500 * time.Millisecond // for the server's word
 )
 
-// watch looks after callers while calls run or wait.
+// watch looks after callers while calls run or wait, and after the hands that ran them.
 func (e *Endpoint) watch() {
 	err := e.server.bus.Go(func(ctx context.Context) {
 		timer := time.NewTicker(longCall)
@@ -45,7 +45,9 @@ func (e *Endpoint) watch() {
 func (e *Endpoint) unwatched() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.watching = len(e.calls) > 0
+	if e.watching = len(e.calls) > 0; !e.watching {
+		e.dismiss()
+	}
 	return !e.watching
 }
 
