@@ -60,6 +60,11 @@ func TestAnObserverCalls(t *testing.T) {
 	require.ErrorIs(t, err, rolebus.ErrReadOnly)
 }
 
+// pointed is an error that panics if it is a nil pointer, the mistake of many a handler.
+type pointed struct{ text string }
+
+func (e *pointed) Error() string { return e.text }
+
 func TestWhatAHandlerReturnsIsNeverTriedAgain(t *testing.T) {
 	caller, nodes := fleet(t, "w1", "w2")
 	var ran atomic.Int32
@@ -72,6 +77,8 @@ func TestWhatAHandlerReturnsIsNeverTriedAgain(t *testing.T) {
 				panic("ouch")
 			case "goexit":
 				runtime.Goexit()
+			case "nil error":
+				return "", (*pointed)(nil)
 			}
 			return "", errors.New("plain")
 		})
@@ -81,6 +88,7 @@ func TestWhatAHandlerReturnsIsNeverTriedAgain(t *testing.T) {
 	for in, want := range map[string][2]string{
 		"coded": {"not_found", "no such thing\nat all"}, "plain": {call.CodeUnknown, "plain"},
 		"panic": {call.CodePanic, "panic: ouch"}, "goexit": {call.CodePanic, "panic: runtime.Goexit"},
+		"nil error": {call.CodePanic, "panic: runtime error: invalid memory address or nil pointer dereference"},
 	} {
 		ran.Store(0)
 		_, err := fail.Call(soon(t), in)

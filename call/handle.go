@@ -55,6 +55,7 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 		}
 		out, err := f(ctx, in)
 		if err != nil {
+			sound(err)
 			return nil, err
 		}
 		data, err := encode(o.codec, out)
@@ -74,6 +75,12 @@ var (
 	errNotDecoded = errors.New("the input")
 	errNotEncoded = errors.New("the output")
 )
+
+// sound asks a handler's error what it will be asked later, where no panic is survived: one that panics then, as a nil pointer that is an
+// error does, is a panic of the handler.
+func sound(err error) {
+	_, _, _ = err.Error(), codeOf(err), errors.Is(err, context.DeadlineExceeded)
+}
 
 func refusedHandle(s *rolebus.Scope, method string, err error) error {
 	return &opError{fmt.Sprintf("%shandle %q in scope %q: %s", prefix, clip(method), clip(nameOf(s)), plain(err)), err}
