@@ -20,7 +20,7 @@ const (
 	churnEvery = 250 * time.Millisecond
 )
 
-// TestPromisesUnderFaults is promises 1 to 8, held against a fleet under faults.
+// TestPromisesUnderFaults is promises 1 to 8 and 15, held against a fleet under faults.
 func TestPromisesUnderFaults(t *testing.T) {
 	if *soakFlag {
 		return // TestSoak is what was asked for
@@ -168,7 +168,7 @@ func timeline(records []record, start instant, v violation) string {
 	for _, r := range records {
 		fault := r.Kind == faulted || r.Kind == healed || r.Kind == noted || r.Kind == sick || r.Kind == well || r.Kind == broken
 		theirs := around.has(r.At) && r.Kind != answered && (slices.Contains(v.about, r.Name) &&
-			(r.Node == "" || slices.Contains(v.about, r.Node)) || r.Proc == 0 && r.Kind == stalled)
+			(r.Node == "" || slices.Contains(v.about, r.Node)) && r.Job == 0 || slices.Contains(v.about, r.job()) || r.Proc == 0 && r.Kind == stalled)
 		if fault || theirs {
 			mark := " "
 			if r.At == v.at {
@@ -190,19 +190,22 @@ func summary(records []record, judged map[int]int, start instant) string {
 			worst = max(worst, r.At.since(r.Began))
 		}
 	}
-	last := ""
+	last, done := "", 0
 	for _, r := range records {
+		if r.Kind == called && r.Outcome == ok {
+			done++
+		}
 		if r.Kind == noted && strings.HasPrefix(r.Text, "all agree") {
 			last = r.Text
 		}
 	}
 	put := ""
-	for promise := range 9 {
+	for promise := range 16 {
 		if n := judged[promise]; n > 0 {
 			put += fmt.Sprintf(" %d:%d", promise, n)
 		}
 	}
-	return fmt.Sprintf("put to the test (promise:times)%s; %d faults, %d processes, %d calls, %d states and %d losses seen; the machine stalled for %v at most; %s; %s s in all",
-		put, counts[faulted], counts[started], counts[returned], counts[sees], counts[misses], worst.Round(time.Millisecond), last,
+	return fmt.Sprintf("put to the test (promise:times)%s; %d faults, %d processes, %d orders, %d of %d jobs answered, %d states and %d losses seen; the machine stalled for %v at most; %s; %s s in all",
+		put, counts[faulted], counts[started], counts[returned], done, counts[called], counts[sees], counts[misses], worst.Round(time.Millisecond), last,
 		strings.TrimSpace(now().after(start)))
 }

@@ -36,7 +36,7 @@ const (
 type violation struct {
 	promise int // as numbered in the design; 0 for what nobody may do
 	at      instant
-	about   []string // names of processes
+	about   []string // names of processes, and jobs
 	text    string
 }
 
@@ -49,7 +49,7 @@ func (v violation) String() string {
 
 var promises = map[int]string{
 	1: "convergence", 2: "no going back", 3: "no false loss", 4: "bounded loss", 5: "leaving is immediate", 6: "one life",
-	7: "isolation", 8: "nothing lost",
+	7: "isolation", 8: "nothing lost", 15: "a call runs at most once",
 }
 
 // check holds a history against the promises, and returns what is broken in the order of time.
@@ -58,6 +58,7 @@ func check(records []record) ([]violation, map[int]int) {
 	var found []violation
 	for _, promise := range []func(*world) []violation{
 		checkOrder, checkLoss, checkBound, checkDead, checkLeaving, checkLives, checkScopes, checkBucket, checkLease, checkForeign, checkBroken,
+		checkCalls,
 	} {
 		found = append(found, promise(w)...)
 	}

@@ -10,6 +10,8 @@
 // A failure tells the seed, the first broken promise, what happened around it, and the command that runs it again. The
 // seed decides the schedule of faults; the machine decides the rest, so the same seed may end otherwise.
 //
+// Every node handles two methods in each of its scopes, and every process calls them, all the time.
+//
 // The parts: the controller (fleet) starts processes (server, node) and joins them by links; the nemesis makes faults of
 // the schedule; every process tells what it does and sees in records, which make one history; the checks read that
 // history, and nothing else.

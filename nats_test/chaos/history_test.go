@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // kinds of records.
@@ -26,6 +27,8 @@ const (
 	exited   = "exited"   // the process is gone; Text
 	doubting = "doubting" // it says that it has no contact with the bucket in a scope, or has again; Scope, Text
 	certain  = "certain"  // it says that it is certain to be listed in a scope, or is not any more and was last at Began; Scope, Text
+	called   = "called"   // it has called a method; Op, Scope, Node and Life that it asked last, Job, Began, Within, Outcome, Text, Answer; Reason: what is claimed
+	ran      = "ran"      // it runs a job; Op, Scope, Job
 	tried    = "tried"    // a stranger tried to use the foreign bucket since Began; Outcome, Text
 	broken   = "broken"   // it did what nobody may do: panic, race, a read that makes no sense; Text
 	faulted  = "faulted"  // a fault begins; Fault, Effect, Text
@@ -52,6 +55,7 @@ const (
 	opClose = "close" // close the bus and exit
 	opDump  = "dump"  // tell the snapshots
 	opStats = "stats" // tell what is in use
+	opCall  = "call"  // call every node that it sees, and tell what failed
 	// of a server, with Limit, 0 for what it was at first
 	opLimit       = "limit"       // so many bytes are what the account may store
 	opPayload     = "payload"     // of one message
@@ -66,6 +70,9 @@ const (
 	refused     = "refused"     // not wanted
 	superseded  = "superseded"
 	closed      = "closed"
+	unnamed     = "unnamed" // a call failed with none of the errors to act on
+
+	notRun = "did not run" // what the error of a call claims
 )
 
 // record is one fact of the history.
@@ -87,8 +94,13 @@ type record struct {
 	Began   instant  `json:"b,omitempty"`
 	Dump    *dump    `json:"d,omitempty"`
 	Stats   *stats   `json:"st,omitempty"`
-	Fault   int      `json:"-"`
-	Effect  effect   `json:"-"`
+
+	Job    uint64        `json:"j,omitempty"`
+	Within time.Duration `json:"in,omitempty"`
+	Answer done          `json:"a,omitzero"`
+
+	Fault  int    `json:"-"`
+	Effect effect `json:"-"`
 }
 
 // dump is all that a process sees: by scope, by node.
@@ -166,6 +178,7 @@ func (r record) line() string {
 	if r.Call > 0 {
 		fmt.Fprintf(&b, " call %d", r.Call)
 	}
+	b.WriteString(r.job())
 	if r.Fault > 0 {
 		fmt.Fprintf(&b, " fault %d", r.Fault)
 	}
@@ -173,6 +186,14 @@ func (r record) line() string {
 		fmt.Fprintf(&b, " (%.3f s)", r.At.since(r.Began).Seconds())
 	}
 	return b.String()
+}
+
+// job names the job of a record to a reader; "" if it has none.
+func (r record) job() string {
+	if r.Job == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" job %x", r.Job)
 }
 
 // told tells roles to a reader.

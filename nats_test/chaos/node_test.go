@@ -24,6 +24,7 @@ import (
 type nodeConfig struct {
 	URLs     string
 	Node     string
+	Number   int // of this life
 	Bucket   string
 	Scopes   []string // the first is the default one
 	Roles    []string // in the default one
@@ -55,6 +56,7 @@ type nodeProcess struct {
 	bus  *rolebus.Bus
 	said chan record
 	nc   atomic.Pointer[nats.Conn]
+	jobs atomic.Uint64  // that were called for
 	done sync.WaitGroup // the teller
 }
 
@@ -80,6 +82,11 @@ func runNode(in *bufio.Reader) error {
 		go n.read(scope)
 		go n.feelContact(scope)
 		go n.feelLease(scope)
+		if !n.cfg.Observer {
+			n.serve(scope)
+		}
+		go n.callAll(scope, onceMethod)
+		go n.callAll(scope, oftenMethod)
 	}
 	go func() {
 		<-n.bus.Done()
@@ -199,6 +206,9 @@ func (n *nodeProcess) do(o order) {
 	switch o.Op {
 	case opDump:
 		n.say(record{Kind: answered, Call: o.Call, Dump: n.dump()})
+		return
+	case opCall:
+		n.say(record{Kind: answered, Call: o.Call, Text: n.callEach(o.Timeout)})
 		return
 	case opStats:
 		st := measure()

@@ -52,7 +52,7 @@ func (s *seat) start() error {
 		urls = append(urls, "nats://"+l.address)
 	}
 	lf := &life{number: s.number(), pending: map[int]order{}, wants: map[string][]string{}}
-	cfg := nodeConfig{URLs: strings.Join(urls, ","), Node: s.name, Bucket: s.bucket, Scopes: s.scopes, Observer: s.observer}
+	cfg := nodeConfig{URLs: strings.Join(urls, ","), Node: s.name, Number: lf.number, Bucket: s.bucket, Scopes: s.scopes, Observer: s.observer}
 	s.hist.add(record{Kind: started, Proc: lf.number, Name: s.name})
 	if !s.observer {
 		cfg.Roles = s.state(s.scopes[0], nil)

@@ -38,6 +38,9 @@ func (f *fleet) settle() (violations []violation, err error) {
 	broken := f.agree(1, from, convergence, func() string { return f.unsettled(false) })
 	if broken == nil {
 		f.note("all agree %v after that", now().since(from).Round(time.Millisecond))
+		broken = f.agree(15, from, convergence, func() string { return f.uncallable() })
+	}
+	if broken == nil {
 		broken = f.agree(4, from, forgotten, func() string { return f.unsettled(true) })
 	}
 	if broken != nil {
@@ -152,6 +155,25 @@ func (f *fleet) unsettled(ghosts bool) string {
 		}
 	}
 	return ""
+}
+
+// uncallable says which of the processes could not call which nodes; "" if all could call all that they see.
+func (f *fleet) uncallable() string {
+	var complaints []string
+	for _, s := range f.seats {
+		lf := s.now()
+		if !lf.running() {
+			continue
+		}
+		answer := f.ask(lf.process, order{Op: opCall, Timeout: callTimeout}, convergence)
+		switch {
+		case answer == nil:
+			complaints = append(complaints, s.name+" does not answer")
+		case answer.Text != "":
+			complaints = append(complaints, s.name+" calls "+answer.Text)
+		}
+	}
+	return strings.Join(complaints, "\n")
 }
 
 // wanted is what the living nodes wanted last.
