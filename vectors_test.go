@@ -48,7 +48,7 @@ func TestVectorsAllFilesAreRead(t *testing.T) {
 		require.NoError(t, err)
 		source = append(source, part...)
 	}
-	require.Len(t, files, 12)
+	require.Len(t, files, 13)
 	for _, file := range files {
 		require.True(t, bytes.Contains(source, []byte(`"`+filepath.Base(file)+`"`)), file)
 	}
@@ -73,6 +73,24 @@ func TestVectorsNames(t *testing.T) {
 			require.Error(t, err)
 		}
 	})
+}
+
+// The rest of these is package call's: call/vectors_test.go.
+func TestVectorsCalls(t *testing.T) {
+	checked := 0
+	vectors(t, "calls.jsonl", func(t *testing.T, v struct {
+		Address *struct {
+			Bucket, Scope, Node, Method string
+			Incarnation                 uint64
+		}
+		Subject string
+	}) {
+		if a := v.Address; a != nil {
+			require.Equal(t, v.Subject, subjects{bucket: a.Bucket}.address("call", a.Scope, a.Node, a.Incarnation, a.Method))
+			checked++
+		}
+	})
+	require.NotZero(t, checked)
 }
 
 func TestVectorsRoles(t *testing.T) {

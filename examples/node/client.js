@@ -3,10 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { headers, nuid } from "@nats-io/transport-node";
+import { caller, serve } from "./calls.js";
 import * as wire from "./wire.js";
 
 /** join makes this process a member, at level L1 of docs/PROTOCOL.md. README.md says what it takes, tells and returns. */
-export async function join(nc, { node, scope = "default", bucket = "rolebus", ttl = 15_000, roles = [], meta }, tell = () => {}) {
+export async function join(nc, { node, scope = "default", bucket = "rolebus", ttl = 15_000, roles = [], meta, methods = {} }, tell = () => {}) {
   check(/^[\w-]+$/.test(bucket), `bucket ${bucket}: only A-Z a-z 0-9 - _`);
   const key = `${wire.tokenOf(scope)}.${wire.tokenOf(node)}`;
   const name = `KV_${bucket}`; // of the stream
@@ -17,6 +18,9 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
   let own = {}, joined = false; // our life: incarnation, version and state as sent last, generation; whether it may be stored
   let fleet, clock, watch, seen = new Map(), alarm = new AbortController(); // clock: the server's time minus our own
 
+  const nodes = () => wire.shown(seen, now());
+  const served = serve(nc, { bucket, scope, node, methods });
+  const calling = caller(nc, { bucket, scope, nodes, online: () => plan.online });
   const change = (news) => { Object.assign(plan, news); alarm.abort(); };
   function set(news) {
     const want = wire.stateOf({ ...plan.want, ...news, ttl });
@@ -60,6 +64,7 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
     const anew = now() >= plan.look;
     if (anew && plan.online) await look(); // else the next line fails, and at once
     if (plan.until < Infinity) return store({ version: own.version + wire.reach, gone: "left" }); // above all late records
+    served.open(own.incarnation); // before anybody can know of it
     await arm(); // before the record, so that none ever stands without a lease
     if (own.state !== plan.want) {
       Object.assign(own, { version: own.version + (own.state ? 1 : 0), state: plan.want });
@@ -75,6 +80,7 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
   async function hear(entries) {
     for await (const { key: of, operation, value: body, revision, created } of entries) {
       const record = wire.apply(seen, { key: of, operation, body, stored: created.getTime() }, now());
+      calling.look();
       tell("nodes");
       if (of !== key || (record?.roles && wire.compare(record, own) === 0)) continue; // as we sent it
       if (record?.incarnation === own.incarnation && record.gone) own.version = Math.max(own.version, record.version + 1);
@@ -92,7 +98,8 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
         joined ||= own.state !== undefined && ![10071, 10164, "ENOTCONN"].includes(err.code); // neither refused nor unsent
         [plan.look, failures] = [0, failures + 1];
       }
-      tell("nodes"); // a doubt may have run out
+      calling.look(); // a doubt may have run out
+      tell("nodes");
       const pause = failures ? Math.min(10 * 2 ** failures, 1000, ttl / 6) : Math.min(ttl / 3, 5000) * (1 - Math.random() / 10);
       await sleep(pause, null, { signal: alarm.signal }).catch(() => (alarm = new AbortController()));
     }
@@ -103,6 +110,15 @@ export async function join(nc, { node, scope = "default", bucket = "rolebus", tt
   const isInbox = (reply) => reply && !["$", `${bucket}.`].some((prefix) => reply.startsWith(prefix)); // else we might write
   const answer = () => JSON.stringify({ format: 1, server: nc.info.server_id, incarnation: own.incarnation, passive: true });
   nc.subscribe(`${bucket}.probe.${key}`, { callback: (err, msg) => !err && isInbox(msg.reply) && msg.respond(answer()) });
+  async function leave(patience = 5000) {
+    if (Object.keys(methods).length > 0) {
+      set({ roles: [] });
+      await sleep(250); // until then others may not have heard of it, and choose us
+      await served.drain(patience);
+    }
+    change({ until: now() + Math.min(ttl, 5000) });
+  }
+  const stop = () => [served, calling].forEach((part) => part.stop());
   set({});
-  return { nodes: () => wire.shown(seen, now()), set, leave: () => change({ until: now() + Math.min(ttl, 5000) }), ended: run() };
+  return { nodes, set, call: calling.call, leave, ended: run().finally(stop) };
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { fstatSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { connect } from "@nats-io/transport-node";
@@ -19,7 +20,9 @@ const help = `Joins a fleet of rolebus, and prints what it sees: one JSON object
   --ttl      its lease in milliseconds, at least 1000               15000
   --verbose  failures that it gets over, on stderr
 
-Each line on stdin is a command: {"roles":["a"]}, {"meta":{"zone":"b"}}, {"leave":true}.
+Each line on stdin is a command: {"roles":["a"]}, {"meta":{"zone":"b"}}, {"leave":true}, or a call of somebody's method:
+{"call":{"role":"api","method":"price","input":{"item":"tea"},"timeout":1000}}, with "cancel" after how many milliseconds to give up.
+It handles a method itself, "wait": with the input {"ms":100} it answers {"waited":100} so much later.
 Ctrl-C leaves, too, and so does the end of stdin if that is a pipe: whoever gave the commands is gone.
 Ends with 0 after leaving, 3 when a newer process took its name, 2 for bad options, 1 otherwise.
 `;
@@ -29,6 +32,24 @@ const fail = (code, message) => {
   console.error(`main.js: ${message}`);
   process.exitCode = code;
 };
+
+const methods = {
+  async wait({ ms }, { signal }) {
+    if (!(ms >= 0)) throw Object.assign(new RangeError(`ms is ${ms}, must be a number and not negative`), { code: "BAD_MS" });
+    signal.addEventListener("abort", () => print({ event: "cancelled", error: signal.reason.message }));
+    await sleep(ms, null, { signal });
+    return { waited: ms };
+  },
+};
+
+async function call(member, { cancel, ...what }) {
+  try {
+    const output = await member.call({ ...what, signal: cancel === undefined ? undefined : AbortSignal.timeout(cancel) });
+    print({ event: "answer", output });
+  } catch ({ name, kind = name, code, ran, message }) {
+    print({ event: "answer", error: { kind, code: ran && code, ran, message } });
+  }
+}
 
 function options() {
   const text = { type: "string" };
@@ -57,7 +78,7 @@ async function run({ verbose, url, ...opts }) {
 
 async function stay(nc, verbose, opts) {
   let shown;
-  const member = await join(nc, opts, (event, err) => {
+  const member = await join(nc, { ...opts, methods }, (event, err) => {
     if (event === "failure" && verbose) console.error(`main.js: ${err.message}`);
     if (event !== "nodes") return;
     const nodes = Object.fromEntries(member.nodes().map(({ node, roles }) => [node, roles]));
@@ -69,8 +90,9 @@ async function stay(nc, verbose, opts) {
   const commands = createInterface({ input: process.stdin });
   commands.on("line", (line) => {
     try {
-      const { leave, ...change } = JSON.parse(line);
+      const { leave, call: what, ...change } = JSON.parse(line);
       if (leave) member.leave();
+      else if (what) call(member, what);
       else member.set(change);
     } catch (err) {
       print({ event: "error", error: err.message });

@@ -401,8 +401,10 @@ type child struct {
 }
 
 type event struct {
-	Event string
-	Nodes map[string][]string
+	Event  string
+	Nodes  map[string][]string
+	Output json.RawMessage
+	Error  json.RawMessage
 }
 
 func start(t *testing.T, url, node string, ttl time.Duration, roles ...string) *child {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
+import { addressOf, aliveOf, mayHear, readAnswer, readRequest, refusalOf, waitsFor } from "./callwire.js";
 import { afterRefusal, apply, joinAs, messageOf, nameOf, ownerOf, reach, readRecord, ringOf, roleOf, shown, stateOf, tokenOf } from "./wire.js";
 
 const bytes = ({ body, body64 }) => (body64 === undefined ? Buffer.from(body) : Buffer.from(body64, "base64"));
@@ -48,6 +49,21 @@ const checks = {
   },
   refusals: ({ own, found, ...want }) => next(() => afterRefusal(own, found), want, found), // `grace` is for who reads at L2
   joins: ({ had, clock, found, ...want }) => next(() => joinAs(had, clock, found), want, found),
+  calls({ address, timeout, request, reply, refusal, answer, is, subject, headers, body, answered, alive }) {
+    if (address) assert.equal(addressOf(address, address, address.method), subject);
+    else if (timeout !== undefined) assert.deepEqual(waitsFor(timeout), headers);
+    else if (request) {
+      const { text, ...got } = readRequest(request.headers, Buffer.from(request.body)) ?? { text: null };
+      assert.deepEqual(text === null ? null : got, is);
+    } else if (reply !== undefined) {
+      assert.equal(mayHear("rolebus", reply), answered);
+      assert.equal((answered && aliveOf(reply)) || null, alive);
+    } else if (refusal) assert.deepEqual(refusalOf(refusal.say, refusal.text, refusal.code), { headers, body });
+    else {
+      const { code, text, ...got } = readAnswer(answer.headers, Buffer.from(answer.body));
+      assert.deepEqual({ ...got, ...(is.code !== undefined && { code }), ...(is.text !== undefined && { text }) }, is);
+    }
+  },
   writes({ fleet, scope, node, incarnation, write, subject, headers, body }) {
     const { kind, version, due, expected } = write;
     const change = kind === "state" ? stateOf(write) : { gone: kind, due };
