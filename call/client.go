@@ -26,6 +26,7 @@ type client struct {
 	inbox   string // with the dot behind it; "" before the first call
 	pending map[string]*pending
 	spare   []*pending
+	lookout bool // somebody looks out
 
 	hearing   sync.Mutex
 	listening atomic.Bool  // what comes to the inbox is heard
@@ -44,7 +45,9 @@ func clientOf(s *rolebus.Scope) *client {
 // pending is an attempt that waits for its answer.
 type pending struct {
 	answer chan *nats.Msg // has room for the one answer
+	news   chan struct{}  // the node may have gone, or the Bus stops
 	timer  *time.Timer
+	node   *rolebus.Node // under the lock of the client; nil if it does not matter
 }
 
 // spares is how many that wait for nothing are kept for the next calls.
@@ -53,7 +56,7 @@ const spares = 256
 func newPending() *pending {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	return &pending{answer: make(chan *nats.Msg, 1), timer: timer}
+	return &pending{answer: make(chan *nats.Msg, 1), news: make(chan struct{}, 1), timer: timer}
 }
 
 // aliveToken is what a callee may ask a caller's inbox by: nobody answers, but the server says whether anybody is there. No call's own
@@ -62,9 +65,8 @@ const aliveToken = "alive"
 
 // expect returns the subject to which an answer is to come, and what it comes to. Its last token cannot be guessed by those who get
 // other calls.
-func (c *client) expect() (reply string, p *pending) {
+func (c *client) expect(n *rolebus.Node) (reply string, p *pending) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.inbox == "" {
 		c.inbox = c.bus.Conn().NewInbox() + "." + kindOfSubject + "."
 	}
@@ -77,7 +79,14 @@ func (c *client) expect() (reply string, p *pending) {
 	} else {
 		p = newPending()
 	}
+	p.node = n
 	c.pending[reply[len(c.inbox):]] = p
+	alone := !c.lookout
+	c.lookout = true
+	c.mu.Unlock()
+	if alone {
+		c.lookedFor()
+	}
 	return reply, p
 }
 
@@ -120,6 +129,11 @@ func (c *client) done(reply string, p *pending) (late *nats.Msg) {
 	case late = <-p.answer:
 	default:
 	}
+	select {
+	case <-p.news:
+	default:
+	}
+	p.node = nil
 	if len(c.spare) < spares {
 		c.spare = append(c.spare, p)
 	}
@@ -172,7 +186,7 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 	if err := ctx.Err(); err != nil || patience <= 0 {
 		return notRun(over(ctx))
 	}
-	reply, p := c.expect()
+	reply, p := c.expect(n)
 	p.timer.Reset(patience)
 	subject, sent, err := c.send(ctx, n, req, reply, patience, p.timer.C)
 	if err != nil {
@@ -186,9 +200,9 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subject, reply string, p *pending, far bool) outcome {
 	var gone error
 	cut := false // p.timer tells of the grace, not of the timeout
-	for snap := c.scope.Snapshot(); ; {
-		superseded := snap.Superseded()
+	for {
 		if gone == nil {
+			snap := c.scope.Snapshot()
 			if gone = c.gone(snap, n); gone != nil {
 				wait := grace
 				if snap.Suspects().Find(n.Name()) != nil {
@@ -198,17 +212,16 @@ func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subje
 				p.timer.Reset(wait)
 			}
 		}
-		if gone != nil {
-			superseded = nil
-		}
 		var why error
 		select {
 		case msg := <-p.answer:
 			c.done(reply, p)
 			return c.read(ctx, msg, n, req)
-		case <-superseded:
-			snap = c.scope.Snapshot()
-			continue
+		case <-p.news:
+			if c.bus.Context().Err() == nil {
+				continue
+			}
+			why = c.stopped(rolebus.ErrClosed)
 		case <-p.timer.C:
 			switch why = gone; {
 			case gone == nil:
@@ -218,8 +231,6 @@ func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subje
 			}
 		case <-ctx.Done():
 			why = over(ctx)
-		case <-c.bus.Context().Done():
-			why = c.stopped(rolebus.ErrClosed)
 		}
 		if late := c.done(reply, p); late != nil {
 			return c.read(ctx, late, n, req)
