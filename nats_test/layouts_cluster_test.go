@@ -97,7 +97,7 @@ func TestLayoutGatewaysWithoutPlacement(t *testing.T) {
 	}
 }
 
-// isOneFleet demands that all works between two places: who joins is seen, and what each changes, and who dies. The first one
+// isOneFleet demands that all works between two places: who joins is seen, and what each changes, and who dies; and all can be called. The first one
 // joins first.
 func isOneFleet(t *testing.T, here, there at) {
 	t.Helper()
@@ -111,6 +111,10 @@ func isOneFleet(t *testing.T, here, there at) {
 	for _, each := range all {
 		rolebustest.WaitRoles(t, each, "a", "of a", "x")
 		rolebustest.WaitRoles(t, each, "b", "of b", "x")
+	}
+	answers(t, "called", a, b)
+	for _, each := range all {
+		canCall(t, each, "called", "a", "b")
 	}
 	for node, at := range map[string]at{"d": here, "e": there} {
 		var seen []*events

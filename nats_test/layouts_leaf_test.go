@@ -70,6 +70,10 @@ func TestLayoutLeaf(t *testing.T) {
 				rolebustest.WaitNodes(t, each, "x", 2)
 				rolebustest.WaitNodes(t, each, "y", 1)
 			}
+			answers(t, "called", a, c)
+			for _, each := range all {
+				canCall(t, each, "called", "a", "c")
+			}
 			if file == "leaf-jetstream.conf" { // who says nothing is of another fleet
 				d := bus(at{t, leaf.ClientURL(), nil}, "d", rolebus.WithRoles("x"))
 				require.Equal(t, []string{"d"}, names(d.Nodes("x").Slice()))
