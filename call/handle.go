@@ -112,7 +112,7 @@ func (e *Endpoint) open() error {
 		return err
 	}
 	e.server.service.changed()
-	e.unleave = onLeave(e.scope, e.leave)
+	e.unleave = e.scope.OnLeave(e.leave)
 	return nil
 }
 
