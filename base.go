@@ -14,6 +14,17 @@ func (s *Scope) Bus() *Bus {
 	return s.bus
 }
 
+// Incarnation returns the number of this life of this process's own node in the scope, as [Node.Incarnation] tells it to others; 0 while it
+// has none: the scope is not joined, or the process is an observer. A node of this process's name with another number in a snapshot is
+// another process, which takes this one's place.
+func (s *Scope) Incarnation() uint64 {
+	must(s.made())
+	if m := s.member.Load(); m != nil {
+		return m.own.Load()
+	}
+	return 0
+}
+
 // Bucket returns the name of the bucket, see [WithBucket]: it is also the first token of the fleet's subjects.
 func (b *Bus) Bucket() string {
 	must(b.made())

@@ -176,10 +176,11 @@ var errEnough = errors.New(prefix + "enough answers")
 func (c *caller) notify(ctx context.Context, n *rolebus.Node, data []byte, kind AttemptInfo) error {
 	req := c.request
 	req.data = data
-	end := time.NewTimer(c.opts.timeout)
-	defer end.Stop()
 	began := time.Now()
-	_, _, err := c.client.send(ctx, n, &req, "", c.opts.timeout, end.C)
+	far, _, err := c.client.reach(ctx, n, c.opts.timeout)
+	if err == nil {
+		_, err = c.client.send(ctx, n, &req, "", 0, far)
+	}
 	ran := RanMaybe
 	if err != nil {
 		ran = RanNo

@@ -373,3 +373,46 @@ func TestEveryBadOptionIsNamedAtOnce(t *testing.T) {
 	}
 	assert.Panics(t, func() { call.Func[int, int](caller.Scope, "x", "m", call.Retry(-1)) })
 }
+
+func TestAnObserverOfANodesNameIsNotThatNode(t *testing.T) {
+	server := rolebustest.NewServer(t)
+	w1 := server.Bus(rolebus.WithNode("w1"))
+	handle(t, w1.Scope, "echo", echo)
+	observer := server.Bus(rolebus.WithObserver(), rolebus.WithNode("w1"))
+	work(t, w1, observer)
+	for _, opt := range []call.Option{call.Random(), call.PreferLocal()} {
+		out, err := method[string, string](t, observer.Scope, "worker", "echo", opt).Call(soon(t), "x")
+		require.NoError(t, err)
+		assert.Equal(t, "x", out)
+	}
+}
+
+func TestACallWaitsForTheConnectionAndNoLongerThanItMay(t *testing.T) {
+	server := rolebustest.NewServer(t)
+	caller, w1 := server.Bus(rolebus.WithNode("caller")), server.Bus(rolebus.WithNode("w1"))
+	handle(t, w1.Scope, "echo", echo)
+	work(t, w1, caller)
+	m := method[string, string](t, caller.Scope, "worker", "echo", call.Timeout(time.Minute), call.Retry(1000))
+	own := method[string, string](t, w1.Scope, "worker", "echo")
+	server.Stop()
+	rolebustest.Eventually(t, "the connections are lost", func() bool {
+		return !caller.Connected() && !w1.Connected()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := m.Call(ctx, "x")
+	require.ErrorIs(t, err, call.ErrUnreachable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	var failed *call.CallError
+	require.ErrorAs(t, err, &failed)
+	assert.False(t, failed.MayHaveRun())
+
+	out, err := own.Call(soon(t), "to itself") // which needs no network
+	require.NoError(t, err)
+	assert.Equal(t, "to itself", out)
+
+	result := make(chan error, 1)
+	go func() { _, err := m.Call(t.Context(), "x"); result <- err }()
+	server.Start()
+	require.NoError(t, <-result)
+}

@@ -115,7 +115,7 @@ func (c *chooser) pick(left rolebus.Nodes, snap *rolebus.Snapshot, failed []life
 		return left.At(0), nil
 	}
 	if c.opts.local {
-		if own := left.Find(c.self); own != nil {
+		if own := c.own(left.Find(c.self)); own != nil {
 			return own, nil
 		}
 	}
@@ -125,10 +125,18 @@ func (c *chooser) pick(left rolebus.Nodes, snap *rolebus.Snapshot, failed []life
 	return c.picker.pick(left, key)
 }
 
+// own returns a node if it is this process's own, not that of another one of the same name.
+func (c *chooser) own(n *rolebus.Node) *rolebus.Node {
+	if n == nil || n.Incarnation() != c.scope.Incarnation() {
+		return nil
+	}
+	return n
+}
+
 // prefer leaves those with the preferred metadata, if there are any. What is left of all is kept.
 func (c *chooser) prefer(left rolebus.Nodes, snap *rolebus.Snapshot, all bool) rolebus.Nodes {
 	value := ""
-	switch own := snap.Node(c.self); {
+	switch own := c.own(snap.Node(c.self)); {
 	case c.opts.metaValue != nil:
 		value = *c.opts.metaValue
 	case own == nil || own.Meta(c.opts.meta) == "":

@@ -186,14 +186,18 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 	if err := ctx.Err(); err != nil || patience <= 0 {
 		return notRun(over(ctx))
 	}
+	far, patience, err := c.reach(ctx, n, patience)
+	if err != nil {
+		return notRun(err)
+	}
 	reply, p := c.expect(n)
 	p.timer.Reset(patience)
-	subject, sent, err := c.send(ctx, n, req, reply, patience, p.timer.C)
+	subject, err := c.send(ctx, n, req, reply, patience, far)
 	if err != nil {
 		c.done(reply, p)
 		return notRun(err)
 	}
-	return c.await(ctx, n, req, subject, reply, p, sent)
+	return c.await(ctx, n, req, subject, reply, p, far)
 }
 
 // await waits for the answer to what was sent.

@@ -16,29 +16,42 @@ import (
 
 // How a request goes out: over NATS, or, to this process's own node, straight to its endpoint.
 
-// again is how often a connection that is down is looked at.
-const again = 5 * time.Millisecond
+// How often a connection that is down is looked at: at first, and in the end.
+const (
+	lookSoon = time.Millisecond
+	lookLate = 50 * time.Millisecond
+)
 
-// send sends a request. Without an error it is on its way; far says whether over NATS. With one it certainly was not sent.
-func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply string, patience time.Duration, end <-chan time.Time) (subject string, far bool, err error) {
+// reach says whether a node is reached over NATS, because it is not this process's own, in the life that it has now; if so it waits until there
+// is a connection. It returns how much is left of the time that an attempt may take.
+func (c *client) reach(ctx context.Context, n *rolebus.Node, patience time.Duration) (far bool, left time.Duration, err error) {
+	if n.Name() == c.self && n.Incarnation() == c.scope.Incarnation() {
+		return false, patience, nil
+	}
+	if c.bus.Connected() {
+		return true, patience, nil
+	}
+	left, err = c.connected(ctx, patience)
+	return true, left, err
+}
+
+// send sends a request, over NATS if it goes far. Without an error it is on its way; with one it certainly was not sent.
+func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply string, patience time.Duration, far bool) (subject string, err error) {
 	subject = c.scope.Address(kindOfSubject, n, req.method)
 	headers, err := req.headers(ctx, patience, reply)
 	if err != nil {
-		return subject, false, err
+		return subject, err
 	}
 	msg := nats.Msg{Subject: subject, Reply: reply, Data: req.data, Header: headers}
-	if n.Name() == c.self {
-		return subject, false, c.hand(ctx, n, req, msg)
-	}
-	if err := c.connected(ctx, end); err != nil {
-		return subject, true, err
+	if !far {
+		return subject, c.hand(ctx, req, msg)
 	}
 	if reply != "" {
 		if err := c.listen(); err != nil {
-			return subject, true, c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err))
+			return subject, c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err))
 		}
 	}
-	return subject, true, sent(c.publish(&msg))
+	return subject, sent(c.publish(&msg))
 }
 
 // headers are those of an attempt. They may be shared with others, and must not be changed.
@@ -82,27 +95,28 @@ func sent(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// connected waits until there is a connection: nats.go would send later what was given to it now, when nobody may wait for it any more.
-func (c *client) connected(ctx context.Context, end <-chan time.Time) error {
-	for !c.bus.Connected() {
+// connected waits until there is a connection, and returns how much is left of the time that it may take. nats.go would send later what
+// was given to it now, when nobody may wait for it any more.
+func (c *client) connected(ctx context.Context, patience time.Duration) (left time.Duration, err error) {
+	began := time.Now()
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for wait := lookSoon; !c.bus.Connected(); wait = min(2*wait, lookLate) {
 		select {
+		case <-time.After(wait):
+		case <-end.C:
+			return 0, fmt.Errorf("%w: %w: %w", ErrUnreachable, nats.ErrDisconnected, ErrTimeout)
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w: %w", ErrUnreachable, nats.ErrDisconnected, over(ctx))
+			return 0, fmt.Errorf("%w: %w: %w", ErrUnreachable, nats.ErrDisconnected, over(ctx))
 		case <-c.bus.Context().Done():
-			return c.stopped(rolebus.ErrClosed)
-		case <-end:
-			return fmt.Errorf("%w: %w", ErrUnreachable, nats.ErrDisconnected)
-		case <-time.After(again):
+			return 0, c.stopped(rolebus.ErrClosed)
 		}
 	}
-	return nil
+	return patience - time.Since(began), nil
 }
 
 // hand gives a request to this process's own endpoint. The data is its own from now on, as it would be if it came from elsewhere.
-func (c *client) hand(ctx context.Context, n *rolebus.Node, req *request, msg nats.Msg) error {
-	if own := c.scope.Snapshot().Node(c.self); own == nil || own.Incarnation() != n.Incarnation() {
-		return because(ErrUnreachable, "%w: another life of this process's own node", rolebus.ErrNodeGone)
-	}
+func (c *client) hand(ctx context.Context, req *request, msg nats.Msg) error {
 	e := serverOf(c.scope).endpoint(req.method)
 	if e == nil {
 		return ErrNoMethod

@@ -72,6 +72,9 @@ func (e *Endpoint) long() map[string][]*serving {
 	defer e.mu.Unlock()
 	var long map[string][]*serving
 	for _, s := range e.calls {
+		if _, local := s.answers.(*client); local { // this process is there
+			continue
+		}
 		if inbox, known := inboxOf(s.msg.Reply); known && s.answers != nil && time.Since(s.came) >= longCall {
 			if long == nil {
 				long = map[string][]*serving{}
