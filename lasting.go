@@ -178,6 +178,18 @@ func (t *trunk) drains() bool {
 	return false
 }
 
+// cutShort returns the subscriptions that were stopped and of which something may still have come: the connection was lost, and on the next
+// one nats.go would subscribe them again, and forget them after that. They are the caller's to end, which waits while nats.go dials.
+func (t *trunk) cutShort() (subs []*nats.Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for sub := range t.draining {
+		subs = append(subs, sub)
+	}
+	clear(t.draining)
+	return subs
+}
+
 // deafen ends all subscriptions with an ear at once, and returns the ears: one may be at a message.
 func (t *trunk) deafen() (ears []*ear) {
 	t.mu.Lock()
