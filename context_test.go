@@ -34,8 +34,12 @@ var overs = map[string]struct {
 
 func TestEachCallTellsThatItsContextIsOver(t *testing.T) {
 	calls := map[string]func(ctx context.Context, b *Bus) error{
-		"Join":                func(ctx context.Context, b *Bus) error { _, err := b.Join(ctx, "new"); return err },
-		"Leave":               func(ctx context.Context, b *Bus) error { return b.Leave(ctx, "s") },
+		"Join":  func(ctx context.Context, b *Bus) error { _, err := b.Join(ctx, "new"); return err },
+		"Leave": func(ctx context.Context, b *Bus) error { return b.Leave(ctx, "s") },
+		"Leave that waits": func(ctx context.Context, b *Bus) error {
+			b.In("s").OnLeave(func(ctx context.Context) { <-ctx.Done() })
+			return b.Leave(ctx, "s")
+		},
 		"AddRoles":            func(ctx context.Context, b *Bus) error { return b.AddRoles(ctx, "new") },
 		"AddRoles that joins": func(ctx context.Context, b *Bus) error { return b.In("new").AddRoles(ctx, "new") },
 		"RemoveRoles":         func(ctx context.Context, b *Bus) error { return b.RemoveRoles(ctx, "x") },

@@ -66,7 +66,10 @@ func (s *Scope) leave(ctx context.Context, orderly bool) error {
 	// One goodbye is said also if ctx is over.
 	within, again, done := s.bus.farewell(context.Background(), ctx, third)
 	defer done()
-	return errors.Join(late, s.opErr("leave", m.end(within, again, emptySnapshot)))
+	if err = m.end(within, again, emptySnapshot); err != nil {
+		err = overBy(ctx, err)
+	}
+	return errors.Join(late, s.opErr("leave", err))
 }
 
 // OnLeave has a function called when this scope is left by [Bus.Leave], or by [Bus.Shutdown] if it is joined then, or was when

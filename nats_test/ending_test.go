@@ -121,3 +121,63 @@ func TestTwoBusesWithoutANameAreTwoNodes(t *testing.T) {
 		require.NoError(t, b.Check())
 	}
 }
+
+// Workers leave a scope and come back, again and again, while others send jobs to whoever has the role there, each once. All that was
+// sent is done and answered: a life hears until its goodbye, and the goodbye waits for what it heard.
+func TestWorkersThatLeaveAndComeBackLoseNoJob(t *testing.T) {
+	srv := rolebustest.NewServer(t)
+	var done atomic.Int64
+	var workers []*rolebus.Scope
+	for _, name := range []string{"w1", "w2", "w3"} {
+		s := bus(srv, name, rolebus.WithTTL(longTTL)).In("jobs")
+		var running sync.WaitGroup
+		_, err := s.Listen("job", "do", func(msg *nats.Msg) {
+			running.Go(func() {
+				time.Sleep(5 * time.Millisecond) // the work
+				done.Add(1)
+				_ = msg.Respond(nil) // if it does not get through, the one who asks tells
+			})
+		})
+		require.NoError(t, err)
+		s.OnLeave(func(context.Context) { running.Wait() })
+		require.NoError(t, s.AddRoles(t.Context(), "worker"))
+		workers = append(workers, s)
+	}
+	dispatcher := bus(srv, "d", rolebus.WithScopes("jobs"), rolebus.WithTTL(longTTL)).In("jobs")
+	rolebustest.WaitNodes(t, dispatcher, "worker", len(workers))
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	var sent atomic.Int64
+	for range 4 {
+		sending.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				n := dispatcher.Nodes("worker").Pick()
+				if n == nil {
+					continue
+				}
+				sent.Add(1)
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				_, err := dispatcher.Bus().Conn().RequestWithContext(ctx, dispatcher.Address("job", n, "do"), nil)
+				cancel()
+				if err != nil {
+					t.Errorf("a job for %s: %v", n.Name(), err)
+				}
+			}
+		})
+	}
+	for round := range 9 {
+		s := workers[round%len(workers)]
+		require.NoError(t, s.Bus().Leave(t.Context(), "jobs"))
+		before := sent.Load()
+		eventually(t, "the others to work", func() bool { return sent.Load() > before+10 })
+		require.NoError(t, s.AddRoles(t.Context(), "worker"))
+	}
+	close(stop)
+	sending.Wait()
+	require.Equal(t, sent.Load(), done.Load(), "each was done once")
+}
