@@ -46,8 +46,8 @@
 // # End
 //
 // [Bus.Close] says goodbye in every scope and stops; what a server that restarts does not hear is said again. [Bus.Shutdown]
-// takes the roles away first, and lets the work end that they brought ([Bus.OnShutdown]), before the node goes. [Bus.Err] says
-// why a Bus stops as soon as it begins to, and [Bus.Check] tells a page of health whether all is well.
+// takes the roles away first, and lets the work end that they brought ([Bus.OnShutdown]), before the node goes; [Bus.Leave] does so
+// for one scope ([Scope.OnLeave]). [Bus.Err] says why a Bus stops as soon as it begins to, and [Bus.Check] tells a page of health whether all is well.
 //
 // # Start
 //
@@ -55,6 +55,15 @@
 // 2.12 or newer with JetStream. A [Bus] is also its default [Scope]: the calls for roles, nodes and events are those of
 // Scope, and [Bus.In] and [Bus.Join] reach other scopes. [Scope.Watch] and [WithHandler] tell what changes, [Scope.Snapshots]
 // tells that something did, and [Scope.Wait] waits for something to be so.
+//
+// # Building on the bus
+//
+// A package that builds on it, as package call does, sends to one life of a node ([Scope.Address]), hears what is sent to each life of
+// its own ([Scope.Listen]), or to any subject ([Bus.Subscribe]), asks whether a node is there ([Scope.Probe]) and whether there is a
+// connection ([Bus.Connected]), keeps its things with the scope ([Scope.Keep]), and ends with the Bus ([Bus.Go], [Bus.Context],
+// [Scope.OnLeave]).
+//
+// # Packages
 //
 // Package call calls a node by its role, as if it were a local function. Package embedded runs a NATS server inside the process, and
 // package rolebustest is for tests.

@@ -39,7 +39,7 @@ func (s *Scope) probe(ctx context.Context, n *Node) error {
 		return s.bad
 	case n.name == s.bus.self():
 		return s.isOwn(n)
-	case s.bus.peers == nil:
+	case s.bus.peers == nil || s.bus.nc != nil && !s.bus.Connected(): // else nats.go, which dials, keeps it waiting for longer than ctx
 		return nats.ErrDisconnected
 	}
 	a, err := s.bus.peers.probe(ctx, s.name, n.name)
