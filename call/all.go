@@ -27,9 +27,20 @@ type Answer[Out any] struct {
 // answer without a node, whose error says why.
 func (m *Method[In, Out]) All(ctx context.Context, in In) iter.Seq2[*rolebus.Node, Answer[Out]] {
 	return func(yield func(*rolebus.Node, Answer[Out]) bool) {
+		for answer := range m.answers(ctx, in) {
+			if !yield(answer.Node, answer) {
+				return
+			}
+		}
+	}
+}
+
+// answers are those of All, each with its attempt.
+func (m *Method[In, Out]) answers(ctx context.Context, in In) iter.Seq2[Answer[Out], Attempt] {
+	return func(yield func(Answer[Out], Attempt) bool) {
 		data, err := m.encode(in, &call{})
 		if err != nil {
-			yield(nil, Answer[Out]{Err: m.c.failed(nil, err)})
+			yield(Answer[Out]{Err: m.c.failed(nil, err)}, Attempt{})
 			return
 		}
 		for a := range m.c.all(ctx, data) {
@@ -46,7 +57,7 @@ func (m *Method[In, Out]) All(ctx context.Context, in In) iter.Seq2[*rolebus.Nod
 			default:
 				answer.Err = m.c.failed([]Attempt{a.Attempt}, a.Err)
 			}
-			if !yield(a.Node, answer) {
+			if !yield(answer, a.Attempt) {
 				return
 			}
 		}
@@ -54,28 +65,26 @@ func (m *Method[In, Out]) All(ctx context.Context, in In) iter.Seq2[*rolebus.Nod
 }
 
 // First asks all nodes as [Method.All] does, and returns the first n answers that are no errors, as soon as there are so many; the other calls are
-// cancelled. If there are fewer, it returns those, and a [*CallError] with the attempts that failed.
+// cancelled. If there are fewer, it returns those, and a [*CallError] with all attempts, also those that were answered. It matches
+// what the last attempt that failed matches; [ErrNoNode], if none failed and there are not so many nodes.
 func (m *Method[In, Out]) First(ctx context.Context, n int, in In) ([]Answer[Out], error) {
 	if n < 1 {
 		return nil, m.c.failed(nil, fmt.Errorf("first %d answers: at least 1", n))
 	}
 	var answers []Answer[Out]
 	var attempts []Attempt
-	var last error
-	for _, a := range m.All(ctx, in) {
+	last := ErrNoNode
+	for a, attempt := range m.answers(ctx, in) {
+		if a.Node != nil {
+			attempts = append(attempts, attempt)
+		}
 		if a.Err == nil {
 			if answers = append(answers, a); len(answers) == n {
 				return answers, nil
 			}
 			continue
 		}
-		var failed *CallError
-		if errors.As(a.Err, &failed) {
-			attempts, last = append(attempts, failed.Attempts...), failed.Err
-		}
-	}
-	if last == nil {
-		last = ErrNoNode
+		last = errors.Unwrap(a.Err) // of the CallError: there is one for all
 	}
 	return answers, m.c.failed(attempts, fmt.Errorf("%d of %d answers: %w", len(answers), n, last))
 }
@@ -126,19 +135,16 @@ type answered struct {
 	data []byte
 }
 
-// everybody returns all nodes to ask.
-func (c *caller) everybody(ctx context.Context) (rolebus.Nodes, error) {
-	call := call{}
-	if c.opts.wait != nil && *c.opts.wait {
-		if _, err := c.next(ctx, &call); err != nil {
-			return rolebus.Nodes{}, err
+// everybody returns all nodes to ask. Nobody is picked: whose turn it is stays as it is.
+func (c *caller) everybody(ctx context.Context) (nodes rolebus.Nodes, err error) {
+	wait := c.opts.wait != nil && *c.opts.wait
+	err = c.await(ctx, wait, func(snap *rolebus.Snapshot) (err error) {
+		if nodes, err = c.chooser.candidates(snap); err == nil && nodes.Len() == 0 {
+			err = ErrNoNode
 		}
-	}
-	snap := c.scope.Snapshot()
-	if _, err := c.choose(ctx, snap, &call); err != nil && !errors.Is(err, ErrChoice) {
-		return rolebus.Nodes{}, err
-	}
-	return c.chooser.candidates(snap)
+		return err
+	})
+	return nodes, err
 }
 
 func (c *caller) all(ctx context.Context, data []byte) iter.Seq[answered] {
@@ -157,9 +163,9 @@ func (c *caller) all(ctx context.Context, data []byte) iter.Seq[answered] {
 		results := make(chan answered, nodes.Len())
 		for n := range nodes.All() {
 			asking.Go(func() {
-				call := call{}
-				out := c.once(ctx, &call, n, &req, AttemptInfo{OfAll: true})
-				results <- answered{call.last, out.data}
+				call, out := call{last: Attempt{Node: n, Err: errInject}}, outcome{}
+				defer func() { results <- answered{call.last, out.data} }()
+				out = c.once(ctx, &call, n, &req, AttemptInfo{OfAll: true})
 			})
 		}
 		for range nodes.Len() {

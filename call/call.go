@@ -49,50 +49,54 @@ func (c *caller) call(ctx context.Context, call *call, data []byte) ([]byte, err
 }
 
 // next returns the node for the next attempt.
-func (c *caller) next(ctx context.Context, call *call) (*rolebus.Node, error) {
+func (c *caller) next(ctx context.Context, call *call) (n *rolebus.Node, err error) {
+	wait := c.opts.retry > 0
+	if c.opts.wait != nil {
+		wait = *c.opts.wait
+	}
+	err = c.await(ctx, wait && call.fixed == nil, func(snap *rolebus.Snapshot) (err error) {
+		if n = call.fixed; n != nil {
+			return c.client.gone(snap, n)
+		}
+		n, err = c.chooser.choose(snap, call.failed, call.key)
+		return err
+	})
+	return n, err
+}
+
+// await looks for whom to ask in the newest snapshot, and, if asked to wait, in each that follows until there is somebody.
+func (c *caller) await(ctx context.Context, wait bool, look func(*rolebus.Snapshot) error) error {
 	for {
 		snap := c.scope.Snapshot()
-		n, err := c.choose(ctx, snap, call)
-		wait := c.opts.retry > 0
-		if c.opts.wait != nil {
-			wait = *c.opts.wait
+		switch {
+		case c.client.bus.Context().Err() != nil:
+			return c.client.stopped(rolebus.ErrClosed)
+		case ctx.Err() != nil:
+			return over(ctx)
+		case !snap.Joined():
+			return rolebus.ErrNotJoined
 		}
-		if !wait || call.fixed != nil || !errors.Is(err, ErrNoNode) {
-			return n, err
+		err := look(snap)
+		if !wait || !errors.Is(err, ErrNoNode) {
+			return err
 		}
-		var look <-chan time.Time
+		var again <-chan time.Time
 		if c.opts.namesFunc != nil { // what it returns may change by itself
-			look = time.After(lookAgain)
+			again = time.After(lookAgain)
 		}
 		select {
 		case <-snap.Superseded():
-		case <-look:
+		case <-again:
 		case <-ctx.Done():
-			return nil, because(err, "%w", over(ctx))
+			return because(err, "%w", over(ctx))
 		case <-c.client.bus.Context().Done():
-			return nil, c.client.stopped(rolebus.ErrClosed)
+			return c.client.stopped(rolebus.ErrClosed)
 		}
 	}
 }
 
 // lookAgain is how often a function of [NodesFunc] is asked while no node is there.
 const lookAgain = 100 * time.Millisecond
-
-func (c *caller) choose(ctx context.Context, snap *rolebus.Snapshot, call *call) (*rolebus.Node, error) {
-	if c.client.bus.Context().Err() != nil {
-		return nil, c.client.stopped(rolebus.ErrClosed)
-	}
-	if ctx.Err() != nil {
-		return nil, over(ctx)
-	}
-	if !snap.Joined() {
-		return nil, rolebus.ErrNotJoined
-	}
-	if n := call.fixed; n != nil {
-		return n, c.client.gone(snap, n)
-	}
-	return c.chooser.choose(snap, call.failed, call.key)
-}
 
 // once makes one attempt, and tells of it.
 func (c *caller) once(ctx context.Context, call *call, n *rolebus.Node, req *request, kind AttemptInfo) outcome {
@@ -207,9 +211,11 @@ func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req re
 		underWay++
 		number := call.made
 		go func() { // joined below
-			began := time.Now()
-			out := c.client.attempt(racing, n, &req)
-			results <- ended{Attempt{Node: n, Began: began, Took: time.Since(began), Ran: out.ran, Err: out.err}, out, number, kind}
+			began, out := time.Now(), notRun(errInject)
+			defer func() {
+				results <- ended{Attempt{Node: n, Began: began, Took: time.Since(began), Ran: out.ran, Err: out.err}, out, number, kind}
+			}()
+			out = c.client.attempt(racing, n, &req)
 		}()
 	}
 	start(n, AttemptInfo{})

@@ -172,9 +172,10 @@ func (c *client) attempt(ctx context.Context, n *rolebus.Node, req *request) out
 	if !c.count.Load() {
 		return c.try(ctx, n, req)
 	}
+	var out outcome
 	c.loads.begin(n)
-	out := c.try(ctx, n, req)
-	c.loads.end(n, errors.Is(out.err, ErrBusy))
+	defer func() { c.loads.end(n, errors.Is(out.err, ErrBusy)) }()
+	out = c.try(ctx, n, req)
 	return out
 }
 
@@ -191,12 +192,18 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 		return notRun(err)
 	}
 	reply, p := c.expect(n)
+	awaited := false
+	defer func() {
+		if !awaited { // also if a function of Inject ends the goroutine
+			c.done(reply, p)
+		}
+	}()
 	p.timer.Reset(patience)
 	subject, err := c.send(ctx, n, req, reply, patience, far)
 	if err != nil {
-		c.done(reply, p)
 		return notRun(err)
 	}
+	awaited = true
 	return c.await(ctx, n, req, subject, reply, p, far)
 }
 

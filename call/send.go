@@ -165,6 +165,9 @@ func (c *client) cancel(n *rolebus.Node, subject, reply string, req *request, fa
 	}
 }
 
+// errInject is what came of an attempt whose function ended its goroutine.
+var errInject = because(ErrEncode, "Inject: runtime.Goexit")
+
 // inject has the user's function put headers into a request, but none of ours and the servers'.
 func inject(ctx context.Context, f func(context.Context, nats.Header), headers nats.Header) (err error) {
 	defer func() {
