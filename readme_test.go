@@ -124,3 +124,19 @@ func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestContributorsDocumentNamesEveryFile(t *testing.T) {
+	table := read(t, "CONTRIBUTING.md")
+	for _, pattern := range []string{"*.go", "call/*.go"} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, file := range files {
+			name := filepath.Base(file)
+			if name == "doc.go" || strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			require.True(t, strings.Contains(table, "`"+name+"`"), "no table of CONTRIBUTING.md has %s", file)
+		}
+	}
+}
