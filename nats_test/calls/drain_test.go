@@ -2,6 +2,7 @@ package calls_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -108,6 +109,72 @@ func TestNoCallFailsWhileNodesAreDrained(t *testing.T) {
 			}
 			stop()
 			c.judge(b.all())
+		})
+	}
+}
+
+// An endpoint that is closed, and a scope that is left, end what they began: it is answered, and nothing else has run.
+func TestWhatWasAcceptedIsAnswered(t *testing.T) {
+	ends := map[string]func(ctx context.Context, s *server) error{
+		"Endpoint.Close": func(ctx context.Context, s *server) error { return s.endpoint.Close(ctx) },
+		"Leave":          func(ctx context.Context, s *server) error { return s.Leave(ctx, s.Scope.Name()) },
+		"Shutdown":       func(ctx context.Context, s *server) error { return s.Shutdown(ctx) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			srv := rolebustest.NewServer(t)
+			var b book
+			s := serve(t, srv, &b, "n1", 20*time.Millisecond, call.Concurrency(8)) // some wait in the queue
+			caller := srv.Bus()
+			rolebustest.WaitNodes(t, caller, "worker", 1)
+			m, err := call.New[job, done](caller.Scope, "worker", "work")
+			require.NoError(t, err)
+			node := caller.Nodes("worker").At(0)
+
+			var calling sync.WaitGroup
+			var next atomic.Uint64
+			var over atomic.Bool
+			var mu sync.Mutex
+			answered, refused := map[uint64]bool{}, map[uint64]error{}
+			for range 32 {
+				calling.Go(func() {
+					for !over.Load() {
+						id := next.Add(1)
+						_, err := m.CallNode(context.Background(), node, job{id})
+						mu.Lock()
+						if err == nil {
+							answered[id] = true
+						} else {
+							refused[id] = err
+						}
+						mu.Unlock()
+						if err != nil {
+							time.Sleep(20*time.Microsecond) // to be refused takes no time
+						}
+					}
+				})
+			}
+			s.busy(t, 40)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			require.NoError(t, end(ctx, s))
+			require.Equal(t, s.began.Load(), s.ended.Load(), "it has returned, and something still runs")
+			over.Store(true)
+			calling.Wait()
+
+			ran := b.all()
+			require.Len(t, ran, len(answered), "what ran was answered")
+			for id := range answered {
+				require.Len(t, ran[id], 1)
+			}
+			require.NotEmpty(t, refused)
+			for id, err := range refused {
+				require.Empty(t, ran[id])
+				var failed *call.CallError
+				require.ErrorAs(t, err, &failed)
+				require.False(t, failed.MayHaveRun(), "%v", err)
+				require.True(t, errors.Is(err, call.ErrDraining) || errors.Is(err, call.ErrNoMethod) || errors.Is(err, call.ErrUnreachable), "%v", err)
+			}
 		})
 	}
 }
