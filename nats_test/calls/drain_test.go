@@ -149,7 +149,7 @@ func TestWhatWasAcceptedIsAnswered(t *testing.T) {
 						}
 						mu.Unlock()
 						if err != nil {
-							time.Sleep(20*time.Microsecond) // to be refused takes no time
+							time.Sleep(20 * time.Microsecond) // to be refused takes no time
 						}
 					}
 				})

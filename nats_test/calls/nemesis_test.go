@@ -92,7 +92,7 @@ func (f *fleet) next(s *seat, dice int) (what string, err error) {
 	case s.frozen && dice == 0:
 		s.now.kill()
 		return "kill the frozen", f.start(s)
-	case s.frozen && dice == 1:
+	case s.frozen && dice == 1 && s.now.joined.Load(): // else it would join after the newer one, and take its place
 		s.older = s.now
 		return "replace the frozen", f.start(s)
 	case s.frozen:

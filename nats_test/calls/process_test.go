@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,6 +77,7 @@ func runNode() error {
 	}); err != nil {
 		return err
 	}
+	fmt.Println("joined")
 	if err := bus.AddRoles(ctx, worker); err != nil && !errors.Is(err, rolebus.ErrSuperseded) {
 		return err
 	}
@@ -98,10 +100,11 @@ func runNode() error {
 
 // process is a node process as the test sees it.
 type process struct {
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	said  bytes.Buffer  // its stderr; once it has ended
-	ended chan struct{} // closed then
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	said   bytes.Buffer  // its stderr; once it has ended
+	joined atomic.Bool   // it said so
+	ended  chan struct{} // closed when it has ended
 }
 
 // startProcess starts a node, whose name and number make the name of its ledger.
@@ -117,10 +120,17 @@ func startProcess(url, dir, node string, number int) (*process, error) {
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() {
+		if line, _ := io.ReadAll(io.LimitReader(out, int64(len("joined\n")))); len(line) > 0 {
+			p.joined.Store(true)
+		}
 		_ = p.cmd.Wait() // how it ended stands in ProcessState
 		close(p.ended)
 	}()
