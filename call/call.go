@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -42,7 +43,9 @@ func (c *caller) call(ctx context.Context, call *call, data []byte) ([]byte, err
 		if out.err == nil {
 			return out.data, nil
 		}
-		if !c.again(ctx, call, out) {
+		if more, why := c.again(ctx, call, out); why != nil && !errors.Is(out.err, why) {
+			return nil, fmt.Errorf("%w: %w", out.err, why)
+		} else if !more {
 			return nil, out.err
 		}
 	}
@@ -121,7 +124,7 @@ func (c *caller) note(ctx context.Context, call *call, a Attempt, number int, ki
 	}
 	id := lifeIn(a.Node)
 	call.failed = append(call.failed, id)
-	if c.opts.sticky {
+	if c.opts.sticky && !everywhere(a.Err) && !errors.Is(ctx.Err(), context.Canceled) { // else it says nothing of the node
 		c.chooser.unstick(id)
 	}
 	if c.log.Enabled(ctx, slog.LevelWarn) {
@@ -148,17 +151,23 @@ func (c *caller) most() int {
 	return c.opts.retry + 1
 }
 
-// again says whether a call that failed may be tried once more, and waits until it is time.
-func (c *caller) again(ctx context.Context, call *call, out outcome) bool {
-	switch {
-	case call.made >= c.opts.retry+1 || ctx.Err() != nil || c.client.bus.Context().Err() != nil:
-		return false
-	case out.ran == RanYes || out.ran == RanMaybe && !c.opts.idempotent:
-		return false
-	case errors.Is(out.err, ErrTooLarge) || errors.Is(out.err, ErrEncode) || errors.Is(out.err, ErrDecode) || errors.Is(out.err, ErrContentType):
-		return false // elsewhere it would be the same
+// again says whether a call that failed may be tried once more, and waits until it is time; the error says why there is none left.
+func (c *caller) again(ctx context.Context, call *call, out outcome) (bool, error) {
+	if call.made >= c.opts.retry+1 || out.ran == RanYes || out.ran == RanMaybe && !c.opts.idempotent || everywhere(out.err) {
+		return false, nil
 	}
-	return c.wait(ctx, call)
+	if !c.wait(ctx, call) {
+		if ctx.Err() != nil {
+			return false, over(ctx)
+		}
+		return false, c.client.stopped(rolebus.ErrClosed)
+	}
+	return true, nil
+}
+
+// everywhere says whether it would have been the same on any node.
+func everywhere(err error) bool {
+	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrEncode) || errors.Is(err, ErrDecode) || errors.Is(err, ErrContentType)
 }
 
 // The backoff, if none was chosen: nothing while there is somebody else to ask.
@@ -167,7 +176,11 @@ const (
 	mostBackoff  = time.Second
 )
 
+// wait waits until it is time for the next attempt; false if there is none, because ctx is over or the Bus stops.
 func (c *caller) wait(ctx context.Context, call *call) bool {
+	if ctx.Err() != nil || c.client.bus.Context().Err() != nil {
+		return false
+	}
 	least, most := leastBackoff, mostBackoff
 	if b := c.opts.backoff; b != nil {
 		least, most = b[0], b[1]

@@ -131,7 +131,21 @@ func (e *Endpoint) settle(ctx context.Context) error {
 	for _, s := range left {
 		s.abandon()
 	}
-	return fmt.Errorf("%sclose method %q in scope %q: calls that still ran: %d: %w", prefix, clip(e.method), clip(e.scope.Name()), len(left), over(ctx))
+	why := e.hurried(ctx)
+	text := fmt.Sprintf("%sclose method %q in scope %q: calls that still ran: %d: %s", prefix, clip(e.method), clip(e.scope.Name()), len(left), plain(why))
+	return &opError{text, why}
+}
+
+// hurried is why there is no more time for what still runs: that of whoever waits is over, the Bus stops, or another Close had no more.
+func (e *Endpoint) hurried(ctx context.Context) error {
+	switch err, cause := ctx.Err(), context.Cause(ctx); {
+	case err == nil:
+		return clientOf(e.scope).stopped(errClosing)
+	case errors.Is(cause, err):
+		return cause
+	default:
+		return fmt.Errorf("%w: %w", err, cause)
+	}
 }
 
 // dropWaiting refuses what waits: there is no time left to run it.

@@ -128,7 +128,11 @@ func (c *client) hand(ctx context.Context, req *request, msg nats.Msg) error {
 	for key, values := range msg.Header {
 		msg.Header[key] = slices.Clone(values)
 	}
-	e.take(&msg, parentOf(ctx), c)
+	var parent *serving
+	if msg.Reply != "" { // for a notification nobody waits
+		parent = parentOf(ctx)
+	}
+	e.take(&msg, parent, c)
 	return nil
 }
 
@@ -148,7 +152,7 @@ func (c *client) answer(to string, msg nats.Msg) error {
 	if size, most := int64(len(msg.Data)), c.largest(); size > most {
 		return fmt.Errorf("%w: %d bytes, at most %d", nats.ErrMaxPayload, size, most)
 	}
-	msg.Subject = to
+	msg.Subject, msg.Data = to, slices.Clone(msg.Data) // the caller's own from now on: the handler may keep what it returned
 	c.hear(&msg)
 	return nil
 }

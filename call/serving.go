@@ -101,6 +101,8 @@ func (s *serving) finish(output []byte, err error) error {
 		s.say(sayEncode, err)
 	case errors.Is(context.Cause(&s.ctx), errClosing):
 		s.answer(refusal(sayCanceled, sayCanceled, "the handler was cancelled: "+plain(err)))
+	case errors.Is(s.ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled): // by who seemed to have gone; it may be there again
+		s.say(sayCanceled, err)
 	case errors.Is(s.ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded):
 		s.say(sayTimeout, err)
 	default:

@@ -1,0 +1,150 @@
+package call_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/call"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What ended a call between two attempts is told beside what ended the last one.
+func TestWhatEndsACallBetweenAttempts(t *testing.T) {
+	caller, nodes := fleet(t, "w1")
+	work(t, nodes["w1"], caller)
+	m := method[string, string](t, caller.Scope, "worker", "none", call.Retry(5), call.Backoff(time.Hour, time.Hour))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := m.Call(ctx, "x")
+	require.ErrorIs(t, err, call.ErrNoMethod)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	asked := make(chan call.AttemptInfo, 1)
+	m = method[string, string](t, caller.Scope, "worker", "none", call.Retry(5), call.Backoff(time.Hour, time.Hour), call.WithHooks(attempts{asked}))
+	go func() { <-asked; _ = caller.Close() }()
+	_, err = m.Call(t.Context(), "x")
+	require.ErrorIs(t, err, call.ErrNoMethod)
+	require.ErrorIs(t, err, rolebus.ErrClosed)
+}
+
+type attempts struct{ made chan call.AttemptInfo }
+
+func (h attempts) OnAttempt(info call.AttemptInfo) { h.made <- info }
+
+// A caller that changes its mind is no fault of the node, nor is an input that nobody could be sent.
+func TestStickyStaysThroughWhatSaysNothingOfTheNode(t *testing.T) {
+	caller, nodes := fleet(t, "w1", "w2", "w3", "w4")
+	begun := make(chan struct{})
+	for name, n := range nodes {
+		handle(t, n.Scope, "who", func(ctx context.Context, in string) (string, error) {
+			if in == "hang" {
+				begun <- struct{}{}
+				<-ctx.Done()
+			}
+			return name, nil
+		})
+		work(t, n, caller)
+	}
+	m := method[string, string](t, caller.Scope, "worker", "who", call.Sticky())
+	first, err := m.Call(soon(t), "x")
+	require.NoError(t, err)
+	for range 10 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-begun; cancel() }()
+		_, err := m.Call(ctx, "hang")
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = m.Call(soon(t), strings.Repeat("x", 1<<20))
+		require.ErrorIs(t, err, call.ErrTooLarge)
+		name, err := m.Call(soon(t), "x")
+		require.NoError(t, err)
+		require.Equal(t, first, name)
+	}
+}
+
+// It is the same whether a node is called by another process or by itself.
+func TestWhatANodeAnswersItselfIsTheCallersOwn(t *testing.T) {
+	_, nodes := fleet(t, "w1")
+	kept := []byte("kept")
+	handle(t, nodes["w1"].Scope, "raw", func(context.Context, []byte) ([]byte, error) { return kept, nil }, call.Encoding(call.Raw))
+	require.NoError(t, nodes["w1"].AddRoles(soon(t), "worker"))
+	out, err := method[[]byte, []byte](t, nodes["w1"].Scope, "worker", "raw", call.Encoding(call.Raw)).Call(soon(t), nil)
+	require.NoError(t, err)
+	clear(out)
+	assert.Equal(t, "kept", string(kept))
+}
+
+// Nobody waits for a notification: it waits for its turn.
+func TestANotificationToItselfWaitsForItsTurn(t *testing.T) {
+	_, nodes := fleet(t, "w1")
+	var note *call.Method[int, int]
+	var running atomic.Int32
+	most := make(chan int32, 20)
+	handle(t, nodes["w1"].Scope, "note", func(ctx context.Context, in int) (int, error) {
+		most <- running.Add(1)
+		defer running.Add(-1)
+		if in == 0 {
+			for range cap(most) - 1 {
+				if err := note.Notify(ctx, 1); err != nil {
+					return 0, err
+				}
+			}
+		}
+		return 0, nil
+	}, call.Concurrency(1))
+	require.NoError(t, nodes["w1"].AddRoles(soon(t), "worker"))
+	note = method[int, int](t, nodes["w1"].Scope, "worker", "note")
+	_, err := note.Call(soon(t), 0)
+	require.NoError(t, err)
+	for range cap(most) {
+		assert.Equal(t, int32(1), <-most)
+	}
+}
+
+// A caller that was cancelled in error, as one that seemed to have gone, hears that, and not an error of the handler's own.
+func TestACancelledHandlersErrorIsNotItsOwn(t *testing.T) {
+	caller, nodes := fleet(t, "w1")
+	begun := make(chan struct{})
+	handle(t, nodes["w1"].Scope, "wait", func(ctx context.Context, _ int) (int, error) {
+		close(begun)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	work(t, nodes["w1"], caller)
+	nc := caller.Conn()
+	answers, err := nc.SubscribeSync("answers")
+	require.NoError(t, err)
+	subject := caller.Address("call", caller.Snapshot().Node("w1"), "wait")
+	require.NoError(t, nc.PublishRequest(subject, "answers", []byte("1")))
+	<-begun
+	require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{"Rolebus-Call": {"cancel"}}, Data: []byte("answers")}))
+	answer, err := answers.NextMsgWithContext(soon(t))
+	require.NoError(t, err)
+	assert.Equal(t, "canceled", answer.Header.Get("Rolebus-Call"))
+}
+
+func TestCloseSaysWhyItDidNotWait(t *testing.T) {
+	caller, nodes := fleet(t, "w1")
+	begun, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	e := handle(t, nodes["w1"].Scope, "stuck", func(context.Context, int) (int, error) {
+		close(begun)
+		<-release
+		return 0, nil
+	})
+	work(t, nodes["w1"], caller)
+	require.NoError(t, method[int, int](t, caller.Scope, "worker", "stuck").Notify(soon(t), 1))
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	err := e.Close(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, call.ErrTimeout)
+	require.NoError(t, nodes["w1"].Close())
+	require.ErrorIs(t, e.Close(t.Context()), rolebus.ErrClosed)
+}
