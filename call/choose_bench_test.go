@@ -17,6 +17,13 @@ func BenchmarkChoose(b *testing.B) {
 		nodes = append(nodes, rolebustest.Node(fmt.Sprintf("node-%04d", i), map[string]string{"zone": fmt.Sprint("zone-", i%3)}, "role"))
 	}
 	snap := rolebustest.Snapshot("default", nodes...)
+	b.Run("nothing but the list", func(b *testing.B) {
+		for b.Loop() {
+			if snap.Nodes("role").Len() == 0 {
+				b.Fatal("nobody")
+			}
+		}
+	})
 	for _, by := range []struct {
 		name string
 		opts []Option
