@@ -185,7 +185,7 @@ func (c *caller) notify(ctx context.Context, n *rolebus.Node, data []byte, kind 
 	began := time.Now()
 	far, _, err := c.client.reach(ctx, n, c.opts.timeout)
 	if err == nil {
-		_, err = c.client.send(ctx, n, &req, "", 0, far)
+		err = c.client.send(ctx, &req, c.scope.Address(kindOfSubject, n, req.method), "", 0, far)
 	}
 	ran := RanMaybe
 	if err != nil {

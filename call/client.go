@@ -27,6 +27,7 @@ type client struct {
 	pending map[string]*pending
 	spare   []*pending
 	lookout bool // somebody looks out
+	known   map[target]string
 
 	hearing   sync.Mutex
 	listening atomic.Bool  // what comes to the inbox is heard
@@ -38,7 +39,7 @@ type clientKey struct{}
 func clientOf(s *rolebus.Scope) *client {
 	return s.Keep(clientKey{}, func() any {
 		b := s.Bus()
-		return &client{scope: s, bus: b, self: b.Name(), pending: map[string]*pending{}}
+		return &client{scope: s, bus: b, self: b.Name(), pending: map[string]*pending{}, known: map[target]string{}}
 	}).(*client)
 }
 
@@ -65,7 +66,7 @@ const aliveToken = "alive"
 
 // expect returns the subject to which an answer is to come, and what it comes to. Its last token cannot be guessed by those who get
 // other calls.
-func (c *client) expect(n *rolebus.Node) (reply string, p *pending) {
+func (c *client) expect(n *rolebus.Node, method string) (subject, reply string, p *pending) {
 	c.mu.Lock()
 	if c.inbox == "" {
 		c.inbox = c.bus.Conn().NewInbox() + "." + kindOfSubject + "."
@@ -79,7 +80,9 @@ func (c *client) expect(n *rolebus.Node) (reply string, p *pending) {
 	} else {
 		p = newPending()
 	}
-	p.node = n
+	if p.node = n; n != nil {
+		subject = c.address(n, method)
+	}
 	c.pending[reply[len(c.inbox):]] = p
 	alone := !c.lookout
 	c.lookout = true
@@ -87,7 +90,7 @@ func (c *client) expect(n *rolebus.Node) (reply string, p *pending) {
 	if alone {
 		c.lookedFor()
 	}
-	return reply, p
+	return subject, reply, p
 }
 
 // listen has what comes to the inbox be heard from now on. It is called where there is a connection.
@@ -103,6 +106,29 @@ func (c *client) listen() error {
 	_, err := c.bus.Subscribe(c.inbox+"*", c.hear)
 	c.listening.Store(err == nil)
 	return err
+}
+
+// target is a method of one life of a node.
+type target struct {
+	life
+	method string
+}
+
+// mostKnown is how many subjects are remembered. Those of lives that have ended are forgotten when there are so many.
+const mostKnown = 4096
+
+// address returns the subject of a target. It is called with the lock held.
+func (c *client) address(n *rolebus.Node, method string) string {
+	to := target{lifeIn(n), method}
+	subject, is := c.known[to]
+	if !is {
+		if len(c.known) >= mostKnown {
+			clear(c.known)
+		}
+		subject = c.scope.Address(kindOfSubject, n, method)
+		c.known[to] = subject
+	}
+	return subject
 }
 
 // hear takes in an answer. What nobody waits for any more is dropped.
@@ -191,7 +217,7 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 	if err != nil {
 		return notRun(err)
 	}
-	reply, p := c.expect(n)
+	subject, reply, p := c.expect(n, req.method)
 	awaited := false
 	defer func() {
 		if !awaited { // also if a function of Inject ends the goroutine
@@ -199,7 +225,7 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 		}
 	}()
 	p.timer.Reset(patience)
-	subject, err := c.send(ctx, n, req, reply, patience, far)
+	err = c.send(ctx, req, subject, reply, patience, far)
 	if err != nil {
 		return notRun(err)
 	}

@@ -328,21 +328,25 @@ func (e *Endpoint) remove(s *serving) {
 func (e *Endpoint) count(ran bool, took time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats.Requests++
-	if !ran {
-		e.stats.Refused++
-	}
-	e.stats.Time += took
-	e.stats.fail(err)
+	e.stats.add(ran, took, err)
 }
 
 // returned is count of a call whose handler was called, and is not running any more.
 func (e *Endpoint) returned(s *serving, ran bool, took time.Duration, err error) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.telling++
 	s.told = true
-	e.mu.Unlock()
-	e.count(ran, took, err)
+	e.stats.add(ran, took, err)
+}
+
+func (stats *EndpointStats) add(ran bool, took time.Duration, err error) {
+	stats.Requests++
+	if !ran {
+		stats.Refused++
+	}
+	stats.Time += took
+	stats.fail(err)
 }
 
 func (stats *EndpointStats) fail(err error) {

@@ -36,22 +36,21 @@ func (c *client) reach(ctx context.Context, n *rolebus.Node, patience time.Durat
 }
 
 // send sends a request, over NATS if it goes far. Without an error it is on its way; with one it certainly was not sent.
-func (c *client) send(ctx context.Context, n *rolebus.Node, req *request, reply string, patience time.Duration, far bool) (subject string, err error) {
-	subject = c.scope.Address(kindOfSubject, n, req.method)
+func (c *client) send(ctx context.Context, req *request, subject, reply string, patience time.Duration, far bool) error {
 	headers, err := req.headers(ctx, patience, reply)
 	if err != nil {
-		return subject, err
+		return err
 	}
 	msg := nats.Msg{Subject: subject, Reply: reply, Data: req.data, Header: headers}
 	if !far {
-		return subject, c.hand(ctx, req, msg)
+		return c.hand(ctx, req, msg)
 	}
 	if reply != "" {
 		if err := c.listen(); err != nil {
-			return subject, c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err))
+			return c.stopped(fmt.Errorf("%w: %w", ErrUnreachable, err))
 		}
 	}
-	return subject, sent(c.publish(&msg))
+	return sent(c.publish(&msg))
 }
 
 // headers are those of an attempt. They may be shared with others, and must not be changed.

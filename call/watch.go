@@ -100,7 +100,7 @@ func (s *server) deserted(ctx context.Context, inbox string) bool {
 	if !s.bus.Connected() {
 		return false
 	}
-	reply, p := c.expect(nil)
+	_, reply, p := c.expect(nil, "")
 	p.timer.Reset(aliveTime)
 	var answer *nats.Msg
 	err := c.listen()
