@@ -22,13 +22,13 @@ var errBeingLeft = fmt.Errorf("it is being left: %w", ErrNotJoined)
 //
 // If there are functions of [Scope.OnLeave], it does before that what [Bus.Shutdown] does, for this scope alone and in the same
 // shares of ctx's time: the roles go away, and the node stays listed without any; a quarter of a second later the functions are called,
-// and when they have returned it says goodbye. Meanwhile whatever would give a role here fails as after the goodbye, with
-// [ErrNotJoined], and a [Bus.Join] waits. When ctx is over, what is under way has half a second to come to its end, one goodbye is said
-// in any case, and the error tells what did not work, as that of Shutdown does.
+// and when they have returned it says goodbye. Meanwhile whatever would give a role here fails with [ErrNotJoined], and a [Bus.Join]
+// waits. When ctx is over, what is under way has half a second to come to its end, one goodbye is said in any case, and the error tells
+// what did not work, as that of Shutdown does.
 //
 // Of several at once the first leaves, and each other one waits for its end, and gets ErrNotJoined. Close ends the waiting for the
-// functions at once, and when a Shutdown is under way whoever has the least patience decides for both. A function that calls Leave for its own scope
-// waits for itself, until ctx is over.
+// functions at once, and when a Shutdown is under way whoever has the least patience decides for both. A function that calls Leave for
+// its own scope waits for itself, until ctx is over.
 func (b *Bus) Leave(ctx context.Context, scope string) error {
 	if err := b.usable(ctx); err != nil {
 		return failed("leave", err)

@@ -112,8 +112,8 @@ func (s *Scope) LeaseContext() context.Context {
 // If ctx is over first the error matches [ErrNotConfirmed], and the change is still wanted: it is written as soon as
 // NATS can be reached. If that happens while it still joins, the error is only ctx's, the scope is not joined and nothing
 // is wanted. Other errors change nothing: [ErrBadName] for a role that is empty, too long or not UTF-8, [ErrTooLarge] if
-// the record would be larger than the server takes, [ErrReadOnly] for an observer. When the scope is left meanwhile the
-// error matches [ErrNotJoined], and when the Bus stops [ErrClosed]: then nothing is wanted any more.
+// the record would be larger than the server takes, [ErrReadOnly] for an observer. When the scope is left meanwhile, or a
+// [Bus.Leave] is under way, the error matches [ErrNotJoined], and when the Bus stops [ErrClosed]: then nothing is wanted any more.
 func (s *Scope) AddRoles(ctx context.Context, roles ...Role) error {
 	more := roleSet(roles)
 	return s.write(ctx, "add roles", roles, true, func(have []Role) []Role { return merge(have, more, nil) })

@@ -24,7 +24,8 @@ type Subscription struct {
 // on a connection that the caller of [New] owns.
 //
 // It is in force for what this process sends after Subscribe has returned; for what others send as soon as the servers know it, which
-// nats.Conn.Flush waits for. What a server does not permit is told in the log, not here.
+// nats.Conn.Flush waits for. What a server does not permit is told in the log, not here; of a borrowed connection, by its own error
+// handler. A connection with nats.NoEcho hears nothing that is published over it, also from this process to itself.
 //
 // The function is called with one message after another, in their order, on a goroutine that nothing else waits for, Close excepted:
 // that waits for it no longer than for a handler, and says so. It must not block: what comes meanwhile waits in memory, without a
@@ -49,8 +50,8 @@ func (b *Bus) Subscribe(subject string, handle func(*nats.Msg)) (*Subscription, 
 	return sub, nil
 }
 
-// Stop ends the subscription, and does not wait. What was published before the server knows of the end is still handed on, unless the
-// connection is down: Stop may be called within the function. Twice is as good as once.
+// Stop ends the subscription, and does not wait: it may be called within the function. What is published before the server knows of the
+// end is still handed on, unless the connection is down or the Bus ends. Twice is as good as once.
 func (sub *Subscription) Stop() {
 	if sub.ears != nil {
 		sub.ears.drop(sub)
