@@ -123,6 +123,9 @@ func (v *service) follow(ctx context.Context, snap *rolebus.Snapshot, none bool)
 	if n == nil || n.Incarnation() == v.denied || n.Incarnation() == v.life {
 		return nil // who was buried by mistake is back at once, and meanwhile still the life that it was
 	}
+	if !v.bus.Connected() {
+		return time.After(serviceRetry)
+	}
 	own := v.own
 	v.own = nil
 	err := v.listen(ctx, serviceOf(v.bus.Bucket(), v.scope.Name(), v.self, n.Incarnation()))
@@ -148,10 +151,11 @@ func (v *service) follow(ctx context.Context, snap *rolebus.Snapshot, none bool)
 func (v *service) listen(ctx context.Context, id micro.ServiceIdentity) error {
 	verbs := []micro.Verb{micro.PingVerb, micro.InfoVerb, micro.StatsVerb}
 	if len(v.all) == 0 {
+		before := v.bus.Conn().LastError()
 		if err := v.subscribe(&v.all, verbs[0], "", ""); err != nil {
 			return err
 		}
-		if err := v.permitted(ctx, verbs[0]); err != nil {
+		if err := v.permitted(ctx, verbs[0], before); err != nil {
 			return err
 		}
 		for i, verb := range verbs {
@@ -185,8 +189,9 @@ func (v *service) subscribe(to *[]*rolebus.Subscription, verb micro.Verb, name, 
 	return err
 }
 
-// permitted asks the server what it thinks of a subscription: a refusal comes before the answer to a ping.
-func (v *service) permitted(ctx context.Context, verb micro.Verb) error {
+// permitted asks the server what it thinks of a subscription: a refusal comes before the answer to a ping. What the connection said
+// before that is no answer.
+func (v *service) permitted(ctx context.Context, verb micro.Verb, before error) error {
 	subject, err := micro.ControlSubject(verb, "", "")
 	if err != nil {
 		return err

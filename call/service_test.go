@@ -268,6 +268,41 @@ func TestAServiceThatMayNotListenIsQuiet(t *testing.T) {
 	}
 }
 
+// What an account refused once it may permit later: the next life is seen.
+func TestAServiceThatMayListenLaterIsSeenInItsNextLife(t *testing.T) {
+	o := &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}
+	app := func(deny ...string) {
+		o.Users = []*natsserver.User{
+			{Username: "all", Password: "p"},
+			{Username: "app", Password: "p", Permissions: &natsserver.Permissions{Subscribe: &natsserver.SubjectPermission{Deny: deny}}},
+		}
+	}
+	app("$SRV.>")
+	srv, err := natsserver.NewServer(o.Clone())
+	require.NoError(t, err)
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	require.True(t, srv.ReadyForConnections(10*time.Second))
+	refused := make(chan error, 10)
+	a, err := rolebus.Connect(t.Context(), srv.ClientURL(), rolebus.WithNode("a"), rolebus.WithNATS(nats.UserInfo("app", "p"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = a.Close() })
+	newShelf(a.In("s")).set("m")
+	_, err = a.Join(t.Context(), "s")
+	require.NoError(t, err)
+	require.ErrorContains(t, <-refused, "$SRV.PING")
+	app()
+	require.NoError(t, srv.ReloadOptions(o.Clone()))
+	require.NoError(t, a.Leave(t.Context(), "s"))
+	_, err = a.Join(t.Context(), "s")
+	require.NoError(t, err)
+	nc, err := nats.Connect(srv.ClientURL(), nats.UserInfo("all", "p"))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	waitServices(t, nc, "$SRV.PING", idOf(a, "s"))
+}
+
 // Who asks without a place for the answer, or has it come where it would mean something, gets none.
 func TestAServiceAnswersOnlyWhereItMay(t *testing.T) {
 	srv := rolebustest.NewServer(t)
