@@ -371,6 +371,8 @@ func TestEveryBadOptionIsNamedAtOnce(t *testing.T) {
 	for _, part := range []string{"Concurrency", "Queue", "Extract", "option 4"} {
 		assert.ErrorContains(t, err, part)
 	}
+	_, err = call.New[string, string](caller.Scope, "", "x")
+	assert.EqualError(t, err, `rolebus: call "x" in scope "default": bad name: role is empty`)
 	assert.Panics(t, func() { call.Func[int, int](caller.Scope, "x", "m", call.Retry(-1)) })
 }
 
