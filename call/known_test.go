@@ -2,8 +2,8 @@ package call_test
 
 import (
 	"context"
+	"errors"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,27 +83,18 @@ func TestWhatANodeAnswersItselfIsTheCallersOwn(t *testing.T) {
 func TestANotificationToItselfWaitsForItsTurn(t *testing.T) {
 	_, nodes := fleet(t, "w1")
 	var note *call.Method[int, int]
-	var running atomic.Int32
-	most := make(chan int32, 20)
-	handle(t, nodes["w1"].Scope, "note", func(ctx context.Context, in int) (int, error) {
-		most <- running.Add(1)
-		defer running.Add(-1)
-		if in == 0 {
-			for range cap(most) - 1 {
-				if err := note.Notify(ctx, 1); err != nil {
-					return 0, err
-				}
-			}
+	var e *call.Endpoint
+	e = handle(t, nodes["w1"].Scope, "note", func(ctx context.Context, notes int) (waiting int, err error) {
+		for range notes {
+			err = errors.Join(err, note.Notify(ctx, 0))
 		}
-		return 0, nil
+		return e.Stats().Waiting, err
 	}, call.Concurrency(1))
 	require.NoError(t, nodes["w1"].AddRoles(soon(t), "worker"))
 	note = method[int, int](t, nodes["w1"].Scope, "worker", "note")
-	_, err := note.Call(soon(t), 0)
+	waiting, err := note.Call(soon(t), 20)
 	require.NoError(t, err)
-	for range cap(most) {
-		assert.Equal(t, int32(1), <-most)
-	}
+	assert.Equal(t, 20, waiting)
 }
 
 // A caller that was cancelled in error, as one that seemed to have gone, hears that, and not an error of the handler's own.
