@@ -202,7 +202,7 @@ func (v *service) permitted(ctx context.Context, verb micro.Verb, before error) 
 	if err := nc.FlushWithContext(ctx); err != nil {
 		return err
 	}
-	if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), `"`+subject+`"`) {
+	if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && last != before && strings.Contains(last.Error(), `"`+subject+`"`) {
 		return last
 	}
 	return nil
