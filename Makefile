@@ -34,7 +34,7 @@ bench: ## the benchmarks that match BENCH (all)
 fleet: ## how every cost grows with the number of nodes, up to 300 of them
 	go run ./bench/fleet -buses 10,30,100,300
 
-peers: ## the same work on NATS KV by hand, etcd and Serf
+peers: ## the same work on NATS KV by hand, etcd, Serf and gRPC
 	cd bench/peers && go run .
 
 cover: ## coverage of the root package, by all tests; the lines are in cover.out

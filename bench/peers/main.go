@@ -80,7 +80,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 func usage(flags *flag.FlagSet) {
 	w := flags.Output()
 	fmt.Fprint(w, "Does the same work with rolebus, with its peers and with the floor under all, side by side.\n"+
-		"Progress goes to standard error, the table to standard output. Three runs take about seven minutes: use a machine that\n"+
+		"Progress goes to standard error, the table to standard output. Three runs take about ten minutes: use a machine that\n"+
 		"does nothing else. Ctrl-C stops it, and everything that it started.\n\nWorks:\n")
 	for _, work := range works {
 		fmt.Fprintf(w, "  %-10s %s\n", work.name, work.about)
