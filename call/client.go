@@ -187,8 +187,9 @@ func notRun(err error) outcome { return outcome{ran: RanNo, err: err} }
 func maybe(err error) outcome  { return outcome{ran: RanMaybe, err: err} }
 
 const (
-	// grace is for how long an answer may still come of a node that has gone: on another way than the news of its end.
-	grace = 50 * time.Millisecond
+	// grace is for how long an answer may still come of a node that has gone: on another way than the news of its end. As long as
+	// [rolebus.Bus.Shutdown] waits for those who have not heard: what a node that drains refuses would else be said to have perhaps run.
+	grace = 250 * time.Millisecond
 	// probeTime is how long it may take to find out whether a node is there for which nobody listens.
 	probeTime = time.Second
 )

@@ -23,8 +23,7 @@ import (
 var rate uint64 = 2000
 
 const (
-	callers    = 8
-	eachAtOnce = 32 // calls of each caller
+	callers = 8
 
 	attempt     = 400 * time.Millisecond // of a job that takes 3 ms at most
 	retriesOnce = 3
@@ -60,6 +59,7 @@ type calls struct {
 	idempotent bool
 	sure       bool          // all must be answered
 	timeout    time.Duration // of an attempt
+	atOnce     int           // calls of each caller
 	callers    []*caller
 	stopped    atomic.Bool
 	next       atomic.Uint64
@@ -68,7 +68,7 @@ type calls struct {
 
 // newCalls connects the callers, half of them observers.
 func newCalls(t *testing.T, srv *rolebustest.Server, n int, idempotent bool) *calls {
-	c := &calls{t: t, wire: newWire(), idempotent: idempotent, sure: idempotent, timeout: attempt, most: uint64(n)}
+	c := &calls{t: t, wire: newWire(), idempotent: idempotent, sure: idempotent, timeout: attempt, atOnce: 32, most: uint64(n)}
 	require.NoError(t, rolebus.Provision(t.Context(), srv.Conn()))
 	for i := range callers {
 		opts := []rolebus.Option{
@@ -125,7 +125,7 @@ func (c *calls) run() {
 		for i, w := range all {
 			shared[i], retry = c.method(on, w)
 		}
-		for i := range eachAtOnce {
+		for i := range c.atOnce {
 			w, m := all[i%len(all)], shared[i%len(all)]
 			h := heard{retry: retry, idempotent: c.idempotent, sure: c.sure, hedged: w.hedged}
 			var chosen *rolebus.Node

@@ -91,7 +91,7 @@ func TestNoCallFailsWhileNodesAreDrained(t *testing.T) {
 			srv := rolebustest.NewServer(t)
 			var b book
 			c := newCalls(t, srv, math.MaxInt, idempotent)
-			c.sure, c.timeout = true, patience
+			c.sure, c.timeout, c.atOnce = true, patience, 8 // with far too many a call may take longer than a drain waits for those who have not heard
 			var servers []*server
 			for i := range 3 {
 				servers = append(servers, serve(t, srv, &b, fmt.Sprint("n", i), time.Millisecond))

@@ -56,7 +56,7 @@ func TestNoCallFailsWhileProcessesAreDrained(t *testing.T) {
 	for _, idempotent := range []bool{true, false} {
 		srv := rolebustest.NewServer(t)
 		c := newCalls(t, srv, math.MaxInt, idempotent)
-		c.sure, c.timeout = true, patience
+		c.sure, c.timeout, c.atOnce = true, patience, 8 // with far too many a call may take longer than a drain waits for those who have not heard
 		f, err := startFleet(srv.URL(), t.TempDir(), 3)
 		defer f.close()
 		require.NoError(t, err)
