@@ -38,7 +38,7 @@ func (m *Method[In, Out]) All(ctx context.Context, in In) iter.Seq2[*rolebus.Nod
 // answers are those of All, each with its attempt.
 func (m *Method[In, Out]) answers(ctx context.Context, in In) iter.Seq2[Answer[Out], Attempt] {
 	return func(yield func(Answer[Out], Attempt) bool) {
-		data, err := m.encode(in, &call{})
+		data, err := m.encode(ctx, in, &call{})
 		if err != nil {
 			yield(Answer[Out]{Err: m.c.failed(nil, err)}, Attempt{})
 			return
@@ -94,7 +94,7 @@ func (m *Method[In, Out]) First(ctx context.Context, n int, in In) ([]Answer[Out
 // runs for 5 s at the most, whatever [Timeout] says.
 func (m *Method[In, Out]) Notify(ctx context.Context, in In) error {
 	call := call{}
-	data, err := m.encode(in, &call)
+	data, err := m.encode(ctx, in, &call)
 	if err == nil {
 		var n *rolebus.Node
 		if n, err = m.c.next(ctx, &call); err == nil {
@@ -109,7 +109,7 @@ func (m *Method[In, Out]) Notify(ctx context.Context, in In) error {
 
 // NotifyAll is [Method.Notify] to each node that has the role. The error names each node to which it could not be sent.
 func (m *Method[In, Out]) NotifyAll(ctx context.Context, in In) error {
-	data, err := m.encode(in, &call{})
+	data, err := m.encode(ctx, in, &call{})
 	var nodes rolebus.Nodes
 	if err == nil {
 		nodes, err = m.c.everybody(ctx)

@@ -19,6 +19,7 @@ import (
 type call struct {
 	key      string
 	fixed    *rolebus.Node // CallNode: the only one
+	given    bool          // there must be one
 	made     int           // attempts
 	attempts []Attempt     // those that failed
 	failed   []life        // the lives that did

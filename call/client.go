@@ -225,17 +225,18 @@ func (c *client) try(ctx context.Context, n *rolebus.Node, req *request) outcome
 			c.done(reply, p)
 		}
 	}()
+	ends := time.Now().Add(patience)
 	p.timer.Reset(patience)
 	err = c.send(ctx, req, subject, reply, patience, far)
 	if err != nil {
 		return notRun(err)
 	}
 	awaited = true
-	return c.await(ctx, n, req, subject, reply, p, far)
+	return c.await(ctx, n, req, subject, reply, p, far, ends)
 }
 
 // await waits for the answer to what was sent.
-func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subject, reply string, p *pending, far bool) outcome {
+func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subject, reply string, p *pending, far bool, ends time.Time) outcome {
 	var gone error
 	cut := false // p.timer tells of the grace, not of the timeout
 	for {
@@ -254,7 +255,7 @@ func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subje
 		select {
 		case msg := <-p.answer:
 			c.done(reply, p)
-			return c.read(ctx, msg, n, req)
+			return c.read(ctx, msg, n, req, ends)
 		case <-p.news:
 			if c.bus.Context().Err() == nil {
 				continue
@@ -268,10 +269,12 @@ func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subje
 				why = fmt.Errorf("%w: %w", ErrTimeout, gone)
 			}
 		case <-ctx.Done():
-			why = over(ctx)
+			if why = over(ctx); errors.Is(why, ErrTimeout) {
+				why = c.timedOut(subject)
+			}
 		}
 		if late := c.done(reply, p); late != nil {
-			return c.read(ctx, late, n, req)
+			return c.read(ctx, late, n, req, ends)
 		}
 		c.cancel(n, subject, reply, req, far)
 		return maybe(why)
@@ -279,9 +282,9 @@ func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subje
 }
 
 // read makes of an answer what it means.
-func (c *client) read(ctx context.Context, msg *nats.Msg, n *rolebus.Node, req *request) outcome {
+func (c *client) read(ctx context.Context, msg *nats.Msg, n *rolebus.Node, req *request, ends time.Time) outcome {
 	if noResponders(msg) {
-		return notRun(c.nobody(ctx, n))
+		return notRun(c.nobody(ctx, n, ends))
 	}
 	ran, err := readAnswer(msg, req.method, req.codec, n.Name(), n.Incarnation())
 	if err != nil {
@@ -291,11 +294,11 @@ func (c *client) read(ctx context.Context, msg *nats.Msg, n *rolebus.Node, req *
 }
 
 // nobody says why nobody listens: the node is gone, or has no such method. What it finds counts for the fleet's view of the node, too.
-func (c *client) nobody(ctx context.Context, n *rolebus.Node) error {
+func (c *client) nobody(ctx context.Context, n *rolebus.Node, ends time.Time) error {
 	if gone := c.gone(c.scope.Snapshot(), n); gone != nil {
 		return gone
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	ctx, cancel := context.WithTimeout(ctx, min(probeTime, time.Until(ends)))
 	defer cancel()
 	switch err := c.scope.Probe(ctx, n); {
 	case err == nil:
@@ -349,10 +352,12 @@ func (c *client) stopped(err error) error {
 	return fmt.Errorf("%w: %w", rolebus.ErrClosed, cause)
 }
 
-// timedOut says that time is up, and what NATS said of the subject meanwhile: a missing right is told in no other way.
+// timedOut says that time is up, and what NATS said meanwhile of the subject, or of where the answer would come: a missing right is told in no other way.
 func (c *client) timedOut(subject string) error {
-	if refused := refusedBy(c.bus, subject); refused != nil {
-		return fmt.Errorf("%w: %w", ErrTimeout, refused)
+	for _, subject := range [...]string{subject, c.inbox + "*"} {
+		if refused := refusedBy(c.bus, subject); refused != nil {
+			return fmt.Errorf("%w: %w", ErrTimeout, refused)
+		}
 	}
 	return ErrTimeout
 }

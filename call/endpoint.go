@@ -181,15 +181,15 @@ type answerer interface {
 // hear takes in a message that came over NATS.
 func (e *Endpoint) hear(msg *nats.Msg) {
 	if e.server.bus.Answerable(msg.Reply) {
-		e.take(msg, nil, e.server)
+		e.take(msg, e.server)
 	} else {
-		e.take(msg, nil, nil)
+		e.take(msg, nil)
 	}
 }
 
 // take takes in a message: a request, or the word that nobody waits for one any more. It never blocks. If answers is nil there is nobody to
-// hear one. parent is the call on whose behalf this one is made, if that runs here.
-func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
+// hear one.
+func (e *Endpoint) take(msg *nats.Msg, answers answerer) {
 	word := ""
 	if len(msg.Header) > 0 {
 		word = msg.Header.Get(headerCall)
@@ -198,7 +198,7 @@ func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
 		e.cancel(string(msg.Data))
 		return
 	}
-	s := &serving{endpoint: e, msg: msg, parent: parent, answers: answers, came: time.Now()}
+	s := &serving{endpoint: e, msg: msg, within: msg.Reply, answers: answers, came: time.Now()}
 	switch {
 	case word != "":
 		s.refuse(sayDecode, because(ErrDecode, "%s: unknown word %q", headerCall, clip(word)))
@@ -218,6 +218,9 @@ func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
 		s.refuse(sayContentType, because(ErrContentType, "the request is %q, not %q", clip(kind), e.codec))
 		return
 	}
+	if within := msg.Header.Get(headerWithin); within != "" && msg.Reply != "" { // for a notification nobody waits
+		s.within = within
+	}
 	e.mu.Lock()
 	say, err := e.admit(s)
 	if err != nil {
@@ -231,7 +234,7 @@ func (e *Endpoint) take(msg *nats.Msg, parent *serving, answers answerer) {
 	}
 	s.ctx.base, s.ctx.ends, s.ctx.serving = e.base, s.came.Add(timeout), s
 	e.calls[s.key] = s
-	if e.running < e.opts.concurrency || s.nested() {
+	if e.running < e.opts.concurrency || e.nested(s) {
 		e.running++
 		e.ready.push(s)
 	} else {
@@ -252,7 +255,7 @@ func (e *Endpoint) admit(s *serving) (say string, err error) {
 	switch {
 	case e.closing || s.msg.Subject == e.drained || e.base.Err() != nil:
 		return sayDraining, ErrDraining
-	case e.running < e.opts.concurrency || s.nested():
+	case e.running < e.opts.concurrency || e.nested(s):
 		return "", nil
 	}
 	if len(e.waiting) >= e.opts.queue {
@@ -368,7 +371,12 @@ func (e *Endpoint) tell(s *serving, ran bool, took time.Duration, err error) {
 	if e.hooks != nil {
 		e.hooks.tellServed(ServedInfo{Scope: e.scope.Name(), Method: e.method, Waited: s.waited, Took: took, Ran: ran, Err: err})
 	}
-	if err != nil && e.log.Enabled(s.context(), slog.LevelDebug) {
-		e.log.Debug("served", "ran", ran, "took", took, "error", err)
+	if !e.log.Enabled(s.context(), slog.LevelDebug) {
+		return
 	}
+	attrs := []any{"ran", ran, "took", took}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	e.log.Debug("served", attrs...)
 }

@@ -13,7 +13,8 @@ import (
 // Errors that a caller may act on. Match them with errors.Is; the cause stands beside them in the same error and can be matched
 // too. Beside these a call may end with [rolebus.ErrClosed], [rolebus.ErrNotJoined], a [*RemoteError], or with the error of its ctx.
 var (
-	// ErrNoNode says that no node has the role, or none of those that were given; nobody was asked.
+	// ErrNoNode says that no node has the role, or none of those that were given, so that nobody could be asked, or, after attempts that
+	// failed, nobody else.
 	ErrNoNode = errors.New(prefix + "no node has the role")
 	// ErrUnreachable says that the node could not be reached, or went away before it answered; [Attempt.Ran] says whether it may
 	// have run the call.

@@ -74,8 +74,10 @@ func (h *handling) cancel() {
 
 type servingKey struct{}
 
-// parentOf returns the call that a handler's context is of, nil if it is none's.
-func parentOf(ctx context.Context) *serving {
-	s, _ := ctx.Value(servingKey{}).(*serving)
-	return s
+// withinOf returns the call within which, in the end, a call is made with a context: "" if no handler makes it.
+func withinOf(ctx context.Context) string {
+	if s, is := ctx.Value(servingKey{}).(*serving); is {
+		return s.within
+	}
+	return ""
 }

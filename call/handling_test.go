@@ -32,7 +32,7 @@ func TestAHandlersContextIsOver(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					base, end := context.WithCancelCause(context.Background())
 					defer end(nil)
-					s := &serving{}
+					s := &serving{within: "x"}
 					h := &handling{base: base, ends: time.Now().Add(time.Second), serving: s}
 					defer h.cancel()
 					ctx := wait(h)
@@ -41,13 +41,13 @@ func TestAHandlersContextIsOver(t *testing.T) {
 					deadline, has := ctx.Deadline()
 					assert.True(t, has)
 					assert.Equal(t, time.Second, time.Until(deadline))
-					assert.Same(t, s, parentOf(ctx))
+					assert.Equal(t, "x", withinOf(ctx))
 
 					tc.end(h, end)
 					synctest.Wait()
 					assert.Equal(t, tc.err, ctx.Err())
 					assert.Equal(t, tc.cause, context.Cause(ctx))
-					assert.Same(t, s, parentOf(ctx))
+					assert.Equal(t, "x", withinOf(ctx))
 					<-ctx.Done()
 					h.cancel()
 					end(errClosing)

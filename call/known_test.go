@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/call"
+	"github.com/rolebus/rolebus/rolebustest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -138,4 +139,49 @@ func TestCloseSaysWhyItDidNotWait(t *testing.T) {
 	require.NotErrorIs(t, err, call.ErrTimeout)
 	require.NoError(t, nodes["w1"].Close())
 	require.ErrorIs(t, e.Close(t.Context()), rolebus.ErrClosed)
+}
+
+func TestAHandlerCallsItsOwnRoleByWayOfAnotherNode(t *testing.T) {
+	server := rolebustest.NewServer(t)
+	a, b := server.Bus(rolebus.WithNode("a")), server.Bus(rolebus.WithNode("b"))
+	both := map[*rolebus.Bus]*rolebus.Bus{a: b, b: a}
+	for own, other := range both {
+		down := method[int, int](t, own.Scope, "worker", "down", call.Nodes(other.Name()))
+		handle(t, own.Scope, "down", func(ctx context.Context, in int) (int, error) {
+			if in == 0 {
+				return 0, nil
+			}
+			out, err := down.Call(ctx, in-1)
+			return out + 1, err
+		}, call.Concurrency(1), call.Queue(0))
+	}
+	work(t, a, b)
+	work(t, b, a)
+	down := method[int, int](t, a.Scope, "worker", "down", call.Nodes("b"))
+	out, err := down.Call(soon(t), 6)
+	require.NoError(t, err)
+	assert.Equal(t, 6, out)
+
+	// There is an end to it.
+	_, err = down.Call(soon(t), 1000)
+	var remote *call.RemoteError
+	require.ErrorAs(t, err, &remote)
+	assert.Contains(t, remote.Message, "busy")
+}
+
+func TestWhatCannotBeCalled(t *testing.T) {
+	caller, _ := fleet(t)
+	m := method[string, string](t, caller.Scope, "worker", "echo")
+	var none context.Context
+	_, err := m.Call(none, "x")
+	require.ErrorContains(t, err, "nil context")
+	_, err = m.CallNode(soon(t), nil, "x")
+	require.ErrorIs(t, err, call.ErrNoNode)
+	assert.PanicsWithValue(t, "rolebus: a method that is not made by New", func() { _, _ = (&call.Method[string, string]{}).Call(soon(t), "x") })
+	_, err = call.New[string, string](caller.In(""), "worker", "echo")
+	require.ErrorIs(t, err, rolebus.ErrBadName)
+	_, err = call.New[string, string](nil, "worker", "echo")
+	require.ErrorContains(t, err, "nil scope")
+	_, err = call.Handle(nil, "echo", echo)
+	require.ErrorContains(t, err, "nil scope")
 }

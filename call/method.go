@@ -47,23 +47,20 @@ func Func[In, Out any](s *rolebus.Scope, role rolebus.Role, method string, opts 
 // Unless the method is [Idempotent] it runs at most once, whatever happens. Every error is a [*CallError] that tells what is known of each
 // attempt; it matches one of the errors of this package, [rolebus.ErrClosed], [rolebus.ErrNotJoined], the error of ctx, or is a
 // [*RemoteError]. Call returns when ctx is over; who works for it is told so.
-func (m *Method[In, Out]) Call(ctx context.Context, in In) (Out, error) { return m.call(ctx, nil, in) }
+func (m *Method[In, Out]) Call(ctx context.Context, in In) (Out, error) {
+	return m.call(ctx, &call{}, in)
+}
 
 // CallNode calls the method on one life of one node of the scope, whatever its roles: retries go there, too, while it is listed.
 func (m *Method[In, Out]) CallNode(ctx context.Context, node *rolebus.Node, in In) (Out, error) {
-	if node == nil {
-		var none Out
-		return none, m.c.failed(nil, because(ErrNoNode, "nil node"))
-	}
-	return m.call(ctx, node, in)
+	return m.call(ctx, &call{fixed: node, given: true}, in)
 }
 
-func (m *Method[In, Out]) call(ctx context.Context, node *rolebus.Node, in In) (out Out, err error) {
+func (m *Method[In, Out]) call(ctx context.Context, call *call, in In) (out Out, err error) {
 	began := time.Now()
-	call := call{fixed: node}
-	data, err := m.encode(in, &call)
+	data, err := m.encode(ctx, in, call)
 	if err == nil {
-		data, err = m.c.call(ctx, &call, data)
+		data, err = m.c.call(ctx, call, data)
 	}
 	if err == nil {
 		if out, err = decode[Out](m.c.opts.codec, data); err != nil {
@@ -71,11 +68,19 @@ func (m *Method[In, Out]) call(ctx context.Context, node *rolebus.Node, in In) (
 			call.attempts = append(call.attempts, call.last)
 		}
 	}
-	return out, m.c.ended(ctx, &call, began, err)
+	return out, m.c.ended(ctx, call, began, err)
 }
 
 // encode turns the input into bytes, and into the key by which a node is picked.
-func (m *Method[In, Out]) encode(in In, call *call) (data []byte, err error) {
+func (m *Method[In, Out]) encode(ctx context.Context, in In, call *call) (data []byte, err error) {
+	switch {
+	case m == nil || m.c == nil:
+		panic(prefix + "a method that is not made by New")
+	case ctx == nil:
+		return nil, errors.New("nil context")
+	case call.given && call.fixed == nil:
+		return nil, because(ErrNoNode, "nil node")
+	}
 	if data, err = encode(m.c.opts.codec, in); err != nil {
 		return nil, err
 	}
@@ -117,8 +122,11 @@ type caller struct {
 }
 
 func newCaller(s *rolebus.Scope, role rolebus.Role, method string, o *options) (*caller, error) {
-	if s == nil || s.Bus() == nil {
+	if s == nil {
 		return nil, errors.New("nil scope")
+	}
+	if bad := s.Err(); errors.Is(bad, rolebus.ErrBadName) {
+		return nil, bad
 	}
 	c := &caller{client: clientOf(s), scope: s, role: role, method: method, opts: o}
 	c.log = s.Bus().Logger().With("scope", s.Name(), "role", string(role), "method", method)
@@ -154,6 +162,9 @@ func (c *caller) failed(attempts []Attempt, err error) error {
 
 // ended tells of a call that has ended, and returns its error.
 func (c *caller) ended(ctx context.Context, call *call, began time.Time, err error) error {
+	if ctx == nil { // which is why it failed
+		ctx = context.Background()
+	}
 	if err != nil {
 		err = c.failed(call.attempts, err)
 	}

@@ -43,7 +43,7 @@ func (c *client) send(ctx context.Context, req *request, subject, reply string, 
 	}
 	msg := nats.Msg{Subject: subject, Reply: reply, Data: req.data, Header: headers}
 	if !far {
-		return c.hand(ctx, req, msg)
+		return c.hand(req, msg)
 	}
 	if reply != "" {
 		if err := c.listen(); err != nil {
@@ -55,11 +55,11 @@ func (c *client) send(ctx context.Context, req *request, subject, reply string, 
 
 // headers are those of an attempt. They may be shared with others, and must not be changed.
 func (req *request) headers(ctx context.Context, patience time.Duration, reply string) (nats.Header, error) {
-	timeout := ""
+	timeout, within := "", ""
 	if reply != "" {
-		timeout = formatTimeout(patience)
+		timeout, within = formatTimeout(patience), withinOf(ctx)
 	}
-	if timeout == "" && req.inject == nil {
+	if timeout == "" && within == "" && req.inject == nil {
 		return req.header, nil
 	}
 	headers := nats.Header{}
@@ -71,6 +71,9 @@ func (req *request) headers(ctx context.Context, patience time.Duration, reply s
 	maps.Copy(headers, req.header)
 	if timeout != "" {
 		headers[headerTimeout] = []string{timeout}
+	}
+	if within != "" {
+		headers[headerWithin] = []string{within}
 	}
 	return headers, nil
 }
@@ -115,7 +118,7 @@ func (c *client) connected(ctx context.Context, patience time.Duration) (left ti
 }
 
 // hand gives a request to this process's own endpoint. The data is its own from now on, as it would be if it came from elsewhere.
-func (c *client) hand(ctx context.Context, req *request, msg nats.Msg) error {
+func (c *client) hand(req *request, msg nats.Msg) error {
 	e := serverOf(c.scope).endpoint(req.method)
 	if e == nil {
 		return ErrNoMethod
@@ -127,11 +130,7 @@ func (c *client) hand(ctx context.Context, req *request, msg nats.Msg) error {
 	for key, values := range msg.Header {
 		msg.Header[key] = slices.Clone(values)
 	}
-	var parent *serving
-	if msg.Reply != "" { // for a notification nobody waits
-		parent = parentOf(ctx)
-	}
-	e.take(&msg, parent, c)
+	e.take(&msg, c)
 	return nil
 }
 
@@ -164,7 +163,7 @@ func (c *client) cancel(n *rolebus.Node, subject, reply string, req *request, fa
 			_ = c.publish(msg)
 		}
 	} else if e := serverOf(c.scope).endpoint(req.method); e != nil {
-		e.take(msg, nil, nil)
+		e.take(msg, nil)
 	}
 }
 

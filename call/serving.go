@@ -16,7 +16,7 @@ import (
 type serving struct {
 	endpoint *Endpoint
 	msg      *nats.Msg
-	parent   *serving // that makes this call, in this process; nil if none does
+	within   string   // the reply subject of the call within which it is made, or its own: what it calls is made within that, too
 	answers  answerer // nil: nobody waits for an answer
 	key      string
 	came     time.Time
@@ -34,10 +34,17 @@ func (s *serving) context() context.Context {
 	return &s.ctx
 }
 
-// nested says whether a call is made on behalf of one that runs at the same endpoint and waits for it: it must not wait for that one.
-func (s *serving) nested() bool {
-	for above := s.parent; above != nil; above = above.parent {
-		if above.endpoint == s.endpoint {
+// nestedMost is how many calls may run beyond the limit because they are nested: whoever calls says so.
+const nestedMost = 64
+
+// nested says whether a call is made within one that runs at the same endpoint and waits for it, by whatever way: it must not wait for that
+// one. It is called with the lock held.
+func (e *Endpoint) nested(s *serving) bool {
+	if s.within == s.msg.Reply || e.running >= e.opts.concurrency+nestedMost {
+		return false
+	}
+	for _, above := range e.calls {
+		if above.within == s.within && !above.told {
 			return true
 		}
 	}

@@ -17,6 +17,7 @@ const (
 
 	headerCall    = "Rolebus-Call"    // of a request: callCancel; of an answer: which one it is, if it is not the output
 	headerTimeout = "Rolebus-Timeout" // for how long the caller waits, in milliseconds
+	headerWithin  = "Rolebus-Within"  // the reply subject of the call within which, in the end, this one is made
 	headerType    = "Content-Type"
 
 	// As ADR-32 of NATS has them, for clients that know no more.
