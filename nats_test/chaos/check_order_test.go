@@ -10,7 +10,8 @@ import (
 
 // checkOrder is promise 2. Of a node, an observer sees only states that this node was ordered to want, each just as it
 // was ordered; of them it skips some, but never sees an older one after a newer one: neither one of an earlier life, nor
-// one with a smaller number. Nor does a life come back of which it saw the goodbye.
+// one with a smaller number. Nor does a life come back of which it saw the goodbye. One that leaves a scope has no roles first, and none
+// again in that life.
 //
 // An observer that joins a scope anew begins anew.
 func checkOrder(w *world) []violation {
@@ -22,13 +23,19 @@ func checkOrder(w *world) []violation {
 		life uint64
 		seq  string
 		left uint64 // the newest life that said goodbye
+		bare uint64 // the newest life that gave its roles up to leave
 	}
+	leaves := map[state]bool{} // of which scopes a node was told to leave; without a number
 	views := map[view]seen{}
 	var found []violation
 	for _, r := range w.records {
 		v := view{r.Proc, r.Scope, r.Node}
 		last := views[v]
 		switch r.Kind {
+		case ordered:
+			if r.Op == opLeave {
+				leaves[state{scope: r.Scope, node: r.Name}] = true
+			}
 		case rewatch:
 			for other := range views {
 				if other.observer == r.Proc && other.scope == r.Scope {
@@ -47,6 +54,11 @@ func checkOrder(w *world) []violation {
 			}
 			w.judged[2]++
 			seq := seqOf(r.Roles)
+			if len(r.Roles) == 0 && leaves[state{scope: r.Scope, node: r.Node}] && r.Life >= last.life && r.Life > last.left {
+				last.life, last.bare = r.Life, r.Life
+				views[v] = last
+				break
+			}
 			order, known := w.states[state{r.Scope, r.Node, seq}]
 			wanted := slices.Sorted(slices.Values(order.Roles))
 			switch {
@@ -60,6 +72,8 @@ func checkOrder(w *world) []violation {
 				complain("%s in life %d, after %s in the older life %d", seq, r.Life, last.seq, last.life)
 			case r.Life <= last.left:
 				complain("life %d again, after it had said goodbye", r.Life)
+			case r.Life <= last.bare:
+				complain("%s of life %d, after it had given its roles up to leave", seq, r.Life)
 			}
 			last.life, last.seq = max(r.Life, last.life), max(seq, last.seq)
 			views[v] = last

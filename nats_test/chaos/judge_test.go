@@ -124,6 +124,21 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 			t.misses(2.1, 100, "left")
 			t.sees(2.2, "s/seq=1", 100)
 		}},
+		{"a life that leaves gives its roles up first", nil, func(t *tale) {
+			t.add(2, aliceNumber, record{Kind: ordered, Op: opLeave, Scope: "s"})
+			t.add(2.1, bobNumber, record{Kind: sees, Scope: "s", Node: "alice", Life: 100})
+			t.misses(2.2, 100, "left")
+			t.wants(3, aliceNumber, "s/seq=2")
+			t.sees(3.1, "s/seq=2", 101)
+		}},
+		{"a life gives its roles up and does not leave", []int{2}, func(t *tale) {
+			t.add(2.1, bobNumber, record{Kind: sees, Scope: "s", Node: "alice", Life: 100})
+		}},
+		{"a life that leaves has its roles again", []int{2}, func(t *tale) {
+			t.add(2, aliceNumber, record{Kind: ordered, Op: opLeave, Scope: "s"})
+			t.add(2.1, bobNumber, record{Kind: sees, Scope: "s", Node: "alice", Life: 100})
+			t.sees(2.2, "s/seq=1", 100)
+		}},
 		{"a scope that is joined anew begins anew", nil, func(t *tale) {
 			t.wants(2, aliceNumber, "s/seq=2")
 			t.sees(2.1, "s/seq=2", 100)

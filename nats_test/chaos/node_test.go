@@ -228,6 +228,9 @@ func (n *nodeProcess) do(o order) {
 		err = n.bus.Leave(ctx, o.Scope)
 	}
 	outcome, text := outcomeOf(err)
+	if o.Op == opLeave && outcome == refused && !errors.Is(err, rolebus.ErrNotJoined) && !n.bus.In(o.Scope).Snapshot().Joined() {
+		outcome = unconfirmed // it has left, and not everything went as it should
+	}
 	n.say(record{Kind: returned, Call: o.Call, Op: o.Op, Scope: o.Scope, Outcome: outcome, Text: text, Began: began})
 }
 
