@@ -23,7 +23,7 @@ func TestAHandlersContextIsOver(t *testing.T) {
 			"nobody waits":  func(h *handling) context.Context { return h },
 			"it is awaited": func(h *handling) context.Context { h.Done(); return h },
 			"another one depends on it": func(h *handling) context.Context {
-				ctx, cancel := context.WithCancel(context.WithValue(h, "key", "value"))
+				ctx, cancel := context.WithCancel(context.WithValue(h, traceOf{}, "value"))
 				t.Cleanup(cancel)
 				return ctx
 			},
@@ -57,3 +57,5 @@ func TestAHandlersContextIsOver(t *testing.T) {
 		}
 	}
 }
+
+type traceOf struct{}
