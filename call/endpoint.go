@@ -20,8 +20,7 @@ type Endpoint struct {
 	scope  *rolebus.Scope
 	method string
 	opts   *handleOptions
-	codec  string      // its content type
-	header nats.Header // of each output; shared, and never changed
+	codec  string // its content type
 	handle func(ctx context.Context, msg *nats.Msg) ([]byte, error)
 	hooks  *hooks
 	log    *slog.Logger

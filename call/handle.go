@@ -44,7 +44,6 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 		return nil, refusedHandle(s, method, errors.Join(err, wrong))
 	}
 	e.codec = o.codec.ContentType()
-	e.header = typeHeader(e.codec)
 	e.handle = func(ctx context.Context, msg *nats.Msg) ([]byte, error) {
 		if o.extract != nil {
 			ctx = o.extract(ctx, msg.Header)

@@ -95,7 +95,7 @@ func (e *Endpoint) runOne(h hand, s *serving) (next *serving) {
 func (s *serving) finish(output []byte, err error) error {
 	switch {
 	case err == nil:
-		sending := s.answer(nats.Msg{Data: output, Header: s.endpoint.header})
+		sending := s.answer(nats.Msg{Data: output})
 		if errors.Is(sending, nats.ErrMaxPayload) {
 			sending = fmt.Errorf("%w: the output: %w", ErrTooLarge, sending)
 			s.answered.Store(false)

@@ -180,7 +180,7 @@ func readAnswer(msg *nats.Msg, method, contentType string, node string, incarnat
 }
 
 func readType(header, want string) error {
-	if sameType(header, want) {
+	if header == "" || sameType(header, want) { // without one it is that of the request
 		return nil
 	}
 	return because(ErrContentType, "the answer is %q, not %q", clip(header), want)
