@@ -25,7 +25,6 @@ type client struct {
 	mu      sync.Mutex
 	inbox   string // with the dot behind it; "" before the first call
 	pending map[string]*pending
-	spare   []*pending
 	lookout bool // somebody looks out
 	known   map[target]string
 
@@ -51,13 +50,22 @@ type pending struct {
 	node   *rolebus.Node // under the lock of the client; nil if it does not matter
 }
 
-// spares is how many that wait for nothing are kept for the next calls.
-const spares = 256
-
-func newPending() *pending {
+// spare are those that wait for nothing now.
+var spare = sync.Pool{New: func() any {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	return &pending{answer: make(chan *nats.Msg, 1), news: make(chan struct{}, 1), timer: timer}
+}}
+
+// rest has one that is expected nowhere any more wait for nothing.
+func (p *pending) rest() {
+	p.timer.Stop()
+	select {
+	case <-p.news:
+	default:
+	}
+	p.node = nil
+	spare.Put(p)
 }
 
 // aliveToken is what a callee may ask a caller's inbox by: nobody answers, but the server says whether anybody is there. No call's own
@@ -67,6 +75,8 @@ const aliveToken = "alive"
 // expect returns the subject to which an answer is to come, and what it comes to. Its last token cannot be guessed by those who get
 // other calls.
 func (c *client) expect(n *rolebus.Node, method string) (subject, reply string, p *pending) {
+	p = spare.Get().(*pending)
+	p.node = n
 	c.mu.Lock()
 	if c.inbox == "" {
 		c.inbox = c.bus.Conn().NewInbox() + "." + kindOfSubject + "."
@@ -75,12 +85,7 @@ func (c *client) expect(n *rolebus.Node, method string) (subject, reply string, 
 		var buffer [128]byte
 		reply = string(strconv.AppendUint(append(buffer[:0], c.inbox...), rand.Uint64(), 36))
 	}
-	if last := len(c.spare) - 1; last >= 0 {
-		p, c.spare = c.spare[last], c.spare[:last]
-	} else {
-		p = newPending()
-	}
-	if p.node = n; n != nil {
+	if n != nil {
 		subject = c.address(n, method)
 	}
 	c.pending[reply[len(c.inbox):]] = p
@@ -147,22 +152,14 @@ func (c *client) hear(msg *nats.Msg) {
 
 // done ends the waiting. It returns an answer that came meanwhile, nil if none did.
 func (c *client) done(reply string, p *pending) (late *nats.Msg) {
-	p.timer.Stop()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	delete(c.pending, reply[len(c.inbox):])
+	c.mu.Unlock()
 	select {
 	case late = <-p.answer:
 	default:
 	}
-	select {
-	case <-p.news:
-	default:
-	}
-	p.node = nil
-	if len(c.spare) < spares {
-		c.spare = append(c.spare, p)
-	}
+	p.rest()
 	return late
 }
 
@@ -254,7 +251,7 @@ func (c *client) await(ctx context.Context, n *rolebus.Node, req *request, subje
 		var why error
 		select {
 		case msg := <-p.answer:
-			c.done(reply, p)
+			p.rest() // who has brought it expects nothing more
 			return c.read(ctx, msg, n, req, ends)
 		case <-p.news:
 			if c.bus.Context().Err() == nil {
