@@ -3,6 +3,7 @@ package call_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,10 +42,13 @@ func TestAnEndpointServesFromTheFirstMoment(t *testing.T) {
 	}
 }
 
-// Each call is made to the life that the caller knows just then, while the name passes from one process to another.
+// Each call is made to the life that the caller knows just then, while the name passes from one process to another. The older of them, and
+// one of the callers, are far, so that they hear of that later.
 func TestNoCallReachesAnotherLife(t *testing.T) {
 	server := rolebustest.NewServer(t)
-	caller := server.Bus(rolebus.WithNode("caller"))
+	link := server.Link()
+	link.Delay(50 * time.Millisecond)
+	caller, far := server.Bus(rolebus.WithNode("caller")), link.Bus(rolebus.WithNode("far"))
 	var older, newer, astray atomic.Int64
 	serve := func(b *rolebus.Bus, ran *atomic.Int64) {
 		own := b.Incarnation()
@@ -56,23 +60,24 @@ func TestNoCallReachesAnotherLife(t *testing.T) {
 			return own, nil
 		})
 	}
-	first := server.Bus(rolebus.WithNode("w1"))
+	first := link.Bus(rolebus.WithNode("w1"))
 	serve(first, &older)
 	work(t, first, caller)
 	old := caller.Snapshot().Node("w1")
-	m := method[uint64, uint64](t, caller.Scope, "worker", "life", call.Timeout(time.Second))
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			if n := caller.Snapshot().Node("w1"); n != nil {
-				if life, err := m.CallNode(ctx, n, n.Incarnation()); err == nil {
-					assert.Equal(t, n.Incarnation(), life)
+	var calling sync.WaitGroup
+	for _, b := range []*rolebus.Bus{caller, far} {
+		m := method[uint64, uint64](t, b.Scope, "worker", "life", call.Timeout(time.Second))
+		calling.Go(func() {
+			for ctx.Err() == nil {
+				if n := b.Snapshot().Node("w1"); n != nil {
+					if life, err := m.CallNode(ctx, n, n.Incarnation()); err == nil {
+						assert.Equal(t, n.Incarnation(), life)
+					}
 				}
 			}
-		}
-	}()
+		})
+	}
 	rolebustest.Eventually(t, "the older life is called", func() bool { return older.Load() > 0 })
 	second := server.Bus(rolebus.WithNode("w1"))
 	serve(second, &newer)
@@ -80,9 +85,9 @@ func TestNoCallReachesAnotherLife(t *testing.T) {
 	<-first.Done()
 	require.ErrorIs(t, first.Err(), rolebus.ErrSuperseded)
 	stop()
-	<-done
+	calling.Wait()
 
-	_, err := m.CallNode(soon(t), old, old.Incarnation())
+	_, err := method[uint64, uint64](t, caller.Scope, "worker", "life").CallNode(soon(t), old, old.Incarnation())
 	require.ErrorIs(t, err, call.ErrUnreachable)
 	require.ErrorIs(t, err, rolebus.ErrNodeGone)
 	var failed *call.CallError
