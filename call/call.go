@@ -129,8 +129,8 @@ func (c *caller) note(ctx context.Context, call *call, a Attempt, number int, ki
 		c.chooser.unstick(id)
 	}
 	if c.log.Enabled(ctx, slog.LevelWarn) {
-		c.log.Warn("attempt failed", "attempt", number, "of", c.most(), "node", id.name, "incarnation", id.incarnation, "took", a.Took,
-			"ran", a.Ran.String(), "error", a.Err)
+		c.log.Warn("attempt failed", "attempt", number, "of", c.most(call, kind), "callee", id.name, "incarnation", id.incarnation, "took", a.Took,
+			"ran", a.Ran.String(), "error", discreet(a.Err))
 	}
 }
 
@@ -145,8 +145,11 @@ func (c *caller) tell(a Attempt, number int, kind AttemptInfo) {
 }
 
 // most is how many attempts a call may make.
-func (c *caller) most() int {
-	if c.opts.hedge > 0 {
+func (c *caller) most(call *call, kind AttemptInfo) int {
+	switch {
+	case kind.OfAll || kind.NoReply:
+		return 1
+	case c.opts.hedge > 0 && call.fixed == nil:
 		return max(2, c.opts.retry+1)
 	}
 	return c.opts.retry + 1
@@ -241,7 +244,7 @@ func (c *caller) hedged(ctx context.Context, call *call, n *rolebus.Node, req re
 		select {
 		case <-second:
 			second = nil
-			if call.made < c.most() && call.fixed == nil {
+			if call.made < c.most(call, AttemptInfo{}) && call.fixed == nil {
 				also := append(call.failed[:len(call.failed):len(call.failed)], lifeIn(n))
 				if other, err := c.chooser.choose(c.scope.Snapshot(), also, call.key); err == nil && lifeIn(other) != lifeIn(n) {
 					start(other, AttemptInfo{Hedge: true})

@@ -354,7 +354,7 @@ func (stats *EndpointStats) add(ran bool, took time.Duration, err error) {
 func (stats *EndpointStats) fail(err error) {
 	if err != nil {
 		stats.Errors++
-		stats.LastError = cut(plain(err), maxTextLine)
+		stats.LastError = cut(plain(discreet(err)), maxTextLine)
 	}
 }
 
@@ -375,7 +375,7 @@ func (e *Endpoint) tell(s *serving, ran bool, took time.Duration, err error) {
 	}
 	attrs := []any{"ran", ran, "took", took}
 	if err != nil {
-		attrs = append(attrs, "error", err)
+		attrs = append(attrs, "error", discreet(err))
 	}
 	e.log.Debug("served", attrs...)
 }

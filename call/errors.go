@@ -176,6 +176,16 @@ func plain(err error) string {
 	return strings.ReplaceAll(err.Error(), prefix, "")
 }
 
+// discreet is an error as it may stand in a log, or be told to whoever asks: what a codec says of data may quote it.
+func discreet(err error) error {
+	for _, codecs := range [...]error{ErrDecode, ErrEncode} {
+		if errors.Is(err, codecs) {
+			return codecs
+		}
+	}
+	return err
+}
+
 // because joins what a caller matches with what led to it.
 func because(what error, format string, args ...any) error {
 	return fmt.Errorf("%w: %w", what, fmt.Errorf(format, args...))

@@ -78,10 +78,10 @@ func TestTheLogTellsOfCallsAndAttempts(t *testing.T) {
 	require.Len(t, lines, 2)
 	keys := []string{"level", "msg", "scope", "role"}
 	assert.Equal(t, []any{"WARN", "attempt failed", "default", "worker"}, part(lines[0], keys...))
-	assert.Equal(t, []any{1., 5., "w2", "no"}, part(lines[0], "attempt", "of", "node", "ran"))
+	assert.Equal(t, []any{1., 5., "w2", "no"}, part(lines[0], "attempt", "of", "callee", "ran"))
 	assert.Contains(t, lines[0]["error"], "no such method")
 	assert.Equal(t, []any{"DEBUG", "call", "default", "worker"}, part(lines[1], keys...))
-	assert.Equal(t, []any{2., "w1", nil}, part(lines[1], "attempts", "node", "error"))
+	assert.Equal(t, []any{2., "w1", nil}, part(lines[1], "attempts", "callee", "error"))
 
 	_, err = method[string, string](t, caller.Scope, "worker", "none", last, call.Retry(2), call.Backoff(0, 0)).Call(soon(t), "x")
 	require.ErrorIs(t, err, call.ErrNoMethod)
@@ -120,11 +120,12 @@ func TestNoPayloadIsInTheLog(t *testing.T) {
 			return []string{returned, strings.Repeat("x", 1<<20)}, nil
 		})
 		handle(t, b.Scope, "odd", func(context.Context, string) (any, error) { return []any{returned, func() {}}, nil })
+		handle(t, b.Scope, "time", func(context.Context, time.Time) (string, error) { return returned, nil }) // whose decoder quotes what it gets
 		handle(t, b.Scope, "number", func(context.Context, int) (string, error) { return returned, nil })
 		work(t, b, caller)
 	}
 	results := map[string]error{"answer": nil, "fail": nil, "panic": nil, "wait": call.ErrTimeout, "raw": call.ErrContentType,
-		"large": call.ErrTooLarge, "odd": call.ErrEncode, "number": call.ErrDecode, "none": call.ErrNoMethod}
+		"large": call.ErrTooLarge, "odd": call.ErrEncode, "number": call.ErrDecode, "time": call.ErrDecode, "none": call.ErrNoMethod}
 	for name, want := range results {
 		timeout := 20 * time.Second
 		if name == "wait" {

@@ -183,10 +183,10 @@ func (c *caller) ended(ctx context.Context, call *call, began time.Time, err err
 	if tells {
 		attrs := []any{"attempts", call.made, "took", took}
 		if call.last.Node != nil {
-			attrs = append(attrs, "node", call.last.Node.Name(), "incarnation", call.last.Node.Incarnation())
+			attrs = append(attrs, "callee", call.last.Node.Name(), "incarnation", call.last.Node.Incarnation())
 		}
 		if err != nil {
-			attrs = append(attrs, "error", err)
+			attrs = append(attrs, "error", discreet(err))
 		}
 		c.log.Log(ctx, level, "call", attrs...)
 	}
