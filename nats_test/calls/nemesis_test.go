@@ -110,6 +110,9 @@ func (f *fleet) next(s *seat, dice int) (what string, err error) {
 		s.frozen = true
 		return "freeze", s.now.signal(syscall.SIGSTOP)
 	}
+	if !s.now.joined.Load() {
+		return "let it join", nil // it may not know yet what to do when it is told to go
+	}
 	s.drained = true
 	return "drain", s.now.signal(syscall.SIGTERM)
 }
@@ -131,7 +134,7 @@ func (f *fleet) settle() error {
 		_ = p.signal(syscall.SIGCONT)
 	}
 	for _, s := range f.seats {
-		if s.now.running() {
+		if s.now.awaitJoin(); s.now.running() {
 			s.drained = true
 			if err := s.now.signal(syscall.SIGTERM); err != nil {
 				return err

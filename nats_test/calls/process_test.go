@@ -150,6 +150,13 @@ func (p *process) running() bool {
 	}
 }
 
+// awaitJoin waits until it has joined, or has ended, or nobody has patience any more, which it is judged by.
+func (p *process) awaitJoin() {
+	for end := time.Now().Add(patience); !p.joined.Load() && p.running() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // signal reaches only this process; one that has ended already is left alone.
 func (p *process) signal(sig syscall.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
