@@ -72,10 +72,10 @@ func (s *Scope) leave(ctx context.Context, orderly bool) error {
 	return errors.Join(late, s.opErr("leave", err))
 }
 
-// OnLeave has a function called when this scope is left by [Bus.Leave], or by [Bus.Shutdown] if it is joined then, or was when
-// the Bus stopped by itself, and both wait for it: when this node's roles have gone everywhere, and before it says goodbye. Its context is over when it has to come to its end. It
-// is called each time, after a rejoin again. [Bus.Close] calls none; nor is one called when an observer leaves a scope that it joined by itself
-// ([WithAllScopes]).
+// OnLeave has a function called by [Bus.Leave] of this scope, and by [Bus.Shutdown] if the scope is joined then, or was when the Bus
+// stopped by itself: when this node's roles in it have gone everywhere, and before it says goodbye. Both wait for the function. Its
+// context is over when it has to come to its end. It is called each time that the scope is left, after a rejoin again. [Bus.Close] calls
+// none; nor is one called when an observer leaves a scope that it joined by itself ([WithAllScopes]).
 //
 // A function is called on a goroutine of its own, all at the same time, those of [Bus.OnShutdown] too. If it panics, or ends the
 // goroutine, that is told as a handler's is (see [Handler]), and by the error of Leave or Shutdown, and stops nothing else. A function that

@@ -35,7 +35,7 @@ func TestAHedgedCallHasTwoUnderWayAtTheMost(t *testing.T) {
 			now := underWay.Add(1)
 			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
 			}
-			time.Sleep(20 * time.Millisecond) // far longer than until the hedge
+			time.Sleep(20 * time.Millisecond) // the work, which takes longer than until the hedge: what is checked holds however long it takes
 			underWay.Add(-1)
 		})
 		work(t, n, caller)

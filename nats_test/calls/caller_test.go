@@ -139,6 +139,7 @@ func (c *calls) run() {
 					if h.id > c.most || c.stopped.Load() {
 						return
 					}
+					// The load: so many calls a second, that there are faults among them.
 					time.Sleep(time.Until(began.Add(time.Duration(h.id * uint64(time.Second) / rate))))
 					chosen = nil
 					ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -72,7 +72,7 @@ func runNode() error {
 		if _, err := fmt.Fprintln(ledger, j.ID, self.incarnation); err != nil {
 			panic(err)
 		}
-		time.Sleep(rand.N(longestJob))
+		time.Sleep(rand.N(longestJob)) // the work
 		return done{j.ID, self.node, self.incarnation}, nil
 	}); err != nil {
 		return err
