@@ -119,7 +119,7 @@ type target struct {
 	method string
 }
 
-// mostKnown is how many subjects are remembered. Those of lives that have ended are forgotten when there are so many.
+// mostKnown is how many subjects are remembered. When there are so many, most are of lives that have ended, and all are forgotten.
 const mostKnown = 4096
 
 // address returns the subject of a target. It is called with the lock held.
@@ -309,12 +309,12 @@ func (c *client) nobody(ctx context.Context, n *rolebus.Node, ends time.Time) er
 
 // gone says why a node cannot be counted on any more, nil if it is listed.
 func (c *client) gone(snap *rolebus.Snapshot, n *rolebus.Node) error {
-	switch now := snap.Node(n.Name()); {
-	case now != nil && now.Incarnation() == n.Incarnation():
+	switch {
+	case listed(snap, n):
 		return nil
 	case !snap.Joined():
 		return fmt.Errorf("%w: %w", ErrUnreachable, rolebus.ErrNotJoined)
-	case now != nil:
+	case snap.Node(n.Name()) != nil:
 		return because(ErrUnreachable, "%w: %s began another life", rolebus.ErrNodeGone, clip(n.Name()))
 	case snap.Suspects().Find(n.Name()) != nil:
 		return because(ErrUnreachable, "%w: %s cannot be reached", rolebus.ErrNodeGone, clip(n.Name()))
@@ -349,7 +349,8 @@ func (c *client) stopped(err error) error {
 	return fmt.Errorf("%w: %w", rolebus.ErrClosed, cause)
 }
 
-// timedOut says that time is up, and what NATS said meanwhile of the subject, or of where the answer would come: a missing right is told in no other way.
+// timedOut says that time is up, and what NATS said meanwhile of the subject, or of where the answer would come: a missing right is told
+// in no other way.
 func (c *client) timedOut(subject string) error {
 	for _, subject := range [...]string{subject, c.inbox + "*"} {
 		if refused := refusedBy(c.bus, subject); refused != nil {

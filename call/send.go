@@ -198,7 +198,7 @@ func reserved(key string) bool {
 	return strings.EqualFold(key, headerType)
 }
 
-// refusedBy returns what a server said last, if that was that this process may not publish on a subject.
+// refusedBy returns what a server said last, if that was that this process may not use a subject; nil if not, or while nobody can be asked.
 func refusedBy(b *rolebus.Bus, subject string) error {
 	if !b.Connected() {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -198,12 +197,11 @@ func (v *service) permitted(ctx context.Context, verb micro.Verb, before error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, serviceRetry)
 	defer cancel()
-	nc := v.bus.Conn()
-	if err := nc.FlushWithContext(ctx); err != nil {
+	if err := v.bus.Conn().FlushWithContext(ctx); err != nil {
 		return err
 	}
-	if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && last != before && strings.Contains(last.Error(), `"`+subject+`"`) {
-		return last
+	if refused := refusedBy(v.bus, subject); refused != before {
+		return refused
 	}
 	return nil
 }
