@@ -58,8 +58,11 @@ func TestWhatIsSomebodyElsesIsNotTouched(t *testing.T) {
 	keyValue := func(cfg jetstream.KeyValueConfig, values int) func(*testing.T) {
 		return func(t *testing.T) {
 			cfg.Bucket = "config"
-			kv, err := js.CreateKeyValue(t.Context(), cfg)
-			require.NoError(t, err)
+			var kv jetstream.KeyValue
+			inPlace(t, func() (err error) {
+				kv, err = js.CreateKeyValue(t.Context(), cfg)
+				return err
+			})
 			for i := range values {
 				_, err := kv.Put(t.Context(), "key", []byte(fmt.Sprint(i)))
 				require.NoError(t, err)

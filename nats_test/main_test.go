@@ -193,11 +193,20 @@ func lastSeq(t *testing.T, js jetstream.JetStream) uint64 {
 	return stream.CachedInfo().State.LastSeq
 }
 
-// makeStream makes a stream, perhaps in the place of one that was deleted a moment ago: the server may not be done with that.
+// makeStream makes a stream, perhaps in the place of one that was deleted a moment ago.
 func makeStream(t *testing.T, js jetstream.JetStream, cfg streamConfig) {
 	t.Helper()
-	eventually(t, "the stream to be made", func() bool {
+	inPlace(t, func() error {
 		_, err := js.CreateStream(t.Context(), cfg)
+		return err
+	})
+}
+
+// inPlace makes a stream in the place of one that was deleted a moment ago: the server may not be done with that.
+func inPlace(t *testing.T, make func() error) {
+	t.Helper()
+	eventually(t, "the stream to be made", func() bool {
+		err := make()
 		var api *jetstream.APIError
 		if errors.As(err, &api) && api.ErrorCode == 10049 { // error creating store for stream
 			return false
