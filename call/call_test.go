@@ -214,6 +214,7 @@ func TestTheHandlersContextEndsWithTheCall(t *testing.T) {
 }
 
 func TestACallerThatDiesIsNoticed(t *testing.T) {
+	t.Parallel()
 	server := rolebustest.NewServer(t)
 	w1 := server.Bus(rolebus.WithNode("w1"))
 	begun, ended := make(chan struct{}), make(chan error, 1)

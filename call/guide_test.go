@@ -19,6 +19,7 @@ import (
 // docs/CALLS.md has a table of the errors of a call, and of what is known with each. Every line of it is made to happen here, and what
 // happens here stands in it.
 func TestTheGuideSaysWhatIsKnownOfEachError(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../docs/CALLS.md")
 	require.NoError(t, err)
 	page := string(text)

@@ -14,6 +14,7 @@ import (
 
 // Handlers that wait for one another come to an end only if none of them keeps another from running.
 func TestHandlersRunAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	const together, rounds = 200, 3
 	caller, nodes := fleet(t, "w1")
 	var turn sync.Mutex

@@ -17,6 +17,7 @@ import (
 
 // Whoever sees a node can call what it handled before it joined, by its role or whatever its roles.
 func TestAnEndpointServesFromTheFirstMoment(t *testing.T) {
+	t.Parallel()
 	caller, nodes := fleet(t, "w1")
 	for i := range 6 {
 		scope := fmt.Sprint("scope ", i/2) // each of them twice: a later stay is like the first
@@ -45,6 +46,7 @@ func TestAnEndpointServesFromTheFirstMoment(t *testing.T) {
 // Each call is made to the life that the caller knows just then, while the name passes from one process to another. The older of them, and
 // one of the callers, are far, so that they hear of that later.
 func TestNoCallReachesAnotherLife(t *testing.T) {
+	t.Parallel()
 	server := rolebustest.NewServer(t)
 	link := server.Link()
 	link.Delay(50 * time.Millisecond)

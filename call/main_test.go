@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/call"
+	"github.com/rolebus/rolebus/internal/atonce"
 	"github.com/rolebus/rolebus/rolebustest"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	atonce.Tests(8, 2)
 	goleak.VerifyTestMain(m)
 }
 

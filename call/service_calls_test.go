@@ -57,6 +57,7 @@ func statsOf(t *testing.T, nc *nats.Conn, name string, nodes int) map[string]map
 }
 
 func TestNATSToolsSeeWhatEachNodeHandled(t *testing.T) {
+	t.Parallel()
 	caller, nodes := fleet(t, "a", "b.2 ü")
 	nc := caller.Conn()
 	const scope = "eu.west"

@@ -157,6 +157,7 @@ func TestAServiceAnswersForAllByNameAndByID(t *testing.T) {
 }
 
 func TestAServiceIsThereWhileAnythingIsHandled(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	nc := srv.Conn()
 	a := srv.Bus(rolebus.WithNode("a"))
@@ -312,6 +313,7 @@ func TestAServiceAnswersOnlyWhereItMay(t *testing.T) {
 }
 
 func TestAnAnswerThatIsTooLongIsAnError(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	nc := srv.Conn()
 	a := srv.Bus(rolebus.WithNode("a"))

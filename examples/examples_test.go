@@ -23,6 +23,7 @@ import (
 
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/embedded"
+	"github.com/rolebus/rolebus/internal/atonce"
 )
 
 const deadline = 60 * time.Second
@@ -46,10 +47,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
-		// A test mostly waits for its processes, and so there may be more at once than there are cores, unless -parallel says otherwise.
-		if err := flag.Set("test.parallel", "4"); err != nil {
-			panic(err)
-		}
+		atonce.Tests(8, 4)
 		flag.Parse()
 		return m.Run()
 	}())

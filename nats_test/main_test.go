@@ -5,11 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,12 +19,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/internal/atonce"
 	"github.com/rolebus/rolebus/rolebustest"
 )
-
-// atOnce is how many tests run at once, unless -parallel says otherwise: more than there are cores, as a test mostly waits, for
-// a lease to end, for a leader to be elected. Those that keep the cores busy are not parallel: they run alone, before the others.
-var atOnce = 8
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleOfProcess); role != "" {
@@ -36,9 +31,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
-		panic(err)
-	}
+	// A test mostly waits, for a lease to end, for a leader to be elected. Those that keep the cores busy are not parallel: they run alone,
+	// before the others.
+	atonce.Tests(16, 4)
 	goleak.VerifyTestMain(m)
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,6 +165,9 @@ func TestANodeProcessIsKilledAndReplaced(t *testing.T) {
 	require.Equal(t, 2, seen.count(rolebus.NodeLeft), "killed, replaced: %v", seen.list())
 }
 
+// givenPorts are those that tests got. Each is given once: a server that is not up does not listen.
+var givenPorts sync.Map
+
 // freePorts returns ports that nobody listens on: below those that rolebustest gives to servers, and systems to outgoing
 // connections, so that no other test takes one while its server is not up.
 func freePorts(t *testing.T, n int) []int {
@@ -171,6 +175,9 @@ func freePorts(t *testing.T, n int) []int {
 	var ports []int
 	for range 1000 {
 		port := 5000 + rand.IntN(5000)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
 			defer func() { require.NoError(t, l.Close()) }()
 			if ports = append(ports, port); len(ports) == n {

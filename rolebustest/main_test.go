@@ -2,20 +2,17 @@ package rolebustest_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"runtime"
 	"testing"
 
+	"github.com/rolebus/rolebus/internal/atonce"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	// A test mostly waits, and so there may be more at once than there are cores, unless -parallel says otherwise.
-	if err := flag.Set("test.parallel", "6"); err != nil {
-		panic(err)
-	}
+	atonce.Tests(12, 6)
 	goleak.VerifyTestMain(m)
 }
 

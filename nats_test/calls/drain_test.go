@@ -86,6 +86,7 @@ func shutdown(t *testing.T, b *rolebus.Bus) {
 // While one node after another is drained, and another comes in its place, no call fails that may be tried again, and none runs twice:
 // whether its method is idempotent or not, as what a draining node refuses has not run.
 func TestNoCallFailsWhileNodesAreDrained(t *testing.T) {
+	t.Parallel()
 	for _, idempotent := range []bool{true, false} {
 		t.Run(fmt.Sprint("idempotent=", idempotent), func(t *testing.T) {
 			srv := rolebustest.NewServer(t)

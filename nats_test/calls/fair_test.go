@@ -103,6 +103,7 @@ func TestRoundRobinGivesEachNodeAsMany(t *testing.T) {
 // Nodes that come and go in between cost nobody his turn: between two changes each node gets as many calls as any other, or one more.
 // And while they come and go beside the calls, those that stay get as many as each other, but for what is under way at a change.
 func TestRoundRobinIsFairWhileNodesComeAndGo(t *testing.T) {
+	t.Parallel()
 	const goroutines, stay = 16, 4
 	srv := rolebustest.NewServer(t)
 	nodes := counters(t, srv, nodeNames(stay)...)

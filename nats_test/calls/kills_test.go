@@ -22,6 +22,9 @@ func TestEveryIdempotentCallIsAnsweredUnderKills(t *testing.T) { underKills(t, t
 func TestNoCallRunsTwiceUnderKills(t *testing.T) { underKills(t, false) }
 
 func underKills(t *testing.T, idempotent bool) {
+	if *callsFlag <= fewCalls { // more are measured, alone
+		t.Parallel()
+	}
 	seed := cmp.Or(*seedFlag, uint64(time.Now().UnixNano()))
 	srv := rolebustest.NewServer(t)
 	c := newCalls(t, srv, *callsFlag, idempotent)
@@ -53,6 +56,7 @@ func underKills(t *testing.T, idempotent bool) {
 // Processes that are drained by SIGTERM, one after another, cost no call anything but another try: whether its method is idempotent or
 // not, each is answered, and those that are not run once.
 func TestNoCallFailsWhileProcessesAreDrained(t *testing.T) {
+	t.Parallel()
 	for _, idempotent := range []bool{true, false} {
 		srv := rolebustest.NewServer(t)
 		c := newCalls(t, srv, math.MaxInt, idempotent)

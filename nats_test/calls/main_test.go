@@ -7,11 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolebus/rolebus/internal/atonce"
 	"go.uber.org/goleak"
 )
 
+const fewCalls = 6000
+
 var (
-	callsFlag = flag.Int("calls", 6000, "how many calls are made under kills, of each kind")
+	callsFlag = flag.Int("calls", fewCalls, "how many calls are made under kills, of each kind")
 	seedFlag  = flag.Uint64("seed", 0, "the seed of what happens to the nodes; 0: another each time")
 )
 
@@ -32,5 +35,6 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	atonce.Tests(4, 2)
 	goleak.VerifyTestMain(m)
 }

@@ -6,10 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
+	"github.com/rolebus/rolebus/internal/atonce"
 	"go.uber.org/goleak"
 )
 
@@ -22,9 +22,6 @@ var (
 	soakFlag   = flag.Bool("soak", false, "a long run without damage, which looks for what grows")
 )
 
-// atOnce is how many fleets there are at once, unless -parallel says otherwise: more than there are cores, as they mostly wait.
-var atOnce = 3
-
 func TestMain(m *testing.M) {
 	if part := os.Getenv(childVariable); part != "" {
 		if err := runChild(part); err != nil {
@@ -33,8 +30,6 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
-		panic(err)
-	}
+	atonce.Tests(3, 2) // fleets
 	goleak.VerifyTestMain(m)
 }

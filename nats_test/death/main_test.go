@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolebus/rolebus/internal/atonce"
 	"go.uber.org/goleak"
 )
 
@@ -35,10 +36,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	atonce.Tests(6, 2)
 	goleak.VerifyTestMain(m)
 }
 
-// chosen says whether a test is to run: if it measures at length, alone, else all of them, two at a time.
+// chosen says whether a test is to run: if it measures at length, alone, else all of them, some at a time.
 func chosen(t *testing.T, mode string) bool {
 	if *modeFlag == "" {
 		t.Parallel()
