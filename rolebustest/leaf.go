@@ -50,7 +50,7 @@ func NewLeaf(tb testing.TB, change ...func(*server.Options)) (hub, leaf *Server)
 	if err != nil {
 		tb.Fatalf("rolebustest: hub and leaf: %v", err)
 	}
-	Within(tb, startTimeout, "the leaf to be linked to its hub", func() bool { 
+	Within(tb, startTimeout, "the leaf to be linked to its hub", func() bool {
 		return hub.running().NumLeafNodes() > 0 && leaf.running().NumLeafNodes() > 0 // each when it knows the other
 	})
 	return hub, leaf
