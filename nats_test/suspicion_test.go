@@ -257,7 +257,7 @@ func TestARollingRestartMakesNobodySuspectAnybody(t *testing.T) {
 	}
 }
 
-// awaitProbes waits until a node, or with * any, was asked n times. It stops to listen before it returns: a subject that
+// awaitProbes waits until a node, or with * any, has answered n questions. It stops to listen before it returns: a subject that
 // somebody listens to never has "no responders".
 func awaitProbes(t *testing.T, srv interface {
 	Conn(...nats.Option) *nats.Conn
@@ -265,10 +265,24 @@ func awaitProbes(t *testing.T, srv interface {
 	t.Helper()
 	nc := srv.Conn()
 	defer nc.Close()
-	messages := make(chan *nats.Msg, 10_000)
-	_, err := nc.ChanSubscribe("rolebus.probe.default."+node, messages)
-	require.NoError(t, err)
-	eventually(t, "probes", func() bool { return len(messages) >= n })
+	messages := make(chan *nats.Msg, 100_000)
+	for _, subject := range []string{"rolebus.probe.default." + node, "_INBOX.>"} {
+		_, err := nc.ChanSubscribe(subject, messages)
+		require.NoError(t, err)
+	}
+	asked, answered := map[string]bool{}, 0 // by where the answer goes
+	eventually(t, "answers", func() bool {
+		for range len(messages) {
+			switch msg := <-messages; {
+			case asked[msg.Subject]:
+				delete(asked, msg.Subject)
+				answered++
+			case msg.Reply != "":
+				asked[msg.Reply] = true
+			}
+		}
+		return answered >= n
+	})
 }
 
 func last(lines []string) string {
