@@ -19,7 +19,7 @@ import (
 // Most of a fleet dies at once, and those who are left know it as soon as they would of one.
 
 func TestMostAreKilledAtOnce(t *testing.T) {
-	if *modeFlag != "" && *modeFlag != "many" {
+	if !chosen(t, "many") {
 		return
 	}
 	for _, events := range []bool{false, true} {
