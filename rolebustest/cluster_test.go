@@ -2,7 +2,6 @@ package rolebustest_test
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +38,6 @@ func TestLeaderStops(t *testing.T) {
 	survives(t, c, (*rolebustest.Server).Stop)
 }
 
-func TestLeaderIsKilled(t *testing.T) {
-	t.Parallel()
-	c := rolebustest.NewCluster(t)
-	survives(t, c, (*rolebustest.Server).Kill)
-}
-
 // survives has the leader of the bucket fail, and checks that buses work without it, and that it may come back.
 func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Server)) {
 	t.Helper()
@@ -68,31 +61,6 @@ func survives(t *testing.T, c *rolebustest.Cluster, fail func(*rolebustest.Serve
 	c.LeaderOf(bucketStream).Stop()
 	addRoles(t, b, "web")
 	rolebustest.WaitRoles(t, a, b.Name(), "web")
-}
-
-func TestLeaderIsIsolated(t *testing.T) {
-	t.Parallel()
-	c := rolebustest.NewCluster(t)
-	first := c.Bus(rolebus.WithRoles("api"))
-	leader := c.LeaderOf(bucketStream)
-	servers := c.Servers()
-	other := servers[(slices.Index(servers, leader)+1)%len(servers)]
-	inside, outside := leader.Bus(), other.Bus()
-	rolebustest.WaitRoles(t, inside, outside.Name())
-
-	leader.Isolate()
-	require.True(t, leader.Running())
-	logged(t, "new leader", func() { require.NotSame(t, leader, c.LeaderOf(bucketStream)) })
-	addRoles(t, outside, "db")
-	require.Empty(t, inside.Roles(outside.Name()).Slice(), "the news crossed the split")
-	logged(t, "two are ready", c.WaitReady)
-
-	logged(t, "ready again", func() {
-		leader.Rejoin()
-		c.WaitReady()
-	})
-	rolebustest.WaitRoles(t, inside, outside.Name(), "db")
-	rolebustest.WaitRoles(t, inside, first.Name(), "api")
 }
 
 func addRoles(t *testing.T, b *rolebus.Bus, roles ...rolebus.Role) {

@@ -30,7 +30,7 @@ func TestQuick(t *testing.T) {
 	dir := t.TempDir()
 	jsonFile, svgFile := filepath.Join(dir, "fleet.json"), filepath.Join(dir, "fleet.svg")
 	var tables, said bytes.Buffer
-	status := fleetMain(t.Context(), []string{"-quick", "-json", jsonFile, "-svg", svgFile}, &tables, &said)
+	status := fleetMain(t.Context(), []string{"-quick", "-ttl", "1s", "-idle", "1s", "-json", jsonFile, "-svg", svgFile}, &tables, &said)
 	require.Zero(t, status, "%s", &said)
 
 	raw, err := os.ReadFile(jsonFile)
