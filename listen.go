@@ -46,7 +46,7 @@ func (s *Scope) checkAddress(kind, name string) error {
 // called as one of Subscribe is, also when one life follows another: with one message after another.
 //
 // The error matches [ErrReadOnly] for an observer, which has no life, [ErrBadName] for a kind, a name or a scope that cannot be one
-// (see [Scope.Address]), [ErrClosed] if the Bus has stopped, or is that of nats.go.
+// (see [Scope.Address]), [ErrClosed] if the Bus has stopped, or a [Bus.Shutdown] has begun, or is that of nats.go.
 func (s *Scope) Listen(kind, name string, handle func(*nats.Msg)) (*Subscription, error) {
 	if handle == nil {
 		panic(prefix + "nil function")
@@ -55,6 +55,9 @@ func (s *Scope) Listen(kind, name string, handle func(*nats.Msg)) (*Subscription
 		return nil, failed("listen", err)
 	}
 	err := s.writable(context.Background())
+	if err == nil && s.bus.giving.Err() != nil { // who would be heard from now on would find nobody
+		err = s.bus.refusedOr(context.Background())
+	}
 	if err == nil {
 		err = s.checkAddress(kind, name)
 	}

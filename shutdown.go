@@ -25,8 +25,8 @@ var errShuttingDown error = &opError{prefix + "bus is shutting down", ErrClosed}
 // Shutdown ends the Bus as [Bus.Close] does, and before that lets the work end that others have given this process:
 //
 //  1. The roles of this node go away in all scopes at once. The node stays listed, without roles, and keeps its leases. From now
-//     on whatever would give a role or join a scope returns an error that matches [ErrClosed]; roles can still be taken away,
-//     reads and watches go on, and [Bus.Err] is still nil.
+//     on whatever would give a role, join a scope or begin to listen for this node ([Scope.Listen]) returns an error that matches
+//     [ErrClosed]; roles can still be taken away, reads and watches go on, and [Bus.Err] is still nil.
 //  2. If there are functions of [Bus.OnShutdown], or of [Scope.OnLeave] in a scope that is joined, it waits a quarter of a second:
 //     another process may have picked this one just before it heard of that. Then it calls them all at the same time, and waits until
 //     they have returned.

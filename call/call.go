@@ -119,6 +119,9 @@ func (c *caller) note(ctx context.Context, call *call, a Attempt, number int, ki
 		return
 	}
 	call.attempts = append(call.attempts, a)
+	if errors.Is(a.Err, errEnough) {
+		return // which is no failure
+	}
 	var remote *RemoteError
 	if errors.As(a.Err, &remote) {
 		return // its handler's error says nothing of the node
@@ -193,7 +196,7 @@ func (c *caller) wait(ctx context.Context, call *call) bool {
 	}
 	d := least
 	for range call.made - 1 {
-		if d = min(2*d, most); d == most {
+		if d = min(max(2*d, time.Millisecond), most); d == most {
 			break
 		}
 	}

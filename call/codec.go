@@ -60,12 +60,17 @@ func (rawCodec) Decode(data []byte, v any) error {
 }
 
 // checkCodec says what is wrong with a codec.
-func checkCodec(c Codec) error {
+func checkCodec(c Codec) (err error) {
 	if c == nil {
 		return errors.New("nil codec")
 	}
+	defer func() { // a nil pointer, for one
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("content type of a %T: panic: %v", c, fault)
+		}
+	}()
 	kind := c.ContentType()
-	if kind == "" || len(kind) > 128 {
+	if bareType(kind) == "" || len(kind) > 128 {
 		return fmt.Errorf("content type %q: 1 to 128 bytes", clip(kind))
 	}
 	for i := range len(kind) {

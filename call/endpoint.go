@@ -77,6 +77,9 @@ func (e *Endpoint) Stats() EndpointStats {
 // [ErrUnreachable], and the error, which matches that of ctx, says how many there are; they are not waited for. It may be called more than
 // once, from any goroutine; in a handler it waits for itself, until ctx is over. The role is not taken away: do that first.
 func (e *Endpoint) Close(ctx context.Context) error {
+	if ctx == nil {
+		return &opError{fmt.Sprintf("%sclose method %q in scope %q: nil context", prefix, clip(e.method), clip(e.scope.Name())), errNilContext}
+	}
 	e.mu.Lock()
 	e.closing = true
 	e.mu.Unlock()
@@ -328,21 +331,23 @@ func (e *Endpoint) remove(s *serving) {
 
 // count takes a call into the books, before its caller hears of it: whoever has an answer finds it counted.
 func (e *Endpoint) count(ran bool, took time.Duration, err error) {
+	text := lineOf(err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats.add(ran, took, err)
+	e.stats.add(ran, took, text)
 }
 
 // returned is count of a call whose handler was called, and is not running any more.
 func (e *Endpoint) returned(s *serving, ran bool, took time.Duration, err error) {
+	text := lineOf(err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.telling++
 	s.told = true
-	e.stats.add(ran, took, err)
+	e.stats.add(ran, took, text)
 }
 
-func (stats *EndpointStats) add(ran bool, took time.Duration, err error) {
+func (stats *EndpointStats) add(ran bool, took time.Duration, err *string) {
 	stats.Requests++
 	if !ran {
 		stats.Refused++
@@ -351,18 +356,28 @@ func (stats *EndpointStats) add(ran bool, took time.Duration, err error) {
 	stats.fail(err)
 }
 
-func (stats *EndpointStats) fail(err error) {
+func (stats *EndpointStats) fail(err *string) {
 	if err != nil {
 		stats.Errors++
-		stats.LastError = cut(plain(discreet(err)), maxTextLine)
+		stats.LastError = *err
 	}
+}
+
+// lineOf is what LastError says of an error; nil if there is none. The error may be the user's, so no lock is held.
+func lineOf(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := cut(plain(discreet(err)), maxTextLine)
+	return &text
 }
 
 // unsent takes into the books that an answer could not be sent.
 func (e *Endpoint) unsent(err error) {
+	text := lineOf(err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats.fail(err)
+	e.stats.fail(text)
 }
 
 // tell tells hooks and the log of a call that has ended.

@@ -19,12 +19,12 @@ import (
 // its goroutine, the caller hears of that ([CodePanic]), and it is logged with the stack, on standard error if the logger does not take
 // errors.
 //
-// Give the role after its methods are handled: a call that comes before gets [ErrNoMethod], which a [Retry] tries elsewhere. The scope
-// need not be joined: it is handled in each stay, from before anybody can see it. When the scope is left, or the Bus shuts down,
+// Give the role after its methods are handled: a call that comes before gets [ErrNoMethod], which a [Retry] tries elsewhere. If this node
+// has roles already, Handle waits for a round trip, so that the server knows of it when it returns. The scope need not be joined: it is handled in each stay, from before anybody can see it. When the scope is left, or the Bus shuts down,
 // the roles go first, then what is new is refused ([ErrDraining]) and what runs is finished, and then the node says goodbye: see
 // [rolebus.Scope.OnLeave]. [rolebus.Bus.Close] waits for nothing: it cancels the handlers.
 //
-// The error matches [rolebus.ErrClosed], [rolebus.ErrReadOnly] for an observer, [rolebus.ErrBadName], [ErrHandled] if this process handles the
+// The error matches [rolebus.ErrClosed], also as soon as [rolebus.Bus.Shutdown] has begun, [rolebus.ErrReadOnly] for an observer, [rolebus.ErrBadName], [ErrHandled] if this process handles the
 // method in the scope already, or names everything that is wrong with the options.
 func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context, In) (Out, error), opts ...HandleOption) (*Endpoint, error) {
 	o, err := newHandleOptions(method, opts)
@@ -46,7 +46,9 @@ func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context
 	e.codec = o.codec.ContentType()
 	e.handle = func(ctx context.Context, msg *nats.Msg) ([]byte, error) {
 		if o.extract != nil {
-			ctx = o.extract(ctx, msg.Header)
+			if ctx = o.extract(ctx, msg.Header); ctx == nil {
+				panic("Extract: nil context")
+			}
 		}
 		in, err := decode[In](o.codec, msg.Data)
 		if err != nil {
@@ -112,7 +114,19 @@ func (e *Endpoint) open() error {
 	}
 	e.server.service.changed()
 	e.unleave = e.scope.OnLeave(e.leave)
+	e.announced()
 	return nil
+}
+
+// announced waits until the server knows that the method is heard, if this node may be picked already: what another process calls from now
+// on would else find nobody.
+func (e *Endpoint) announced() {
+	if e.scope.MyRoles().Len() == 0 || !e.server.bus.Connected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(e.server.bus.Context(), serviceRetry)
+	defer cancel()
+	_ = e.server.bus.Conn().FlushWithContext(ctx) // else it is heard a moment later
 }
 
 // server is what all endpoints of a scope share.

@@ -71,13 +71,15 @@ func (m *Method[In, Out]) call(ctx context.Context, call *call, in In) (out Out,
 	return out, m.c.ended(ctx, call, began, err)
 }
 
+var errNilContext = errors.New("nil context")
+
 // encode turns the input into bytes, and into the key by which a node is picked.
 func (m *Method[In, Out]) encode(ctx context.Context, in In, call *call) (data []byte, err error) {
 	switch {
 	case m == nil || m.c == nil:
 		panic(prefix + "a method that is not made by New")
 	case ctx == nil:
-		return nil, errors.New("nil context")
+		return nil, errNilContext
 	case call.given && call.fixed == nil:
 		return nil, because(ErrNoNode, "nil node")
 	}

@@ -221,7 +221,7 @@ func Timeout(d time.Duration) Option {
 // Retry has a call that failed made again, up to n times: at most n+1 attempts. An attempt that certainly was not run is followed by
 // another one whatever the method does: nobody listened, [ErrBusy], [ErrDraining], [ErrNoMethod]. One that may have been run only if
 // the method is [Idempotent]. What a handler returned never is, nor what cannot be encoded or decoded. Each attempt goes to a node that
-// has not failed this call, if there is one. Default: 0.
+// has not failed this call, if there is one. Default: 0; at most 1,000.
 func Retry(n int) Option {
 	return option(func(o *options) {
 		if o.retry = n; n < 0 || n > 1000 {
@@ -231,7 +231,7 @@ func Retry(n int) Option {
 }
 
 // Backoff has a call wait before it is tried again: before the second attempt up to min, then up to twice as long each time, up to max;
-// how long is chosen at random, at least half of it. Never before the first attempt, nor after the last. Default: nothing while
+// how long is chosen at random, at least half of it. A min of 0 is none before the second attempt, and 1 ms before the third. Never before the first attempt, nor after the last. Default: nothing while
 // there is a node that has not failed this call; else from 10 ms to 1 s.
 func Backoff(least, most time.Duration) Option {
 	return option(func(o *options) {
@@ -273,7 +273,7 @@ func Inject(f func(ctx context.Context, h nats.Header)) Option {
 func Concurrency(n int) HandleOption {
 	return handleOption(func(o *handleOptions) {
 		if o.concurrency = n; n < 1 || n > math.MaxInt32 {
-			o.wrong("Concurrency %d: at least 1", n)
+			o.wrong("Concurrency %d: 1 to %d", n, math.MaxInt32)
 		}
 	})
 }
@@ -282,13 +282,13 @@ func Concurrency(n int) HandleOption {
 func Queue(n int) HandleOption {
 	return handleOption(func(o *handleOptions) {
 		if o.queue = n; n < 0 || n > math.MaxInt32 {
-			o.wrong("Queue %d: at least 0", n)
+			o.wrong("Queue %d: 0 to %d", n, math.MaxInt32)
 		}
 	})
 }
 
 // Extract has a function take out of a request's headers what [Inject] put there. The context that it returns, made of the one that it
-// was given, is the handler's. It is called on the handler's goroutine; if it panics, that is as if the handler did.
+// was given, is the handler's. It is called on the handler's goroutine; if it panics, or returns nil, that is as if the handler panicked.
 func Extract(f func(ctx context.Context, h nats.Header) context.Context) HandleOption {
 	return handleOption(func(o *handleOptions) {
 		if o.extract = f; f == nil {

@@ -93,6 +93,8 @@ func sent(err error) error {
 		return nil
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, nats.ErrBadHeaderMsg): // of Inject
+		return fmt.Errorf("%w: %w", ErrEncode, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }

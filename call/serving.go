@@ -69,14 +69,18 @@ func (e *Endpoint) runOne(h hand, s *serving) (next *serving) {
 		if panicked := recover(); panicked != nil {
 			fault = panicked
 		}
+		took, text := time.Since(began), "panic"
+		defer func() { // also if what it panicked with ends the goroutine when it is asked for its text
+			err := errors.New(prefix + text)
+			e.returned(s, true, took, err)
+			s.answer(refusal(sayFailed, CodePanic, text))
+			s.ctx.cancel()
+			e.tell(s, true, took, err)
+			e.gone(s)
+			close(h)
+		}()
+		text = "panic: " + cut(fmt.Sprint(fault), maxTextLine)
 		hook.Blame(e.log, "a handler of calls panicked", fault, "method", e.method)
-		took, err := time.Since(began), fmt.Errorf("%spanic: %v", prefix, fault)
-		e.returned(s, true, took, err)
-		s.answer(refusal(sayFailed, CodePanic, "panic: "+cut(fmt.Sprint(fault), maxTextLine)))
-		s.ctx.cancel()
-		e.tell(s, true, took, err)
-		e.gone(s)
-		close(h)
 	}()
 	output, err := e.handle(&s.ctx, s.msg)
 	returned = true

@@ -91,9 +91,13 @@ func sameType(header, want string) bool {
 	if header == want {
 		return true
 	}
-	bare, _, _ := strings.Cut(header, ";")
-	wanted, _, _ := strings.Cut(want, ";")
-	return strings.EqualFold(strings.TrimSpace(bare), strings.TrimSpace(wanted))
+	return strings.EqualFold(bareType(header), bareType(want))
+}
+
+// bareType is a content type without its parameters.
+func bareType(kind string) string {
+	bare, _, _ := strings.Cut(kind, ";")
+	return strings.TrimSpace(bare)
 }
 
 // typeHeader tells an encoding, if it is not the one that goes without saying.
@@ -161,8 +165,8 @@ func readAnswer(msg *nats.Msg, method, contentType string, node string, incarnat
 		}
 	}
 	text := string(msg.Data)
-	if text == "" {
-		text = msg.Header.Get(headerErrorText)
+	if line := msg.Header.Get(headerErrorText); text == "" && line != say { // which stands there if there is nothing to tell
+		text = line
 	}
 	text = cut(strings.ToValidUTF8(text, "\uFFFD"), maxText)
 	if say == sayFailed {

@@ -33,7 +33,7 @@ export function serve(nc, { bucket, scope, node, methods, most = 1000 }) {
   const refuse = (msg, say, text, code) => answer(msg, wire.refusalOf(say, text, code));
   function take(method, msg) {
     const request = wire.readRequest(headersOf(msg), msg.data);
-    if (request === null) return;
+    if (request === null || (msg.reply && !wire.mayHear(bucket, msg.reply))) return;
     if ("cancel" in request) running.get(request.cancel)?.abort(ended("its caller has given up"));
     else if (draining) refuse(msg, "draining", "it is about to leave");
     else if (request.refuse) refuse(msg, request.refuse, request.text);

@@ -50,7 +50,7 @@ export function readAnswer(headers, body) {
   const text = new TextDecoder().decode(body);
   const { "Rolebus-Call": kind, "Nats-Service-Error-Code": code = "", "Nats-Service-Error": line = "", "Content-Type": type } = headers;
   const say = kind || (code || line ? "failed" : "");
-  const told = cut(text || line, 16_384);
+  const told = cut(text || (line === say ? "" : line), 16_384);
   if (say === "failed") return { error: say, ran: "yes", code: isCode(code) ? code : "unknown", text: told };
   if (say && !Object.hasOwn(ran, say)) return { error: "decode", ran: "maybe", text: `an answer of kind ${say}` };
   if (say) return { error: say, ran: ran[say], text: told };
