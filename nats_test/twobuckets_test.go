@@ -99,11 +99,13 @@ func TestTwoBucketsAreNoticedLater(t *testing.T) {
 
 	// And it is all right again when the link is gone.
 	line.cut()
-	eventually(t, "a change to be confirmed", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		return a.AddRoles(ctx, "z") == nil
-	})
+	for _, each := range []*rolebus.Bus{a, b} {
+		eventually(t, "a change to be confirmed", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return each.AddRoles(ctx, "z") == nil
+		})
+	}
 	eventually(t, "the lease to be certain again", func() bool { return a.LeaseLeft() > 0 })
 	require.Equal(t, 1, log.count("one bucket answers again"), log.String())
 }
