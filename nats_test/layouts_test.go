@@ -193,24 +193,15 @@ func die(t *testing.T, serverURL string, opts []rolebus.Option, seers []*rolebus
 	line := &cutLine{}
 	// A lease that does not end as soon as it is missed, but whose grace, in which nobody suspects it, does.
 	bus(at{t, serverURL, opts}, node, rolebus.WithTTL(20*time.Second), rolebus.WithNATS(nats.SetCustomDialer(line)))
-	probes := make(chan *nats.Msg, 10_000)
-	sub, err := seers[0].Conn().ChanSubscribe("rolebus.probe.default."+node, probes)
-	require.NoError(t, err)
-	asked := map[string]int{} // by the part of the answer's subject that is that of a connection
-	eventually(t, node+" to be asked by all, and again, which is after it has answered", func() bool {
-		for len(probes) > 0 {
-			by := (<-probes).Reply
-			asked[by[:strings.LastIndex(by, ".")]]++
-		}
+	awaitAnswers(t, seers[0].Conn(), node, func(to map[string]int) bool {
 		twice := 0
-		for _, times := range asked {
-			if times > 1 {
+		for _, answers := range to {
+			if answers > 1 {
 				twice++
 			}
 		}
 		return twice >= len(seers)
 	})
-	require.NoError(t, sub.Unsubscribe()) // else somebody listens there
 	line.cut()
 }
 

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -257,31 +258,45 @@ func TestARollingRestartMakesNobodySuspectAnybody(t *testing.T) {
 	}
 }
 
-// awaitProbes waits until a node, or with * any, has answered n questions. It stops to listen before it returns: a subject that
-// somebody listens to never has "no responders".
+// awaitProbes waits until a node, or with * any, has answered n questions.
 func awaitProbes(t *testing.T, srv interface {
 	Conn(...nats.Option) *nats.Conn
 }, node string, n int) {
 	t.Helper()
 	nc := srv.Conn()
 	defer nc.Close()
+	awaitAnswers(t, nc, node, func(to map[string]int) bool {
+		all := 0
+		for _, answers := range to {
+			all += answers
+		}
+		return all >= n
+	})
+}
+
+// awaitAnswers waits until a node, or with * any, has answered questions often enough: each connection that asked it, by the part of the
+// answers' subject that is the connection's. It stops to listen before it returns: a subject that somebody listens to never has "no
+// responders".
+func awaitAnswers(t *testing.T, nc *nats.Conn, node string, enough func(to map[string]int) bool) {
+	t.Helper()
 	messages := make(chan *nats.Msg, 100_000)
 	for _, subject := range []string{"rolebus.probe.default." + node, "_INBOX.>"} {
-		_, err := nc.ChanSubscribe(subject, messages)
+		sub, err := nc.ChanSubscribe(subject, messages)
 		require.NoError(t, err)
+		defer func() { require.NoError(t, sub.Unsubscribe()) }()
 	}
-	asked, answered := map[string]bool{}, 0 // by where the answer goes
-	eventually(t, "answers", func() bool {
+	asked, answers := map[string]bool{}, map[string]int{}
+	eventually(t, node+" to answer", func() bool {
 		for range len(messages) {
 			switch msg := <-messages; {
 			case asked[msg.Subject]:
 				delete(asked, msg.Subject)
-				answered++
+				answers[msg.Subject[:strings.LastIndex(msg.Subject, ".")]]++
 			case msg.Reply != "":
 				asked[msg.Reply] = true
 			}
 		}
-		return answered >= n
+		return enough(answers)
 	})
 }
 
