@@ -220,27 +220,3 @@ func TestPassiveMembersHideNoDeath(t *testing.T) {
 	rolebustest.WaitRoles(t, a, "e")
 	require.Equal(t, []string{"e"}, names(a.Snapshot().Suspects().Slice()))
 }
-
-// Who heartbeats seldom does not notice that there was no leader for a while: it asks the next one before it believes that one.
-func TestPromise3TwoTTLsAndALeaderThatIsKilled(t *testing.T) {
-	t.Parallel()
-	c := rolebustest.NewCluster(t)
-	fleet := fleetOf(c, ttl, time.Minute)
-	var seen []*events
-	for _, b := range fleet {
-		eventually(t, b.Name()+" to see all", func() bool { return b.Nodes("x").Len() == 4 })
-		seen = append(seen, watch(t, b.Scope))
-	}
-	js := jetStream(t, c.Conn())
-	leader := c.LeaderOf("KV_rolebus")
-	leader.Kill()
-	require.NotSame(t, leader, c.LeaderOf("KV_rolebus"))
-	eventually(t, "all to have written again", func() bool { return len(stored(t, js, "rolebus", "default")) == 4 })
-	settled := time.Now()
-	eventually(t, "the shorter grace to be over, twice", func() bool { return time.Since(settled) > 3*ttl })
-	for i, b := range fleet {
-		eventually(t, b.Name()+" to see all", func() bool { return b.Nodes("x").Len() == 4 })
-		require.Zero(t, seen[i].count(rolebus.NodeLeft), "%s: %v", b.Name(), seen[i].list())
-		require.NoError(t, b.Err())
-	}
-}
