@@ -38,6 +38,8 @@ type service struct {
 	running bool
 	changes int           // of the endpoints, so far
 	node    *rolebus.Node // its life, as it was seen last; nil while it does not listen
+	asked   []question    // that wait for their answers
+	telling bool          // somebody answers them
 
 	// run only:
 	all, own []*rolebus.Subscription // for all and by name; by the id, which is of one life
@@ -181,7 +183,7 @@ func (v *service) subscribe(to *[]*rolebus.Subscription, verb micro.Verb, name, 
 	if err != nil {
 		return err
 	}
-	sub, err := v.bus.Subscribe(subject, func(msg *nats.Msg) { v.answer(verb, msg) })
+	sub, err := v.bus.Subscribe(subject, func(msg *nats.Msg) { v.hear(question{verb, msg}) })
 	if err == nil {
 		*to = append(*to, sub)
 	}
@@ -220,6 +222,47 @@ func stop(subs []*rolebus.Subscription) {
 	for _, sub := range subs {
 		sub.Stop()
 	}
+}
+
+// question is one that came to the service.
+type question struct {
+	verb micro.Verb
+	msg  *nats.Msg
+}
+
+// mostAsked is how many questions wait at the most. What comes beyond is not answered: in a flood, which would else fill the memory, nobody
+// waits for all the answers.
+const mostAsked = 1024
+
+// hear takes in a question.
+func (v *service) hear(q question) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.asked) >= mostAsked {
+		return
+	}
+	v.asked = append(v.asked, q)
+	if !v.telling {
+		v.telling = v.bus.Go(v.answerAll) == nil // else the Bus stops
+	}
+}
+
+// answerAll answers what waits.
+func (v *service) answerAll(ctx context.Context) {
+	for q, is := v.next(ctx); is; q, is = v.next(ctx) {
+		v.answer(q.verb, q.msg)
+	}
+}
+
+func (v *service) next(ctx context.Context) (q question, is bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.asked) == 0 || ctx.Err() != nil {
+		v.asked, v.telling = nil, false
+		return q, false
+	}
+	q, v.asked = v.asked[0], v.asked[1:]
+	return q, true
 }
 
 // answer answers a question, if it may be answered.

@@ -312,6 +312,41 @@ func TestAServiceAnswersOnlyWhereItMay(t *testing.T) {
 	v.answer(micro.PingVerb, &nats.Msg{}) // and nothing happens
 }
 
+// A flood of questions fills no memory, and is over when it is over.
+func TestAServiceKeepsNoFloodOfQuestions(t *testing.T) {
+	server := rolebustest.NewServer(t)
+	b := server.Bus(rolebus.WithNode("api-1"))
+	begun, release, answers := make(chan struct{}, 1), make(chan struct{}), make(chan struct{}, 10*mostAsked)
+	var slow service
+	slow.scope, slow.bus, slow.self = b.Scope, b, b.Name()
+	slow.list = func() []handled {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-release
+		return nil
+	}
+	slow.reply = func(*nats.Msg) func(*nats.Msg) error {
+		answers <- struct{}{}
+		return func(*nats.Msg) error { return nil }
+	}
+	slow.hear(question{verb: micro.StatsVerb})
+	<-begun
+	for range 5 * mostAsked {
+		slow.hear(question{verb: micro.StatsVerb})
+	}
+	close(release)
+	rolebustest.Eventually(t, "all that waited are answered", func() bool {
+		slow.mu.Lock()
+		defer slow.mu.Unlock()
+		return !slow.telling
+	})
+	require.Len(t, answers, mostAsked+1)
+	slow.hear(question{verb: micro.StatsVerb})
+	rolebustest.Eventually(t, "the next one is answered", func() bool { return len(answers) == mostAsked+2 })
+}
+
 func TestAnAnswerThatIsTooLongIsAnError(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
