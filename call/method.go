@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/rolebus/rolebus"
@@ -23,7 +24,7 @@ func New[In, Out any](s *rolebus.Scope, role rolebus.Role, method string, opts .
 	o, err := newOptions(role, method, opts)
 	key, ok := o.key.(func(In) string)
 	if o.key != nil && !ok {
-		err = errors.Join(err, fmt.Errorf("HashBy: a %T, but the input is a %T", o.key, *new(In)))
+		err = errors.Join(err, fmt.Errorf("HashBy: a %T, but the input is a %v", o.key, reflect.TypeFor[In]()))
 	}
 	c, wrong := newCaller(s, role, method, o)
 	if err = errors.Join(err, wrong); err != nil {

@@ -117,6 +117,16 @@ func TestContentTypesThatAreNone(t *testing.T) {
 	}
 }
 
+func TestNamesThatNoNodeHas(t *testing.T) {
+	caller, _ := fleet(t)
+	_, err := call.New[string, string](caller.Scope, "worker", "echo", call.Nodes("api-1", "", "\xff"))
+	require.ErrorContains(t, err, `Nodes: "" cannot`)
+	require.ErrorContains(t, err, `Nodes: "\xff" cannot`)
+	require.NotContains(t, err.Error(), "api-1")
+	_, err = call.New[any, string](caller.Scope, "worker", "echo", call.HashBy(func(string) string { return "" }))
+	require.ErrorContains(t, err, "a func(string) string, but the input is a interface {}")
+}
+
 func TestLimitsThatAreTooLarge(t *testing.T) {
 	caller, _ := fleet(t)
 	_, err := call.Handle(caller.Scope, "echo", echo, call.Concurrency(math.MaxInt), call.Queue(math.MaxInt))

@@ -194,6 +194,11 @@ func Nodes(names ...string) Option {
 		if len(names) == 0 {
 			o.wrong("Nodes: no names")
 		}
+		for _, name := range names {
+			if _, err := rolebus.NewNode(rolebus.NodeState{Name: name}); err != nil {
+				o.wrong("Nodes: %q cannot be the name of a node", clip(name))
+			}
+		}
 	})
 }
 
@@ -260,7 +265,8 @@ func Hedge(after time.Duration) Option {
 }
 
 // Inject has a function put headers into each request, such as a trace's context. It is called on the goroutine of the attempt. What begins
-// with "Rolebus-" or "Nats-" is taken out again. [Extract] is the other side.
+// with "Rolebus-" or "Nats-", and Content-Type, is taken out again. If it panics, or a name cannot be that of a header, the call fails with
+// [ErrEncode]. [Extract] is the other side.
 func Inject(f func(ctx context.Context, h nats.Header)) Option {
 	return option(func(o *options) {
 		if o.inject = f; f == nil {
