@@ -42,6 +42,9 @@ func newDialer(url string, o *options) (*dialer, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1),   // what comes late is worse than what does not come
 		nats.IgnoreAuthErrorAbort(), // a refusal while the servers are set up anew may pass
+		// While nats.go writes to a server that takes nothing it keeps its lock, and everybody waiting, heartbeats too.
+		nats.FlusherTimeout(max(o.ttl/4, time.Second)),
+		nats.ReconnectOnFlusherError(),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {

@@ -170,7 +170,7 @@ func TestOpenJoinAndCloseAtOnce(t *testing.T) {
 // A server that hangs, or to which the path is broken unnoticed, is left for another one before the lease ends.
 func TestASilentServerIsLeft(t *testing.T) {
 	t.Parallel()
-	for name, probes := range map[string]time.Duration{"quiet": 0, "with traffic": 50 * time.Millisecond} {
+	for name, probes := range map[string]time.Duration{"quiet": 0, "with traffic": 50 * time.Millisecond, "full of what was sent": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := rolebustest.NewServer(t)
@@ -185,6 +185,13 @@ func TestASilentServerIsLeft(t *testing.T) {
 			defer func() { require.NoError(t, b.Close()) }()
 			eventually(t, "b", func() bool { return o.Nodes("x").Len() == 1 })
 			link.Stall()
+			if name == "full of what was sent" { // and so nats.go waits, and keeps its lock
+				for range 100 {
+					if b.Conn().Publish("large", make([]byte, 1_000_000)) != nil {
+						break
+					}
+				}
+			}
 			require.NoError(t, b.AddRoles(t.Context(), "y"), "by another way")
 			eventually(t, "b's new role", func() bool { return o.Nodes("y").Len() == 1 })
 			require.NotContains(t, seen.lines("b"), "NodeLeft expired")
