@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/call"
@@ -264,4 +265,26 @@ func TestABackoffFromNothing(t *testing.T) {
 	var failed *call.CallError
 	require.ErrorAs(t, err, &failed)
 	assert.Less(t, len(failed.Attempts), 20)
+}
+
+// An error whose text is longer than the server takes is told all the same, by what fits.
+func TestAnErrorThatIsTooLarge(t *testing.T) {
+	server := rolebustest.NewServer(t, func(o *server.Options) { o.MaxPayload = 8 << 10 })
+	caller, w1 := server.Bus(rolebus.WithNode("caller")), server.Bus(rolebus.WithNode("w1"))
+	handle(t, w1.Scope, "fail", func(_ context.Context, long bool) (string, error) {
+		if long {
+			return "", call.Error("long", strings.Repeat("x", 10_000))
+		}
+		panic(strings.Repeat("x", 10_000))
+	})
+	work(t, w1, caller)
+	for _, b := range []*rolebus.Bus{caller, w1} {
+		for long, code := range map[bool]string{true: "long", false: call.CodePanic} {
+			_, err := method[bool, string](t, b.Scope, "worker", "fail").Call(soon(t), long)
+			var remote *call.RemoteError
+			require.ErrorAs(t, err, &remote)
+			assert.Equal(t, code, remote.Code)
+			assert.Contains(t, remote.Message, "xxx")
+		}
+	}
 }

@@ -127,7 +127,12 @@ func (s *serving) answer(msg nats.Msg) error {
 	if s.answers == nil || !s.answered.CompareAndSwap(false, true) {
 		return nil
 	}
-	return s.answers.answer(s.msg.Reply, msg)
+	err := s.answers.answer(s.msg.Reply, msg)
+	if err != nil && errors.Is(err, nats.ErrMaxPayload) && len(msg.Header) > 0 { // a long text, whose first line is in a header
+		msg.Data = nil
+		err = s.answers.answer(s.msg.Reply, msg)
+	}
+	return err
 }
 
 // say answers with something that is no output. What the caller makes of that it need not be told twice.
