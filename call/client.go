@@ -325,6 +325,10 @@ func (c *client) gone(snap *rolebus.Snapshot, n *rolebus.Node) error {
 // over is why a caller's context is over, or is about to be: then its time is up.
 func over(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
+	var other *CallError
+	if errors.As(cause, &other) { // as among several that an errgroup makes: it did not run, say, of which this one knows nothing
+		cause = errors.New(cause.Error())
+	}
 	switch {
 	case err == nil || errors.Is(err, context.DeadlineExceeded):
 		err = ErrTimeout

@@ -68,6 +68,42 @@ func TestStickyStaysThroughWhatSaysNothingOfTheNode(t *testing.T) {
 	}
 }
 
+// Of several calls that end with the first that fails, as in an errgroup, each is told what is known of itself.
+func TestTheErrorOfAnotherCallThatEndedThisOne(t *testing.T) {
+	caller, nodes := fleet(t, "w1")
+	begun := make(chan struct{})
+	handle(t, nodes["w1"].Scope, "wait", func(ctx context.Context, fail bool) (int, error) {
+		if fail {
+			return 0, call.Error("no", "not so")
+		}
+		close(begun)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	work(t, nodes["w1"], caller)
+	m := method[bool, int](t, caller.Scope, "worker", "wait")
+	_, first := m.Call(soon(t), true)
+	_, none := method[bool, int](t, caller.Scope, "nobody", "wait").Call(soon(t), true)
+	require.ErrorIs(t, none, call.ErrNoNode)
+	ctx, cancel := context.WithCancelCause(soon(t))
+	go func() { <-begun; cancel(errors.Join(first, none)) }()
+	_, err := m.Call(ctx, false)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "not so", "why it was cancelled is told")
+	require.NotErrorIs(t, err, call.ErrNoNode)
+	var remote *call.RemoteError
+	require.NotErrorAs(t, err, &remote)
+	var failed *call.CallError
+	require.ErrorAs(t, err, &failed)
+	assert.True(t, failed.MayHaveRun())
+
+	why := errors.New("why")
+	ctx, cancel = context.WithCancelCause(t.Context())
+	cancel(why)
+	_, err = m.Call(ctx, false)
+	require.ErrorIs(t, err, why)
+}
+
 // It is the same whether a node is called by another process or by itself.
 func TestWhatANodeAnswersItselfIsTheCallersOwn(t *testing.T) {
 	_, nodes := fleet(t, "w1")
