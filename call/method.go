@@ -47,7 +47,8 @@ func Func[In, Out any](s *rolebus.Scope, role rolebus.Role, method string, opts 
 //
 // Unless the method is [Idempotent] it runs at most once, whatever happens. Every error is a [*CallError] that tells what is known of each
 // attempt; it matches one of the errors of this package, [rolebus.ErrClosed], [rolebus.ErrNotJoined], the error of ctx and its cause, unless
-// that is of another call, or is a [*RemoteError]. Call returns when ctx is over; who works for it is told so.
+// that is of another call, or is a [*RemoteError]. Call returns when ctx is over; who works for it is told so. (A server that hangs while so much is sent
+// that the system's buffers are full holds up whatever sends, for as long as nats.FlusherTimeout says: docs/OPERATING.md.)
 func (m *Method[In, Out]) Call(ctx context.Context, in In) (Out, error) {
 	return m.call(ctx, &call{}, in)
 }
