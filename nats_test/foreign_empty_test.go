@@ -22,11 +22,13 @@ func TestAnEmptyBucketThatTakesThePlaceIsToldOnce(t *testing.T) {
 	log := &logged{}
 	a := bus(srv, "a", rolebus.WithRoles("x"), rolebus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 	require.NoError(t, js.DeleteStream(t.Context(), "KV_rolebus"))
-	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", History: 5})
-	require.NoError(t, err)
+	inPlace(t, func() error {
+		_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "rolebus", History: 5})
+		return err
+	})
 	before := streamAsItIs(t, nc, "KV_rolebus")
 	var looked atomic.Int64
-	_, err = nc.Subscribe("$JS.API.STREAM.INFO.KV_rolebus", func(*nats.Msg) { looked.Add(1) })
+	_, err := nc.Subscribe("$JS.API.STREAM.INFO.KV_rolebus", func(*nats.Msg) { looked.Add(1) })
 	require.NoError(t, err)
 	eventually(t, "it to be told", func() bool { return log.count("somebody else's") > 0 })
 	eventually(t, "it to be looked at again and again", func() bool { return looked.Load() > 40 })
