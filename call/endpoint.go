@@ -75,7 +75,8 @@ func (e *Endpoint) Stats() EndpointStats {
 // Close ends the endpoint: what is new is refused ([ErrDraining], which callers try elsewhere), what runs or waits is finished, and
 // then nobody listens any more. If ctx is over before that, the contexts of the handlers that still run are cancelled, their callers hear
 // [ErrUnreachable], and the error, which matches that of ctx, says how many there are; they are not waited for. It may be called more than
-// once, from any goroutine; of several at once whoever has the least patience decides for all. In a handler it waits for itself, until ctx is over. The role is not taken away: do that first.
+// once, from any goroutine; of several at once whoever has the least patience decides for all. In a handler it waits for itself, until ctx
+// is over. The role is not taken away: do that first.
 func (e *Endpoint) Close(ctx context.Context) error {
 	if ctx == nil {
 		return &opError{fmt.Sprintf("%sclose method %q in scope %q: nil context", prefix, clip(e.method), clip(e.scope.Name())), errNilContext}

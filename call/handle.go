@@ -20,12 +20,12 @@ import (
 // errors.
 //
 // Give the role after its methods are handled: a call that comes before gets [ErrNoMethod], which a [Retry] tries elsewhere. If this node
-// has roles already, Handle waits for a round trip, so that the server knows of it when it returns. The scope need not be joined: it is handled in each stay, from before anybody can see it. When the scope is left, or the Bus shuts down,
-// the roles go first, then what is new is refused ([ErrDraining]) and what runs is finished, and then the node says goodbye: see
-// [rolebus.Scope.OnLeave]. [rolebus.Bus.Close] waits for nothing: it cancels the handlers.
+// has roles already, Handle waits for a round trip, so that the server knows of it when it returns. The scope need not be joined: it is
+// handled in each stay, from before anybody can see it. When the scope is left, or the Bus shuts down, the roles go first, then what is new
+// is refused ([ErrDraining]) and what runs is finished, and then the node says goodbye: see [rolebus.Scope.OnLeave]. [rolebus.Bus.Close] waits for nothing: it cancels the handlers.
 //
-// The error matches [rolebus.ErrClosed], also as soon as [rolebus.Bus.Shutdown] has begun, [rolebus.ErrReadOnly] for an observer, [rolebus.ErrBadName], [ErrHandled] if this process handles the
-// method in the scope already, or names everything that is wrong with the options.
+// The error matches [rolebus.ErrClosed], also as soon as [rolebus.Bus.Shutdown] has begun, [rolebus.ErrReadOnly] for an observer,
+// [rolebus.ErrBadName], [ErrHandled] if this process handles the method in the scope already, or names everything that is wrong with the options.
 func Handle[In, Out any](s *rolebus.Scope, method string, f func(context.Context, In) (Out, error), opts ...HandleOption) (*Endpoint, error) {
 	o, err := newHandleOptions(method, opts)
 	if f == nil {
