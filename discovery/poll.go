@@ -1,0 +1,183 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rolebus/rolebus/internal/found"
+	"github.com/rolebus/rolebus/internal/hook"
+)
+
+// Poll makes a strategy of a function that is called again and again and returns the addresses that there are, or why they cannot be
+// learnt; with both, the list lacks something. A list that is nil or empty without an error lists nothing: see [ReasonEmpty].
+//
+// Options: [Interval], [Timeout], [MaxBackoff], [Port], [Scheme], [Routes], [Cluster], [TLSName], and those for all. The function's ctx is
+// over after Timeout. If it does not return then, the lookup has failed, and no other begins before it does. A panic is a failure.
+// The name is for logs and hooks.
+func Poll(name string, lookup func(ctx context.Context) ([]Address, error), opts ...Option) Strategy {
+	o := collect(opts, forPolls, forShape)
+	var wrong error
+	if lookup == nil {
+		wrong = errors.New("the function is nil")
+	}
+	return made("Poll", name, o, o.polling(func(ctx context.Context) []answer {
+		addresses, err := lookup(ctx)
+		for i := range addresses {
+			addresses[i] = o.complete(addresses[i])
+		}
+		return []answer{{addresses: addresses, err: err}}
+	}), wrong, o.shapeErr())
+}
+
+// answer is what one of a strategy's sources said. Each keeps its own last good list.
+type answer struct {
+	of        string // which source
+	addresses []Address
+	err       error
+}
+
+const firstRetry = 100 * time.Millisecond // while nothing was ever found
+
+// polling asks all the sources, again and again.
+func (o *options) polling(lookup func(ctx context.Context) []answer) func(ctx context.Context, t *teller) error {
+	return func(ctx context.Context, t *teller) error {
+		p := &poller{o: o, t: t, lookup: lookup, kept: map[string]*found.Kept[Address]{}}
+		for {
+			wait := p.poll(ctx)
+			timer := time.NewTimer(about(wait))
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// about is a duration with a tenth of it more or less.
+func about(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+
+type poller struct {
+	o      *options
+	t      *teller
+	lookup func(ctx context.Context) []answer
+	kept   map[string]*found.Kept[Address] // of each source
+	order  []string
+	fails  int // in a row, of all sources
+	ever   bool
+}
+
+// poll asks once, tells, and returns when to ask again.
+func (p *poller) poll(ctx context.Context) time.Duration {
+	began := time.Now()
+	answers := p.ask(ctx)
+	took := time.Since(began)
+	if ctx.Err() != nil {
+		return 0
+	}
+	n, failed := 0, 0
+	var errs []error
+	for _, a := range answers {
+		k := p.kept[a.of]
+		if k == nil {
+			k = &found.Kept[Address]{}
+			p.kept[a.of] = k
+			p.order = append(p.order, a.of)
+		}
+		n += len(a.addresses)
+		_, problem := k.Take(a.addresses, a.err)
+		if problem != nil {
+			errs = append(errs, problem)
+		}
+		if a.err != nil && !answered(a.err) && len(a.addresses) == 0 {
+			failed++
+		}
+	}
+	err := errors.Join(errs...)
+	if len(errs) == 1 {
+		err = errs[0]
+	}
+	p.t.lookup(took, n, err)
+	var all []Address
+	for _, of := range p.order {
+		all = append(all, p.kept[of].List()...)
+	}
+	if len(all) > 0 && n > 0 {
+		p.t.list(all) // what is missing is in it: each source keeps its own
+	}
+	if err != nil {
+		p.t.failed(err)
+	}
+	return p.next(failed > 0 && failed == len(answers), len(all) > 0)
+}
+
+// next returns when to ask again.
+func (p *poller) next(failed, any bool) time.Duration {
+	p.ever = p.ever || any
+	if !failed {
+		p.fails = 0
+		return p.o.interval
+	}
+	p.fails++
+	first := p.o.interval
+	if !p.ever {
+		first = min(firstRetry, first)
+	}
+	return min(first<<min(p.fails-1, 20), p.o.backoff)
+}
+
+// ask calls the lookup, which has until the timeout.
+func (p *poller) ask(ctx context.Context) (answers []answer) {
+	within, cancel := context.WithTimeoutCause(ctx, p.o.timeout, &Failure{
+		Reason: ReasonTimeout, Err: fmt.Errorf("no answer within %v: %w", p.o.timeout, context.DeadlineExceeded),
+	})
+	defer cancel()
+	done := make(chan []answer, 1)
+	go func() { // ends with the lookup, which hears of the timeout
+		var got []answer
+		defer func() {
+			if fault := recover(); fault != nil {
+				hook.Blame(p.t.log, "a lookup of discovery panicked", fault)
+				got = []answer{{err: fmt.Errorf("the lookup panicked: %v", fault)}}
+			} else if got == nil {
+				got = []answer{{err: errors.New("the lookup ended its goroutine (runtime.Goexit)")}}
+			}
+			done <- got
+		}()
+		got = p.lookup(within)
+	}()
+	select {
+	case answers = <-done:
+	case <-within.Done():
+		if ctx.Err() != nil {
+			return p.last(done)
+		}
+		p.t.failed(context.Cause(within))
+		select { // one at a time
+		case answers = <-done:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	for i, a := range answers {
+		if errors.Is(a.err, context.DeadlineExceeded) && within.Err() != nil && ctx.Err() == nil {
+			answers[i].err = errors.Join(context.Cause(within), a.err)
+		}
+	}
+	return answers
+}
+
+// last waits until a lookup has ended whose context is over, not for ever.
+func (p *poller) last(done chan []answer) []answer {
+	timer := time.NewTimer(found.Patience / 2)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package found
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rolebus/rolebus/internal/hook"
+)
+
+const (
+	firstAgain = time.Second // after it has failed; twice as long each time
+	lastAgain  = time.Minute
+	settled    = time.Minute // for so long it has run: then it begins with firstAgain again
+
+	// Patience is how long a strategy may take to end when its context is over.
+	Patience = time.Second
+)
+
+// Following is what Follow is told.
+type Following[A comparable] struct {
+	// Name is what logs call the strategy.
+	Name string
+	// Discover is the strategy's.
+	Discover func(ctx context.Context, found func([]A, error)) error
+	// Check says what is wrong with an address, which is then left out.
+	Check func(A) error
+	// Changed is called with what stands now, whenever that has changed; one call at a time.
+	Changed func([]A)
+	// Failed is called with each thing that went wrong, one call at a time, also with each address that is wrong and was not wrong in the
+	// list before. Nil: it is not told.
+	Failed func(error)
+	// Log takes panics, and a strategy that does not end.
+	Log *slog.Logger
+}
+
+// Follow follows a strategy until ctx is over. It returns soon after that, at the latest after Patience, also if the strategy does not;
+// then it is false, and what the strategy does from then on reaches nobody.
+func (f Following[A]) Follow(ctx context.Context) (ended bool) {
+	s := &state[A]{Following: f}
+	again := firstAgain
+	for ctx.Err() == nil {
+		began := time.Now()
+		failure, ended := s.run(ctx)
+		switch {
+		case !ended:
+			f.Log.Error("a strategy of discovery does not end with its context: it goes on, and nobody hears it", "strategy", f.Name)
+			return false
+		case ctx.Err() != nil:
+			return true
+		case failure == nil:
+			<-ctx.Done() // what it told stays
+			return true
+		}
+		if time.Since(began) > settled {
+			again = firstAgain
+		}
+		s.fail(fmt.Errorf("it ended, and is called again: %w", failure))
+		timer := time.NewTimer(again/2 + rand.N(again/2))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		again = min(2*again, lastAgain)
+	}
+	return true
+}
+
+// state is what stands. It survives the strategy's ends.
+type state[A comparable] struct {
+	Following[A]
+
+	mu   sync.Mutex // held while Changed and Failed are called: they are quick, and so come in order
+	kept Kept[A]
+	bad  map[A]bool // in the list before
+}
+
+// run calls Discover once. It says whether that has ended.
+func (s *state[A]) run(ctx context.Context) (failure error, ended bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	live := &gate{}
+	defer live.close()
+	done := make(chan error, 1)
+	go func() { // ends with Discover
+		failure := error(errGoexit)
+		defer func() {
+			if fault := recover(); fault != nil {
+				hook.Blame(s.Log, "a strategy of discovery panicked", fault, "strategy", s.Name)
+				failure = fmt.Errorf("panic: %v", fault)
+			}
+			done <- failure
+		}()
+		failure = s.Discover(ctx, func(list []A, err error) {
+			live.pass(func() {
+				if ctx.Err() == nil {
+					s.take(list, err)
+				}
+			})
+		})
+	}()
+	select {
+	case failure := <-done:
+		return failure, true
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(Patience)
+	defer timer.Stop()
+	select {
+	case failure := <-done:
+		return failure, true
+	case <-timer.C:
+		return nil, false
+	}
+}
+
+var errGoexit = fmt.Errorf("it ended its goroutine (runtime.Goexit)")
+
+// gate lets nobody pass who comes too late.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+}
+
+func (g *gate) pass(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		f()
+	}
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// take takes in what the strategy told.
+func (s *state[A]) take(told []A, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	good := make([]A, 0, min(len(told), Most+1))
+	bad := map[A]bool{}
+	for _, a := range told {
+		problem := s.Check(a)
+		if problem == nil {
+			good = append(good, a)
+			continue
+		}
+		if len(bad) < Most && !bad[a] {
+			bad[a] = true
+			if !s.bad[a] {
+				s.fail(problem)
+			}
+		}
+	}
+	s.bad = bad
+	if err == nil && len(good) == 0 && len(told) > 0 {
+		err = fmt.Errorf("none of its %d addresses can be used", len(told))
+	}
+	changed, problem := s.kept.Take(good, err)
+	if problem != nil {
+		s.fail(problem)
+	}
+	if changed {
+		s.Changed(s.kept.List())
+	}
+}
+
+func (s *state[A]) fail(err error) {
+	if s.Failed != nil {
+		s.Failed(err)
+	}
+}
