@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/rolebus/rolebus/internal/found"
 )
@@ -33,6 +34,10 @@ type Failure struct {
 	Reason Reason
 	Mend   string // what somebody can do about it; "" if that is not known
 	Err    error
+
+	// RetryAfter is how long the source wants not to be asked, as HTTP's header of that name says; 0 if it says nothing. It is kept, up to
+	// an hour.
+	RetryAfter time.Duration
 }
 
 // Error tells all of it.

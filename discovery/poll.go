@@ -36,10 +36,15 @@ func Poll(name string, lookup func(ctx context.Context) ([]Address, error), opts
 type answer struct {
 	of        string // which source
 	addresses []Address
-	err       error
+	err       error         // why there are no addresses, or what these lack
+	beside    error         // what went wrong, and says nothing about the addresses
+	again     time.Duration // ask sooner than usual; 0: as usual
 }
 
-const firstRetry = 100 * time.Millisecond // while nothing was ever found
+const (
+	firstRetry   = 100 * time.Millisecond // while nothing was ever found
+	longestPause = time.Hour              // that a source may ask for
+)
 
 // polling asks all the sources, again and again.
 func (o *options) polling(lookup func(ctx context.Context) []answer) func(ctx context.Context, t *teller) error {
@@ -79,7 +84,7 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
-	n, failed := 0, 0
+	n, failed, soon, pause := 0, 0, time.Duration(0), time.Duration(0)
 	var errs []error
 	for _, a := range answers {
 		k := p.kept[a.of]
@@ -93,8 +98,18 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 		if problem != nil {
 			errs = append(errs, problem)
 		}
+		if a.beside != nil {
+			errs = append(errs, a.beside)
+		}
 		if a.err != nil && !answered(a.err) && len(a.addresses) == 0 {
 			failed++
+		}
+		if a.again > 0 && (soon == 0 || a.again < soon) {
+			soon = a.again
+		}
+		var asked *Failure
+		if errors.As(a.err, &asked) {
+			pause = max(pause, min(asked.RetryAfter, longestPause))
 		}
 	}
 	err := errors.Join(errs...)
@@ -106,13 +121,17 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 	for _, of := range p.order {
 		all = append(all, p.kept[of].List()...)
 	}
-	if len(all) > 0 && n > 0 {
-		p.t.list(all) // what is missing is in it: each source keeps its own
-	}
-	if err != nil {
+	switch {
+	case len(all) > 0 && n > 0:
+		p.t.beside(all, err) // what is missing is in it: each source keeps its own
+	case err != nil:
 		p.t.failed(err)
 	}
-	return p.next(failed > 0 && failed == len(answers), len(all) > 0)
+	next := p.next(failed > 0 && failed == len(answers), len(all) > 0)
+	if soon > 0 {
+		next = min(next, soon)
+	}
+	return max(next, pause+pause/8) // of which chance takes a tenth: not sooner than was asked for
 }
 
 // next returns when to ask again.

@@ -40,12 +40,15 @@ func (o *options) teller(name string, found func([]Address, error)) *teller {
 }
 
 // list tells a list that is whole. An empty one, which is none, is told as a failure.
-func (t *teller) list(addresses []Address) { t.tell(addresses, nil) }
+func (t *teller) list(addresses []Address) { t.tell(addresses, nil, nil) }
+
+// beside tells a list that is whole, and what went wrong all the same; nil if nothing did.
+func (t *teller) beside(addresses []Address, wrong error) { t.tell(addresses, nil, wrong) }
 
 // part tells a list that lacks something, or none at all, and why.
-func (t *teller) part(addresses []Address, err error) { t.tell(addresses, err) }
+func (t *teller) part(addresses []Address, err error) { t.tell(addresses, err, nil) }
 
-func (t *teller) tell(addresses []Address, err error) {
+func (t *teller) tell(addresses []Address, err, beside error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.kept.List()
@@ -61,12 +64,18 @@ func (t *teller) tell(addresses []Address, err error) {
 			t.hooks.gone.Tell(GoneInfo{t.name, a})
 		}
 	}
-	if problem == nil {
-		t.well()
-	} else {
+	switch {
+	case problem != nil:
 		t.complain(problem)
+	case beside != nil:
+		t.complain(beside)
+	default:
+		t.well()
 	}
 	t.found(addresses, err)
+	if beside != nil {
+		t.found(nil, beside)
+	}
 }
 
 // failed tells what went wrong, and says nothing about the list.
