@@ -146,7 +146,18 @@ func (p *poller) next(failed, any bool) time.Duration {
 	if !p.ever {
 		first = min(firstRetry, first)
 	}
-	return min(first<<min(p.fails-1, 20), p.o.backoff)
+	return doubled(first, p.fails-1, p.o.backoff)
+}
+
+// doubled is a duration doubled so many times, but not beyond a limit, also where it would be too long for a Duration.
+func doubled(d time.Duration, times int, most time.Duration) time.Duration {
+	for range times {
+		if d >= most/2 {
+			return most
+		}
+		d *= 2
+	}
+	return min(d, most)
 }
 
 // ask calls the lookup, which has until the timeout.
