@@ -11,7 +11,7 @@ import (
 )
 
 // Connect connects to NATS and takes this process's place in the fleet. The URL is that of a server, or several with
-// commas between them; schemes are nats, tls, ws and wss. It returns when the default scope and those of [WithScopes]
+// commas between them; schemes are nats, tls, ws and wss; it may be empty if there is [WithDiscovery]. It returns when the default scope and those of [WithScopes]
 // are joined and their snapshots hold who is there. What may pass, as that a server is not up yet, is waited for until ctx is
 // over; the error then names the servers by host and port, and what they said. What somebody has to change, as refused
 // credentials or a file that is missing, is an error at once: docs/OPERATING.md has the list. ctx over, it returns within a
@@ -23,21 +23,31 @@ import (
 func Connect(ctx context.Context, url string, opts ...Option) (*Bus, error) {
 	began := time.Now()
 	o, err := newOptions(opts)
-	err = errors.Join(given(ctx), checkURLs(url), err)
+	if url != "" || o.discovery == nil {
+		err = errors.Join(checkURLs(url), err)
+	}
+	err = errors.Join(given(ctx), err)
 	d, bad := newDialer(url, o)
 	if err = errors.Join(err, bad); err != nil {
 		return nil, failed("connect", err)
 	}
 	b, err := within(ctx, d.why, func() (*Bus, error) {
+		stop := d.servers.begin()
 		nc, waited, err := d.dial(ctx, false)
 		if err != nil {
+			stop()
 			return nil, err
 		}
 		b, err := start(ctx, nc, o, d, waited, d.why)
 		if err != nil {
+			stop()
 			nc.Close()
+			return nil, err
 		}
-		return b, err
+		if d.servers.strategy != nil && b.goWhileOpen(func() { b.followServers(stop) }) != nil {
+			stop()
+		}
+		return b, nil
 	}, (*Bus).closeUnseen)
 	if err != nil {
 		return nil, failed("connect", err)
@@ -55,7 +65,8 @@ func New(ctx context.Context, nc *nats.Conn, opts ...Option) (*Bus, error) {
 	o, err := newOptions(opts)
 	err = errors.Join(given(ctx), err,
 		check(nc != nil, "the connection is nil"),
-		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"))
+		check(o == nil || len(o.nats) == 0, "NATS options: the connection is made already"),
+		check(o == nil || o.discovery == nil, "discovery: the connection is made already, and has its servers; Connect makes one that follows what is found"))
 	if err != nil {
 		return nil, failed("new bus", err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const natsGo = "github.com/nats-io/nats.go"
+const natsGo, rolebus = "github.com/nats-io/nats.go", "github.com/rolebus/rolebus"
 
 // Whoever imports the root package gets nats.go and what that needs, and nothing else: no server, no test library.
 func TestRootNeedsNothingButNATS(t *testing.T) {
@@ -20,7 +20,7 @@ func TestRootNeedsNothingButNATS(t *testing.T) {
 		require.NotContains(t, path, "testify")
 	}
 	theirs := goList(t, "-deps", "-f", foreign, natsGo, natsGo+"/jetstream")
-	require.Subset(t, append(theirs, "github.com/rolebus/rolebus", "github.com/rolebus/rolebus/internal/hook"), ours)
+	require.Subset(t, append(theirs, rolebus, rolebus+"/internal/hook", rolebus+"/internal/found"), ours)
 }
 
 func goList(t *testing.T, args ...string) []string {

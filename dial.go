@@ -21,21 +21,23 @@ import (
 
 // dialer makes it.
 type dialer struct {
-	to    nats.Options
-	again *redial
-	node  string
-	hosts string
-	why   *waiting
+	to      nats.Options
+	again   *redial
+	node    string
+	servers *servers
+	why     *waiting
+
+	keepOrder bool // servers are tried in their order, by the user's choice
+	tries     int
 }
 
 // newDialer collects what nats.go is told. All that it complains of comes in one error.
 func newDialer(url string, o *options) (*dialer, error) {
-	d := &dialer{to: nats.GetDefaultOptions(), again: &redial{log: o.log, node: o.node}, node: o.node, hosts: cmp.Or(hostsOf(url), "the URL"), why: &waiting{log: o.log}}
-	d.why.note(fmt.Errorf("no NATS server answers at %s", d.hosts))
-	for part := range strings.SplitSeq(url, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			d.to.Servers = append(d.to.Servers, part)
-		}
+	d := &dialer{to: nats.GetDefaultOptions(), again: &redial{log: o.log, node: o.node}, node: o.node, servers: newServers(url, o), why: &waiting{log: o.log}}
+	if d.to.Servers = d.servers.given; len(d.to.Servers) > 0 || o.discovery == nil {
+		d.why.note(fmt.Errorf("no NATS server answers at %s", d.hosts()))
+	} else {
+		d.why.note(d.servers.none())
 	}
 	all := append(d.again.options(),
 		nats.Name(connectionName(o.node)),
@@ -55,7 +57,7 @@ func newDialer(url string, o *options) (*dialer, error) {
 			}
 		}),
 	)
-	all = append(append(append(all, o.nats...), o.hooks.natsOptions()...), d.again.option)
+	all = append(append(append(all, o.nats...), o.hooks.natsOptions()...), d.again.option, d.servers.option)
 	var errs []error
 	for _, option := range all {
 		if option == nil {
@@ -65,13 +67,20 @@ func newDialer(url string, o *options) (*dialer, error) {
 			errs = append(errs, fmt.Errorf("NATS option: %w", err))
 		}
 	}
+	d.keepOrder = d.to.NoRandomize
 	d.to.RetryOnFailedConnect = false // that is done here, and told
 	return d, errors.Join(errs...)
 }
 
-// dial connects to NATS, trying again while that may help, or for ever. It says whether it had to wait.
+// hosts are the servers that are tried just now, for people.
+func (d *dialer) hosts() string { return cmp.Or(hostsOf(strings.Join(d.to.Servers, ",")), "the URL") }
+
+// dial connects to NATS, trying again while that may help, or for ever. It says whether it had to wait for a server.
 func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited bool, err error) {
 	for wait := firstRetry; ; wait = min(2*wait, max(wait, lastRetry)) {
+		if d.servers.strategy != nil && !d.choose(ctx) {
+			return nil, waited, fmt.Errorf("%w: %w", ended(ctx), d.why.last())
+		}
 		if over := ended(ctx); over != nil {
 			if why := d.why.last(); why != nil {
 				over = fmt.Errorf("%w: %w", over, why)
@@ -85,9 +94,12 @@ func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited 
 		}
 		waited = true
 		if now := time.Now(); hopeless(err) || d.why.due(now) {
-			all, never := fmt.Errorf("%s: %w", d.hosts, inFull(err)), hopeless(err)
+			all, never := fmt.Errorf("%s: %w", d.hosts(), inFull(err)), hopeless(err)
 			if len(d.to.Servers) > 1 {
 				all, never = d.each(all)
+			}
+			if d.servers.strategy != nil && !badCredentials(all) {
+				never = false // other servers may be found
 			}
 			if never && !forEver {
 				return nil, waited, overBy(ctx, all)
@@ -97,7 +109,7 @@ func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited 
 			}
 			d.why.tell(now, fmt.Errorf("no NATS server takes the connection: %w", all), "node", d.node)
 		}
-		sleep(ctx, jitter(wait))
+		d.servers.await(ctx, jitter(wait))
 	}
 }
 

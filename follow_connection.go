@@ -60,6 +60,9 @@ func (b *Bus) watchConnection(w watched) {
 // heed has the scopes know that the connection is lost, or back.
 func (b *Bus) heed(up bool) {
 	b.opts.log.Info("connection", "up", up, "node", b.opts.node)
+	if b.dialer != nil {
+		b.dialer.servers.relink()
+	}
 	if subs := b.nc.cutShort(); len(subs) > 0 {
 		_ = b.goWhileOpen(func() {
 			for _, sub := range subs {

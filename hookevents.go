@@ -42,6 +42,7 @@ type hooks struct {
 	connected      hook.Hearers[ConnectedInfo]
 	disconnected   hook.Hearers[DisconnectedInfo]
 	bucket         hook.Hearers[BucketInfo]
+	servers        hook.Hearers[ServersInfo]
 
 	link hookLink
 }
@@ -92,6 +93,7 @@ func (h *hooks) add(one Hook, log *slog.Logger) (hears bool) {
 		hook.Listen(&h.connected, q, HookConnected.OnConnected),
 		hook.Listen(&h.disconnected, q, HookDisconnected.OnDisconnected),
 		hook.Listen(&h.bucket, q, HookBucket.OnBucket),
+		hook.Listen(&h.servers, q, HookServers.OnServers),
 	}, true)
 }
 

@@ -96,3 +96,10 @@ func (h *hooks) tellDisconnected(nc *nats.Conn, err error) {
 	l.up, l.lost = false, time.Now()
 	h.disconnected.Tell(DisconnectedInfo{Server: l.server, Address: l.address, Err: err})
 }
+
+// tellServers tells that the connection may go to other servers than before.
+func (h *hooks) tellServers(info ServersInfo) {
+	if h != nil {
+		h.servers.Tell(info)
+	}
+}

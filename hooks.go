@@ -295,6 +295,16 @@ type ConnectedInfo struct {
 	After   time.Duration // for how long there was none; 0 at the start
 }
 
+// HookServers is told when the servers change that a connection with [WithDiscovery] may go to, when Connect has succeeded and later. What a
+// strategy found, and why it did not, its own hooks tell: those of package discovery.
+type HookServers interface{ OnServers(ServersInfo) }
+
+// ServersInfo is the event of [HookServers]. Servers are told by host and port.
+type ServersInfo struct {
+	Servers    []string // all of them, in the order in which they are tried; never none
+	Came, Went []string
+}
+
 // HookDisconnected is told when the connection is lost, but not when it is closed by [Bus.Close].
 type HookDisconnected interface{ OnDisconnected(DisconnectedInfo) }
 

@@ -41,6 +41,7 @@ type options struct {
 	hooks        *hooks // made of them; nil if there are none
 	log          *slog.Logger
 	nats         []nats.Option
+	discovery    Strategy
 	observer     bool
 	allScopes    bool
 	errs         []error
@@ -204,6 +205,38 @@ func WithNATS(opts ...nats.Option) Option {
 	return func(o *options) { o.nats = append(o.nats, opts...) }
 }
 
+// WithDiscovery has the connection that [Connect] makes go to the servers that a strategy finds, beside those of the URL, which may be
+// empty then; package discovery has strategies. [New] refuses it. Given more than once, the last one counts: discovery.Combine makes
+// one of several.
+//
+// Connect waits for the first address as it waits for a server: it says so in the log, and when ctx is over the error says what the strategy
+// said last. From then on the servers that the connection may go to follow what is found, whether it is up or not. What works is never
+// given up for that: the connection stays where it is when its server is found no more, and goes elsewhere when it breaks. What the
+// strategy cannot learn takes nothing away: only a list that is whole and not empty does. At most 1,024 addresses are used.
+//
+// Found servers are tried by priority and weight ([Address]), and, where these are equal, by chance, those of the URL among them; those that
+// a server told of (see nats.IgnoreDiscoveredServers) come last, when the connection is lost. A user and a password in the URL are for all.
+// An address without a scheme has that of the URL's first server, or nats. nats and ws do not go together; TLS is for all, or for none,
+// and so an address that wants it is used only if it is among the first, or the URL or the options want it, too.
+//
+// With TLS the certificate of a server that is known by a name must be for that name. Of one that is known by its IP address it must be for
+// any name or address by which the servers are known: those found, their TLSName, and those of the URL. tls.Config.ServerName, if it is
+// set, takes the place of all that.
+//
+// Refused credentials are an error of Connect at once, as ever; whatever else is wrong with a server that was found is waited for, as
+// another one may be found. The Bus stops the strategy when it has said goodbye; one that has not ended a second later is left to itself,
+// and the log says so.
+func WithDiscovery(s Strategy) Option {
+	return func(o *options) {
+		if s == nil {
+			o.errs = append(o.errs, errors.New("discovery: the strategy is nil"))
+		} else if checked, ok := s.(interface{ Err() error }); ok {
+			o.errs = append(o.errs, checked.Err())
+		}
+		o.discovery = s
+	}
+}
+
 // WithObserver makes a Bus that only reads: it has no record and no lease, others do not see it, and it needs no permission to
 // write. It neither makes the bucket nor changes its settings: Connect waits until there is one, as it waits for servers, and when
 // its ctx is over first the error matches [ErrNoBucket]. By [WithTTL], which should be about that of the fleet, it knows how soon
@@ -330,10 +363,7 @@ func checkURLs(urls string) error {
 			complain("it is empty")
 			continue
 		}
-		if !strings.Contains(part, "://") {
-			part = "nats://" + part // as nats.go does
-		}
-		u, err := url.Parse(part)
+		u, err := url.Parse(withScheme(part))
 		switch {
 		case err != nil && !strings.Contains(urls, "@"):
 			complain("%w", err)
@@ -370,11 +400,7 @@ func hostsOf(urls string) string {
 	for _, part := range slices.Backward(strings.Split(urls, ",")) {
 		part = strings.TrimSpace(part)
 		whole := strings.Contains(part, "://")
-		full := part
-		if !whole {
-			full = "nats://" + part
-		}
-		u, err := url.Parse(full)
+		u, err := url.Parse(withScheme(part))
 		if err == nil && u.Host != "" && !cut && !strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
 			hosts = append(hosts, u.Host)
 		}

@@ -1,0 +1,148 @@
+package rolebus
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus/internal/found"
+)
+
+// How a connection of our own follows what a strategy finds.
+
+// begin follows the strategy, until stop, which may be called more than once, and waits for its end, not for long.
+func (s *servers) begin() (stop func()) {
+	if s.strategy == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var finding sync.WaitGroup
+	finding.Go(func() { s.find(ctx) })
+	return func() {
+		cancel()
+		finding.Wait()
+	}
+}
+
+// option has nats.go leave to us what the servers are. It goes behind the user's options.
+func (s *servers) option(o *nats.Options) error {
+	if s.strategy == nil {
+		return nil
+	}
+	o.TLSConfig = s.verify(o.TLSConfig, o.RootCAsCB)
+	if !o.IgnoreDiscoveredServers {
+		chosen := o.ReconnectToServerCB
+		o.ReconnectToServerCB = func(pool []nats.Server, last nats.ServerInfo) (*nats.Server, time.Duration) {
+			s.hear(last.ConnectURLs)
+			if chosen == nil {
+				return nil, 0
+			}
+			return chosen(pool, last)
+		}
+	}
+	return nil
+}
+
+// followServers gives nats.go the servers to which the connection may go, whenever that changes, whether it is up or not, until the Bus
+// has parted.
+func (b *Bus) followServers(stop func()) {
+	defer stop()
+	s, nc, had := b.dialer.servers, b.nc.conn(), []string(nil)
+	for {
+		next := s.next()
+		if now := b.nc.conn(); now != nc {
+			nc, had = now, nil
+		}
+		had = b.giveServers(nc, had)
+		select {
+		case <-next:
+		case <-b.parted:
+			return
+		}
+	}
+}
+
+// giveServers gives nats.go the servers if they are others than those that it had, and returns those that it has.
+func (b *Bus) giveServers(nc *nats.Conn, had []string) []string {
+	s := b.dialer.servers
+	up := b.nc.linked()
+	if up {
+		_, err := nc.TLSConnectionState()
+		s.linked(err == nil)
+	}
+	urls := s.urls(!b.dialer.keepOrder)
+	if up {
+		// That which it is connected to stays, found or not, for as long as it is: nats.go takes the first one of the list for it otherwise.
+		if here := nc.ConnectedUrl(); here != "" && !slices.Contains(urls, here) {
+			urls = append(urls, here)
+		}
+	}
+	came, went := found.Diff(had, urls)
+	if len(urls) == 0 || len(came)+len(went) == 0 {
+		return had
+	}
+	if err := nc.SetServerPool(urls); err != nil {
+		if !nc.IsClosed() {
+			s.log.Warn("NATS does not take the servers that were found, it goes on with those before", "error", err)
+		}
+		return had
+	}
+	info := ServersInfo{Servers: hosts(urls), Came: hosts(came), Went: hosts(went)}
+	s.log.Info("the servers that the connection may go to", "servers", len(urls), "came", info.Came, "went", info.Went)
+	b.hooks.tellServers(info)
+	return urls
+}
+
+// choose takes the servers that the next try goes to: some of very many, others each time, so that it ends in time. It waits until there are
+// any; false if ctx is over before.
+func (d *dialer) choose(ctx context.Context) bool {
+	const some = 8
+	for {
+		next := d.servers.next()
+		urls := d.servers.urls(!d.keepOrder)
+		if n := len(urls); n > 0 {
+			from := 0
+			if n > some {
+				from = d.tries * some % n
+				d.tries++
+			}
+			d.to.Servers = append(slices.Clone(urls[from:]), urls[:from]...)[:min(n, some)]
+			d.to.NoRandomize = d.keepOrder || d.servers.ranked()
+			return true
+		}
+		d.why.tell(time.Now(), d.servers.none(), "node", d.node)
+		timer := time.NewTimer(tellAgain)
+		select {
+		case <-next:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+}
+
+// await waits for so long, or until other servers are found.
+func (s *servers) await(ctx context.Context, d time.Duration) {
+	next := s.next()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-next:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// hosts are URLs for people: without users and passwords.
+func hosts(urls []string) []string {
+	all := make([]string, 0, len(urls))
+	for _, u := range urls {
+		all = append(all, hostsOf(u))
+	}
+	return all
+}

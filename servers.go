@@ -1,0 +1,252 @@
+package rolebus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rolebus/rolebus/internal/found"
+)
+
+// servers are those that a connection of our own may go to: of the URL, found by a strategy, and, when there is no connection, those that
+// the last server told of. Never none, once there was one: nats.go takes an empty list, and gives up at the next break.
+//
+//	URL      -> given ---\
+//	strategy -> found ----> urls -> nats.go's pool
+//	INFO     -> told  ---/
+type servers struct {
+	strategy Strategy // nil: there is only the URL
+	log      *slog.Logger
+
+	given  []string // parts of the URL
+	scheme string   // of the first of them; "" if there is none
+	user   *url.Userinfo
+
+	mu      sync.Mutex
+	found   []Address
+	told    []string        // host:port
+	why     error           // why nothing is found yet
+	odd     map[string]bool // addresses that the log has, of those that stand now
+	plain   bool            // there is a connection without TLS
+	changed chan struct{}   // closed when found or told change, or the connection comes or goes
+}
+
+func newServers(urls string, o *options) *servers {
+	s := &servers{strategy: o.discovery, log: o.log.With("node", o.node), changed: make(chan struct{})}
+	for part := range strings.SplitSeq(urls, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if u, err := url.Parse(withScheme(part)); err == nil {
+			s.scheme = cmp.Or(s.scheme, u.Scheme)
+			if s.user == nil {
+				s.user = u.User
+			}
+			if u.Port() == "" { // as nats.go has it, so that each is known by one URL
+				u.Host = Address{Host: u.Hostname(), Scheme: u.Scheme}.HostPort()
+			}
+			part = u.String()
+		}
+		s.given = append(s.given, part)
+	}
+	return s
+}
+
+// withScheme completes the URL of a server as nats.go does.
+func withScheme(url string) string {
+	if strings.Contains(url, "://") {
+		return url
+	}
+	return "nats://" + url
+}
+
+// change lets whoever waits know. The caller holds mu.
+func (s *servers) change() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// next returns a channel that is closed at the next change.
+func (s *servers) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// find follows the strategy until ctx is over.
+func (s *servers) find(ctx context.Context) {
+	found.Following[Address]{
+		Name: strategyName(s.strategy), Discover: s.strategy.Discover, Check: Address.Check, Log: s.log,
+		Changed: func(list []Address) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.found = list
+			s.change()
+		},
+		Failed: func(err error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.why = err
+		},
+	}.Follow(ctx)
+}
+
+func strategyName(s Strategy) string {
+	if named, ok := s.(fmt.Stringer); ok {
+		return named.String()
+	}
+	return fmt.Sprintf("%T", s)
+}
+
+// hear takes in what a server told of others.
+func (s *servers) hear(told []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.told, told) {
+		s.told = slices.Clone(told)
+		s.change()
+	}
+}
+
+// linked takes in that there is a connection, with TLS or without.
+func (s *servers) linked(tls bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = nil // nats.go knows what this server tells
+	s.plain = !tls
+}
+
+// relink takes in that the connection is lost, or back: to another server, maybe.
+func (s *servers) relink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.change()
+}
+
+// candidate is one that may be connected to.
+type candidate struct {
+	url      string
+	priority uint16
+	weight   float64
+}
+
+// urls returns the servers as nats.go takes them, in the order in which they are tried: by priority, and by chance among those of one, if
+// they are to be mixed. Those that a server told of come last.
+func (s *servers) urls(mix bool) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []candidate
+	for _, part := range s.given {
+		all = append(all, candidate{url: part})
+	}
+	scheme, odd := s.scheme, map[string]bool{}
+	for _, a := range s.found {
+		if a.Route {
+			s.once(odd, a, "it is a route: servers listen there for each other, not for clients")
+			continue
+		}
+		scheme = cmp.Or(scheme, a.Scheme)
+		switch {
+		case isWeb(cmp.Or(a.Scheme, scheme)) != isWeb(scheme):
+			s.once(odd, a, "its scheme is "+a.Scheme+", and connections with "+scheme+" go to nats and tls, or to ws and wss, only")
+		case s.plain && (a.Scheme == "tls" || a.Scheme == "wss"):
+			s.once(odd, a, "it wants TLS, and the connection was made without: give a URL with tls, or nats.Secure by WithNATS")
+		default:
+			u := url.URL{Scheme: cmp.Or(a.Scheme, scheme, "nats"), User: s.user, Host: a.HostPort()}
+			all = append(all, candidate{url: u.String(), priority: a.Priority, weight: float64(a.Weight)})
+		}
+	}
+	if len(all) == 0 && len(s.found) > 0 {
+		s.why = errors.New("no client can use any of the addresses that were found")
+	}
+	s.odd = odd
+	if mix {
+		byWeight(all)
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.priority, b.priority) })
+	var urls []string
+	for _, one := range all {
+		urls = append(urls, one.url)
+	}
+	for _, host := range s.told {
+		u := url.URL{Scheme: cmp.Or(scheme, "nats"), User: s.user, Host: host}
+		if _, _, err := net.SplitHostPort(host); err == nil && u.Hostname() != "" {
+			urls = append(urls, u.String())
+		}
+	}
+	return withoutTwins(urls)
+}
+
+// once tells the log that an address is not used, and why, when it appears. The caller holds mu.
+func (s *servers) once(odd map[string]bool, a Address, why string) {
+	if odd[a.String()] = true; !s.odd[a.String()] {
+		s.log.Warn("a server that was found is not used", "address", a.String(), "reason", why)
+	}
+}
+
+func isWeb(scheme string) bool { return strings.HasPrefix(scheme, "ws") }
+
+// byWeight brings servers into an order by chance in which one of twice the weight is twice as often before another. A weight of 0 is a small
+// one where others have some (RFC 2782), and the same for all where none has.
+func byWeight(all []candidate) {
+	keys := make(map[string]float64, len(all))
+	for _, one := range all {
+		keys[one.url] = rand.ExpFloat64() / max(one.weight, 0.1)
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(keys[a.url], keys[b.url]) })
+}
+
+func withoutTwins(urls []string) []string {
+	seen := make(map[string]bool, len(urls))
+	return slices.DeleteFunc(urls, func(u string) bool {
+		was := seen[u]
+		seen[u] = true
+		return was
+	})
+}
+
+// ranked says whether some servers come before others.
+func (s *servers) ranked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.found, func(a Address) bool { return a.Priority+a.Weight > 0 })
+}
+
+// none says why there is no server to connect to.
+func (s *servers) none() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why != nil {
+		return fmt.Errorf("no NATS server is found yet: %s: %w", strategyName(s.strategy), s.why)
+	}
+	return fmt.Errorf("no NATS server is found yet: %s has told nothing", strategyName(s.strategy))
+}
+
+// names are all by which the servers are known, for certificates.
+func (s *servers) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, part := range s.given {
+		if u, err := url.Parse(withScheme(part)); err == nil {
+			names = append(names, u.Hostname())
+		}
+	}
+	for _, a := range s.found {
+		names = append(names, a.TLSName, a.Host)
+	}
+	for _, host := range s.told {
+		if host, _, err := net.SplitHostPort(host); err == nil {
+			names = append(names, host)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
+}
