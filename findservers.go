@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -142,7 +143,9 @@ func (s *servers) await(ctx context.Context, d time.Duration) {
 func hosts(urls []string) []string {
 	all := make([]string, 0, len(urls))
 	for _, u := range urls {
-		all = append(all, hostsOf(u))
+		if u, err := url.Parse(u); err == nil {
+			all = append(all, u.Host)
+		}
 	}
 	return all
 }

@@ -160,7 +160,8 @@ func (s *servers) urls(mix bool) []string {
 		case s.plain && (a.Scheme == "tls" || a.Scheme == "wss"):
 			s.once(odd, a, "it wants TLS, and the connection was made without: give a URL with tls, or nats.Secure by WithNATS")
 		default:
-			u := url.URL{Scheme: cmp.Or(a.Scheme, scheme, "nats"), User: s.user, Host: a.HostPort()}
+			a.Scheme = cmp.Or(a.Scheme, scheme, "nats") // which says the usual port, too
+			u := url.URL{Scheme: a.Scheme, User: s.user, Host: a.HostPort()}
 			all = append(all, candidate{url: u.String(), priority: a.Priority, weight: float64(a.Weight)})
 		}
 	}

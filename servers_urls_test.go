@@ -1,0 +1,87 @@
+package rolebus
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func serversOf(t *testing.T, url string, found ...Address) (*servers, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	o, err := newOptions([]Option{WithLogger(slog.New(slog.NewTextHandler(&log, nil)))})
+	require.NoError(t, err)
+	s := newServers(url, o)
+	s.found = found
+	return s, &log
+}
+
+// What nats.go is told of the servers: each once, with the user and the password of the URL, as nats.go itself would write it.
+func TestServersAsURLs(t *testing.T) {
+	for name, c := range map[string]struct {
+		url   string
+		found []Address
+		want  []string
+		log   string
+	}{
+		"a URL alone":           {"a, tls://b:7 ,", nil, []string{"nats://a:4222", "tls://b:7"}, ""},
+		"found alone":           {"", []Address{{Host: "10.0.0.1"}, {Host: "x.test", Port: 7}}, []string{"nats://10.0.0.1:4222", "nats://x.test:7"}, ""},
+		"IPv6":                  {"nats://[::1]", []Address{{Host: "::1"}, {Host: "fe80::1%eth0", Port: 1}}, []string{"nats://[::1]:4222", "nats://[fe80::1%25eth0]:1"}, ""},
+		"credentials":           {"nats://u:p%40%2C@a", []Address{{Host: "b"}}, []string{"nats://u:p%40,@a:4222", "nats://u:p%40,@b:4222"}, ""},
+		"a token":               {"a,nats://secret@b", []Address{{Host: "c"}}, []string{"nats://a:4222", "nats://secret@b:4222", "nats://secret@c:4222"}, ""},
+		"the scheme of the URL": {"wss://a", []Address{{Host: "b"}, {Host: "c", Scheme: "ws", Port: 3}}, []string{"wss://a:443", "wss://b:443", "ws://c:3"}, ""},
+		"ws among nats":         {"a", []Address{{Host: "b", Scheme: "ws"}, {Host: "c"}}, []string{"nats://a:4222", "nats://c:4222"}, "ws://b:80"},
+		"nats among ws":         {"", []Address{{Host: "b", Scheme: "ws"}, {Host: "c", Scheme: "nats"}, {Host: "d"}}, []string{"ws://b:80", "ws://d:80"}, "nats://c:4222"},
+		"a route":               {"a", []Address{{Host: "b", Route: true}}, []string{"nats://a:4222"}, "nats-route://b:6222"},
+		"twins":                 {"a,nats://a:4222", []Address{{Host: "a"}, {Host: "a", Server: "s"}}, []string{"nats://a:4222"}, ""},
+		"priorities":            {"", []Address{{Host: "c", Priority: 2}, {Host: "b", Priority: 1}, {Host: "a"}}, []string{"nats://a:4222", "nats://b:4222", "nats://c:4222"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, log := serversOf(t, c.url, c.found...)
+			for range 3 {
+				require.Equal(t, c.want, s.urls(false))
+			}
+			require.Equal(t, c.log != "", strings.Contains(log.String(), c.log) && log.Len() > 0, log.String())
+			require.LessOrEqual(t, strings.Count(log.String(), "level=WARN"), 1, "each once")
+			require.ElementsMatch(t, c.want, s.urls(true))
+		})
+	}
+}
+
+// What servers told of comes last, and is no more than text of theirs.
+func TestServersThatServersToldOfComeLast(t *testing.T) {
+	s, _ := serversOf(t, "tls://u:p@a", Address{Host: "b", Priority: 9})
+	s.hear([]string{"c:5", "[::1]:6", "nonsense", ":7", "a:4222"})
+	require.Equal(t, []string{"tls://u:p@a:4222", "tls://u:p@b:4222", "tls://u:p@c:5", "tls://u:p@[::1]:6"}, s.urls(false))
+	s.linked(true)
+	require.Equal(t, []string{"tls://u:p@a:4222", "tls://u:p@b:4222"}, s.urls(false))
+}
+
+// A connection without TLS does not go where TLS is wanted, which it could not insist on.
+func TestTLSIsForAllServersOrNone(t *testing.T) {
+	s, log := serversOf(t, "a", Address{Host: "b", Scheme: "tls"})
+	require.Equal(t, []string{"nats://a:4222", "tls://b:4222"}, s.urls(false), "not connected yet: nats.go takes TLS for all of them")
+	s.linked(false)
+	require.Equal(t, []string{"nats://a:4222"}, s.urls(false))
+	require.Contains(t, log.String(), "nats.Secure")
+	s.linked(true)
+	require.Len(t, s.urls(false), 2)
+}
+
+// One of twice the weight is twice as often first.
+func TestServersByWeight(t *testing.T) {
+	s, _ := serversOf(t, "", Address{Host: "a", Weight: 10}, Address{Host: "b", Weight: 20}, Address{Host: "c", Priority: 1, Weight: 1000}, Address{Host: "d"})
+	first := map[string]int{}
+	const tries = 6000
+	for range tries {
+		urls := s.urls(true)
+		first[urls[0]]++
+		require.Equal(t, "nats://c:4222", urls[3])
+	}
+	require.InDelta(t, tries/3, first["nats://a:4222"], tries/20)
+	require.InDelta(t, 2*tries/3, first["nats://b:4222"], tries/20)
+	require.NotZero(t, first["nats://d:4222"], "a weight of 0 is a small one")
+}
