@@ -152,7 +152,7 @@ func ParseAddress(text string) (Address, error) {
 		return bad(fmt.Errorf("it is neither host:port nor a URL"))
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return bad(fmt.Errorf("nothing may follow the port"))
-	case u.Port() != "" && !validPort(u.Port()):
+	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !validPort(u.Port()):
 		return bad(fmt.Errorf("its port must be a number from 1 to 65535"))
 	}
 	a.Host, a.Scheme = u.Hostname(), strings.ToLower(u.Scheme)

@@ -39,7 +39,12 @@ type answer struct {
 	err       error         // why there are no addresses, or what these lack
 	beside    error         // what went wrong, and says nothing about the addresses
 	again     time.Duration // ask sooner than usual; 0: as usual
+
+	// unfinished says that the list is still being made: what it lacks is no failure, and stays.
+	unfinished bool
 }
+
+var errUnfinished = errors.New("not finished yet")
 
 const (
 	firstRetry   = 100 * time.Millisecond // while nothing was ever found
@@ -94,8 +99,12 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 			p.order = append(p.order, a.of)
 		}
 		n += len(a.addresses)
-		_, problem := k.Take(a.addresses, a.err)
-		if problem != nil {
+		err := a.err
+		if a.unfinished && err == nil {
+			err = errUnfinished
+		}
+		_, problem := k.Take(a.addresses, err)
+		if problem != nil && problem != errUnfinished {
 			errs = append(errs, problem)
 		}
 		if a.beside != nil {

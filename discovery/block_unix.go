@@ -1,0 +1,8 @@
+//go:build unix
+
+package discovery
+
+import "syscall"
+
+// neverBlock keeps a named pipe from blocking whoever opens it.
+const neverBlock = syscall.O_NONBLOCK
