@@ -28,7 +28,10 @@ func read(t *testing.T, name string) string {
 
 // A program stands in examples/first, other Go code in an example_test.go, word for word.
 func TestCodeInDocumentsIsTested(t *testing.T) {
-	tested := unindented(read(t, "example_test.go")) + unindented(read(t, "call/example_test.go"))
+	tested := ""
+	for _, name := range []string{"example_test.go", "call/example_test.go", "discovery/example_test.go"} {
+		tested += unindented(read(t, name))
+	}
 	program := read(t, "examples/first/main.go")
 	for _, name := range documents(t) {
 		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, name), -1)
@@ -45,7 +48,7 @@ func TestCodeInDocumentsIsTested(t *testing.T) {
 
 func TestHooksDocumentNamesEveryHook(t *testing.T) {
 	document := read(t, "docs/HOOKS.md")
-	for _, file := range []string{"hooks.go", "call/hooks.go"} {
+	for _, file := range []string{"hooks.go", "call/hooks.go", "discovery/hooks.go"} {
 		hooks := regexp.MustCompile(`(?m)^type Hook(\w+) interface\{ On(\w+)\((\w+)Info\) \}`).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, hooks)
 		for _, hook := range hooks {
@@ -70,6 +73,7 @@ func TestOptionsAndErrorsAreDocumented(t *testing.T) {
 		{"errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
 		{"call/option.go", `(?m)^func ([A-Z]\w+)(?:\[.*\])?\(.*\) (?:Handle|Shared)?Option \{`, "("},
 		{"call/errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
+		{"discovery/errors.go", `(?m)^\t(Reason\w+) +Reason = `, "`"},
 	} {
 		names := regexp.MustCompile(of.pattern).FindAllStringSubmatch(read(t, of.file), -1)
 		require.NotEmpty(t, names)
