@@ -18,7 +18,7 @@ const (
 	ReasonEmpty        Reason = "empty"        // the source answered, and lists nothing: NODATA, an empty list or file
 	ReasonNotFound     Reason = "not found"    // the source answered that there is no such thing: NXDOMAIN, 404, no file
 	ReasonUnauthorized Reason = "unauthorized" // 401
-	ReasonForbidden    Reason = "forbidden"    // 403, a file that may not be read
+	ReasonForbidden    Reason = "forbidden"    // 403, REFUSED, a file that may not be read
 	ReasonGone         Reason = "gone"         // 410
 	ReasonThrottled    Reason = "throttled"    // 429
 	ReasonUnavailable  Reason = "unavailable"  // SERVFAIL, 5xx, nobody listens

@@ -195,19 +195,34 @@ func (p *poller) ask(ctx context.Context) (answers []answer) {
 		if ctx.Err() != nil {
 			return p.last(done)
 		}
-		p.t.failed(context.Cause(within))
-		select { // one at a time
-		case answers = <-done:
-		case <-ctx.Done():
+		var ended bool
+		if answers, ended = p.late(ctx, done, context.Cause(within)); !ended {
 			return nil
 		}
 	}
 	for i, a := range answers {
-		if errors.Is(a.err, context.DeadlineExceeded) && within.Err() != nil && ctx.Err() == nil {
+		var told *Failure
+		if errors.Is(a.err, context.DeadlineExceeded) && !errors.As(a.err, &told) && within.Err() != nil && ctx.Err() == nil {
 			answers[i].err = errors.Join(context.Cause(within), a.err)
 		}
 	}
 	return answers
+}
+
+// late waits until a lookup has ended that is to give up: there is one at a time. If it does not soon, that is told; else it says so itself.
+func (p *poller) late(ctx context.Context, done chan []answer, why error) (answers []answer, ended bool) {
+	timer := time.NewTimer(found.Patience)
+	defer timer.Stop()
+	for {
+		select {
+		case answers := <-done:
+			return answers, true
+		case <-ctx.Done():
+			return nil, false
+		case <-timer.C:
+			p.t.failed(why)
+		}
+	}
 }
 
 // last waits until a lookup has ended whose context is over, not for ever.

@@ -1,0 +1,156 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/rolebus/rolebus/internal/hook"
+)
+
+// DNS looks a name up, again and again, and lists the addresses that it has: A and AAAA records, also those of what it is an alias for. It is
+// libcluster's DNSPoll and Kubernetes.DNS. In Kubernetes the name is that of a headless service, see [ServiceName]. What an address
+// has besides is up to the options; its TLSName is the name, without the dot at its end, if [TLSName] says nothing else. For
+// several names there is [Combine].
+//
+// A and AAAA are asked for at the same time, each once an interval, and each keeps its own last good list. That a name has none of one family is
+// told only if it had some before, which stay. A name that does not exist is [ReasonNotFound], one without addresses [ReasonEmpty],
+// SERVFAIL [ReasonUnavailable], REFUSED [ReasonForbidden], an answer that cannot be read or is cut short [ReasonMalformed].
+// How long records may be kept (TTL) is not looked at.
+//
+// A name with a dot at its end is asked for as it is, one query for each family. Another one is tried with the machine's search domains, as all
+// programs do: in Kubernetes up to five queries for each family, with each lookup.
+//
+// An address that cannot be one of a server, such as 0.0.0.0, is left out and told. A name that is an IP address, or none at all, is an error
+// of the strategy.
+//
+// Options: [WithResolver], [IPv4Only], [IPv6Only], [Interval], [Timeout], [MaxBackoff], [Port], [Scheme], [Routes], [Cluster],
+// [TLSName], and those for all.
+func DNS(name string, opts ...Option) Strategy {
+	o := collect(opts, forPolls, forShape, []string{"WithResolver", "IPv4Only", "IPv6Only"})
+	var both error
+	if o.has("IPv4Only") && o.has("IPv6Only") {
+		both = errors.New("IPv4Only and IPv6Only: without both it looks up both")
+	}
+	return made("DNS", shown(name), o, func(ctx context.Context, t *teller) error {
+		n := &dnsName{o: o, t: t, lookup: o.lookup(name)}
+		for _, f := range []family{{"ip4", "A", netip.Addr.Is4}, {"ip6", "AAAA", netip.Addr.Is6}} {
+			if o.family == "" || o.family == f.network {
+				n.families = append(n.families, f)
+			}
+		}
+		n.ever = make([]bool, len(n.families))
+		return o.polling(n.look)(ctx, t)
+	}, nameErr(name, "give the name alone, and Port"), both, o.shapeErr())
+}
+
+// IPv4Only looks up IPv4 addresses only. For [DNS]. Default: both families.
+func IPv4Only() Option { return choice("IPv4Only", func(o *options) { o.family = "ip4" }) }
+
+// IPv6Only looks up IPv6 addresses only. For [DNS]. Default: both families.
+func IPv6Only() Option { return choice("IPv6Only", func(o *options) { o.family = "ip6" }) }
+
+type family struct {
+	network, record string
+	is              func(netip.Addr) bool
+}
+
+// dnsName is a name that one Discover looks up.
+type dnsName struct {
+	*lookup
+	o        *options
+	t        *teller
+	families []family
+	ever     []bool // whether each family had addresses
+}
+
+// look asks for all families at once.
+func (n *dnsName) look(ctx context.Context) []answer {
+	answers := make([]answer, len(n.families))
+	failure := n.follow(ctx, func(name string) bool {
+		some, alone := false, false
+		alones := make([]bool, len(n.families))
+		var asking sync.WaitGroup
+		for i, f := range n.families {
+			asking.Go(func() { answers[i], alones[i] = n.lookFor(ctx, f, name) })
+		}
+		asking.Wait()
+		for i := range answers {
+			some, alone = some || len(answers[i].addresses) > 0, alone || alones[i]
+		}
+		// A server that knows what an alias stands for says so of each family: then an alias alone is one whose target has none of this family.
+		return alone && !some
+	})
+	if failure != nil {
+		return []answer{{of: "alias", err: failure}}
+	}
+	return n.together(answers)
+}
+
+// lookFor asks for one family.
+func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer, alone bool) {
+	a.of = f.record
+	defer func() { // on a goroutine of our own: nobody else can
+		if fault := recover(); fault != nil {
+			hook.Blame(n.t.log, "a resolver panicked", fault)
+			a = answer{of: f.record, err: &Failure{Source: f.record + " " + n.name, Reason: ReasonOther, Err: fmt.Errorf("the resolver panicked: %v", fault)}}
+		}
+	}()
+	var ips []netip.Addr
+	alone, failure := n.ask(ctx, f.record, func(r Resolver) (int, error) {
+		all, err := r.LookupNetIP(ctx, f.network, name)
+		for _, ip := range all {
+			if ip = ip.Unmap(); f.is(ip) {
+				ips = append(ips, ip)
+			}
+		}
+		return len(ips), err
+	})
+	if failure != nil {
+		a.err = failure
+	}
+	bad := &unusable{mend: mendZone}
+	for _, ip := range ips {
+		address := n.o.complete(Address{Host: ip.String()})
+		if address.TLSName == "" {
+			address.TLSName = plain(n.name)
+		}
+		if bad.isGood(address.Check()) {
+			a.addresses = append(a.addresses, address)
+		}
+	}
+	return bad.in(a, f.record+" "+n.name), alone
+}
+
+// together makes one failure of two that say the same, and none of a family that was never there.
+func (n *dnsName) together(answers []answer) []answer {
+	if len(answers) == 2 {
+		if one := sameFailure(answers[0].err, answers[1].err); one != nil {
+			one.Source = "A and AAAA " + n.name
+			return []answer{{of: answers[0].of, err: one}}
+		}
+	}
+	var told []answer
+	for i, a := range answers {
+		n.ever[i] = n.ever[i] || len(a.addresses) > 0
+		if len(answers) == 1 || n.ever[i] || !answered(a.err) {
+			told = append(told, a)
+		}
+	}
+	if len(told) == 0 {
+		return answers // none exists, for different reasons
+	}
+	return told
+}
+
+// sameFailure is what two failures say if they say the same, but for who says it.
+func sameFailure(a, b error) *Failure {
+	var x, y *Failure
+	if !errors.As(a, &x) || !errors.As(b, &y) || x.Reason != y.Reason || x.Mend != y.Mend || x.Err.Error() != y.Err.Error() {
+		return nil
+	}
+	one := *x
+	return &one
+}
