@@ -1,34 +1,40 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
-
-	"github.com/rolebus/rolebus/internal/found"
 )
 
 // Combine makes one strategy of several, also of none that works: it lists what any of them lists, in their order, and an address goes only
-// when none lists it any more. Each is followed for itself; what one does, or fails to do, means nothing to the others. It announces by all
-// that are an [Announcer].
+// when none lists it any more. Each is followed for itself; what one does, or fails to do, means nothing to the others. If one of them is an
+// [Announcer], it is one, too, and announces by all that are; one that cannot does not keep the others from it, and its error is returned when
+// all have ended.
 func Combine(strategies ...Strategy) Strategy {
 	c := &combined{all: slices.Clone(strategies)}
 	var errs []error
+	announces := false
 	for i, s := range strategies {
 		if s == nil {
 			errs = append(errs, fmt.Errorf("discovery: Combine: strategy %d is nil", i+1))
 			continue
 		}
-		if checked, ok := s.(interface{ Err() error }); ok {
-			errs = append(errs, checked.Err())
+		errs = append(errs, errOf(s))
+		if _, ok := s.(Announcer); ok {
+			announces = true
 		}
 	}
 	if len(strategies) == 0 {
 		errs = append(errs, errors.New("discovery: Combine: no strategies"))
 	}
 	c.err = errors.Join(errs...)
+	if announces {
+		return combinedAnnouncer{c}
+	}
 	return c
 }
 
@@ -54,10 +60,11 @@ func (c *combined) Discover(ctx context.Context, tell func([]Address, error)) er
 	}
 	var mu sync.Mutex
 	lists := make([][]Address, len(c.all))
+	var stuck []error
 	var all sync.WaitGroup
 	for i, s := range c.all {
 		all.Go(func() {
-			following(s, func(list []Address) {
+			err := following(s, quiet, func(list []Address) {
 				mu.Lock()
 				defer mu.Unlock()
 				lists[i] = list
@@ -67,16 +74,17 @@ func (c *combined) Discover(ctx context.Context, tell func([]Address, error)) er
 				defer mu.Unlock()
 				tell(nil, fmt.Errorf("%s: %w", nameOf(s), err))
 			}).Follow(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			stuck = append(stuck, err)
 		})
 	}
 	all.Wait()
-	return ctx.Err()
+	return cmp.Or(errors.Join(stuck...), ctx.Err())
 }
 
-// following is how a strategy within another is followed.
-func following(s Strategy, changed func([]Address), failed func(error)) found.Following[Address] {
-	return found.Following[Address]{Name: nameOf(s), Discover: s.Discover, Check: Address.Check, Changed: changed, Failed: failed, Log: quiet}
-}
+// quiet is the log of whoever has none: what is followed within is told where it is told of what is around it, and panics on standard error.
+var quiet = slog.New(slog.DiscardHandler)
 
 func union(lists [][]Address) []Address {
 	var all []Address
@@ -92,31 +100,24 @@ func union(lists [][]Address) []Address {
 	return all
 }
 
-// Announce announces by all that can, until ctx is over, and returns what they say. If none can, that is an error.
-func (c *combined) Announce(ctx context.Context, addresses []Address) error {
+// combinedAnnouncer are strategies of which some can announce.
+type combinedAnnouncer struct{ *combined }
+
+// Announce announces by all that can, until ctx is over, and returns what they say.
+func (c combinedAnnouncer) Announce(ctx context.Context, addresses []Address) error {
 	if c.err != nil {
 		return c.err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var announcing sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
-	any := false
-	for _, s := range c.all {
+	errs := make([]error, len(c.all))
+	for i, s := range c.all {
 		if a, ok := s.(Announcer); ok {
-			any = true
 			announcing.Go(func() {
-				if err := a.Announce(ctx, addresses); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					errs = append(errs, fmt.Errorf("%s: %w", nameOf(s), err))
+				if err := announce(ctx, s, a, quiet, addresses); err != nil {
+					errs[i] = fmt.Errorf("%s: %w", nameOf(s), err)
 				}
 			})
 		}
-	}
-	if !any {
-		return fmt.Errorf("discovery: %s: by none of them a process can make itself known", c)
 	}
 	announcing.Wait()
 	return errors.Join(errs...)

@@ -63,7 +63,7 @@ func ReasonOf(err error) Reason {
 	var f *Failure
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.As(err, &f) && f.Reason != "":
+	case errors.As(err, &f) && f != nil && f.Reason != "":
 		return f.Reason
 	case errors.Is(err, found.ErrEmpty):
 		return ReasonEmpty

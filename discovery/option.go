@@ -226,3 +226,49 @@ func (o *options) parse(texts []string) (addresses []Address, wrong error) {
 	}
 	return addresses, errors.Join(errs...)
 }
+
+const mostUnusable = 5 // that one error names
+
+// usable returns the addresses that can be used, and what is wrong with the others.
+func usable(addresses []Address) (good []Address, wrong error) {
+	var errs []error
+	bad := 0
+	for i, a := range addresses {
+		err := a.Check()
+		if err == nil {
+			if bad > 0 {
+				good = append(good, a)
+			}
+			continue
+		}
+		if bad == 0 {
+			good = append(good, addresses[:i]...) // a copy: the list is the caller's
+		}
+		if bad++; bad <= mostUnusable {
+			errs = append(errs, err)
+		}
+	}
+	if bad == 0 {
+		return addresses, nil
+	}
+	if bad > mostUnusable {
+		errs = append(errs, fmt.Errorf("and %d more", bad-mostUnusable))
+	}
+	return good, &Failure{Reason: ReasonMalformed, Err: join(errs...)}
+}
+
+// join is errors.Join, but leaves a single error as it is.
+func join(errs ...error) error {
+	var only error
+	n := 0
+	for _, err := range errs {
+		if err != nil {
+			only = err
+			n++
+		}
+	}
+	if n == 1 {
+		return only
+	}
+	return errors.Join(errs...)
+}

@@ -44,7 +44,10 @@ type answer struct {
 	unfinished bool
 }
 
-var errUnfinished = errors.New("not finished yet")
+var (
+	errUnfinished = errors.New("not finished yet")
+	errTooLate    = &Failure{Reason: ReasonTimeout, Err: errors.New("the lookup went on after its time was over")}
+)
 
 const (
 	firstRetry   = 100 * time.Millisecond // while nothing was ever found
@@ -56,8 +59,10 @@ func (o *options) polling(lookup func(ctx context.Context) []answer) func(ctx co
 	return func(ctx context.Context, t *teller) error {
 		p := &poller{o: o, t: t, lookup: lookup, kept: map[string]*found.Kept[Address]{}}
 		for {
-			wait := p.poll(ctx)
-			timer := time.NewTimer(about(wait))
+			began := time.Now()
+			wait := about(p.poll(ctx))
+			// From one lookup's beginning to the next one's; a slow source is left in peace half of the time.
+			timer := time.NewTimer(max(wait-time.Since(began), wait/2))
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -89,9 +94,18 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
+	if answers == nil {
+		p.t.lookup(took, 0, errTooLate)
+		return p.next(true, p.ever)
+	}
 	n, failed, soon, pause := 0, 0, time.Duration(0), time.Duration(0)
 	var errs []error
 	for _, a := range answers {
+		var unusable error
+		if a.addresses, unusable = usable(a.addresses); unusable != nil && len(a.addresses) == 0 && a.err == nil {
+			a.err, unusable = unusable, nil
+		}
+		a.beside = join(unusable, a.beside)
 		k := p.kept[a.of]
 		if k == nil {
 			k = &found.Kept[Address]{}
@@ -121,10 +135,7 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 			pause = max(pause, min(asked.RetryAfter, longestPause))
 		}
 	}
-	err := errors.Join(errs...)
-	if len(errs) == 1 {
-		err = errs[0]
-	}
+	err := join(errs...)
 	p.t.lookup(took, n, err)
 	var all []Address
 	for _, of := range p.order {
@@ -140,7 +151,10 @@ func (p *poller) poll(ctx context.Context) time.Duration {
 	if soon > 0 {
 		next = min(next, soon)
 	}
-	return max(next, pause+pause/8) // of which chance takes a tenth: not sooner than was asked for
+	if pause > 0 {
+		next = max(next, (took+pause)*9/8) // of which chance takes a tenth: not sooner than was asked for
+	}
+	return next
 }
 
 // next returns when to ask again.
@@ -169,7 +183,7 @@ func doubled(d time.Duration, times int, most time.Duration) time.Duration {
 	return min(d, most)
 }
 
-// ask calls the lookup, which has until the timeout.
+// ask calls the lookup, which has until the timeout. Without answers that it did not keep to that is told.
 func (p *poller) ask(ctx context.Context) (answers []answer) {
 	within, cancel := context.WithTimeoutCause(ctx, p.o.timeout, &Failure{
 		Reason: ReasonTimeout, Err: fmt.Errorf("no answer within %v: %w", p.o.timeout, context.DeadlineExceeded),
@@ -177,13 +191,14 @@ func (p *poller) ask(ctx context.Context) (answers []answer) {
 	defer cancel()
 	done := make(chan []answer, 1)
 	go func() { // ends with the lookup, which hears of the timeout
-		var got []answer
+		got := []answer{{err: errors.New("the lookup ended its goroutine (runtime.Goexit)")}}
 		defer func() {
 			if fault := recover(); fault != nil {
 				hook.Blame(p.t.log, "a lookup of discovery panicked", fault)
 				got = []answer{{err: fmt.Errorf("the lookup panicked: %v", fault)}}
-			} else if got == nil {
-				got = []answer{{err: errors.New("the lookup ended its goroutine (runtime.Goexit)")}}
+			}
+			if got == nil {
+				got = []answer{} // there are no sources
 			}
 			done <- got
 		}()
@@ -195,8 +210,8 @@ func (p *poller) ask(ctx context.Context) (answers []answer) {
 		if ctx.Err() != nil {
 			return p.last(done)
 		}
-		var ended bool
-		if answers, ended = p.late(ctx, done, context.Cause(within)); !ended {
+		if answers = p.last(done); answers == nil {
+			p.deaf(ctx, done, context.Cause(within))
 			return nil
 		}
 	}
@@ -209,19 +224,12 @@ func (p *poller) ask(ctx context.Context) (answers []answer) {
 	return answers
 }
 
-// late waits until a lookup has ended that is to give up: there is one at a time. If it does not soon, that is told; else it says so itself.
-func (p *poller) late(ctx context.Context, done chan []answer, why error) (answers []answer, ended bool) {
-	timer := time.NewTimer(found.Patience)
-	defer timer.Stop()
-	for {
-		select {
-		case answers := <-done:
-			return answers, true
-		case <-ctx.Done():
-			return nil, false
-		case <-timer.C:
-			p.t.failed(why)
-		}
+// deaf tells of a lookup that does not end with its context, and waits until it does: one at a time. What it says then is too late.
+func (p *poller) deaf(ctx context.Context, done chan []answer, timeout error) {
+	p.t.failed(timeout)
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 
@@ -230,8 +238,9 @@ func (p *poller) last(done chan []answer) []answer {
 	timer := time.NewTimer(found.Patience / 2)
 	defer timer.Stop()
 	select {
-	case <-done:
+	case answers := <-done:
+		return answers
 	case <-timer.C:
+		return nil
 	}
-	return nil
 }

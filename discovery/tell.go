@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,23 +21,12 @@ type teller struct {
 	mu     sync.Mutex
 	kept   found.Kept[Address]
 	inARow int
-	told   map[string]*complaint
+	logged complaints
+	known  []Address // that this process announced, and nothing went wrong since
 }
-
-// complaint is a failure that the log has.
-type complaint struct {
-	next time.Time
-	wait time.Duration
-}
-
-const (
-	complainAgain  = 10 * time.Second // at first: then twice as long each time
-	complainSeldom = 10 * time.Minute
-	mostComplaints = 64
-)
 
 func (o *options) teller(name string, found func([]Address, error)) *teller {
-	return &teller{name: name, log: o.log.With("strategy", name), hooks: o.hooks, found: found, told: map[string]*complaint{}}
+	return &teller{name: name, log: o.log.With("strategy", name), hooks: o.hooks, found: found}
 }
 
 // list tells a list that is whole. An empty one, which is none, is told as a failure.
@@ -49,6 +39,11 @@ func (t *teller) beside(addresses []Address, wrong error) { t.tell(addresses, ni
 func (t *teller) part(addresses []Address, err error) { t.tell(addresses, err, nil) }
 
 func (t *teller) tell(addresses []Address, err, beside error) {
+	addresses, unusable := usable(addresses)
+	if unusable != nil && len(addresses) == 0 && err == nil {
+		err, unusable = unusable, nil
+	}
+	beside = join(unusable, beside)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.kept.List()
@@ -100,11 +95,16 @@ func (t *teller) lookup(took time.Duration, n int, err error) {
 func (t *teller) announced(addresses []Address, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.hooks.announced.Tell(AnnouncedInfo{t.name, addresses, err})
+	if err == nil && slices.Equal(t.known, addresses) {
+		return // it is told already
+	}
+	t.hooks.announced.Tell(AnnouncedInfo{t.name, slices.Clone(addresses), err})
 	if err != nil {
+		t.known = nil
 		t.complain(err)
 		return
 	}
+	t.known = slices.Clone(addresses)
 	t.well()
 	t.log.Info("announced", "addresses", texts(addresses))
 }
@@ -114,33 +114,17 @@ func (t *teller) complain(err error) {
 	t.inARow++
 	reason := ReasonOf(err)
 	t.hooks.failed.Tell(FailedInfo{t.name, reason, err, t.inARow})
-	if errors.Is(err, context.Canceled) {
-		return
+	if !errors.Is(err, context.Canceled) && t.logged.now(time.Now(), string(reason)+err.Error()) {
+		t.log.Warn("discovery failed, what was found before stays", "reason", string(reason), "error", err, "in_a_row", t.inARow)
 	}
-	now, text := time.Now(), err.Error()
-	c := t.told[text]
-	if c == nil {
-		if len(t.told) >= mostComplaints {
-			clear(t.told)
-		}
-		c = &complaint{}
-		t.told[text] = c
-	}
-	if now.Before(c.next) {
-		return
-	}
-	c.wait = min(max(2*c.wait, complainAgain), complainSeldom)
-	c.next = now.Add(c.wait)
-	t.log.Warn("discovery failed, what was found before stays", "reason", string(reason), "error", err, "in_a_row", t.inARow)
 }
 
 // well notes that nothing is wrong any more. The caller holds mu.
 func (t *teller) well() {
-	if t.inARow > 0 {
+	if t.logged.over() {
 		t.log.Info("discovery works again", "failures", t.inARow)
 	}
 	t.inARow = 0
-	clear(t.told)
 }
 
 func texts(addresses []Address) []string {

@@ -2,6 +2,7 @@ package found
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -28,7 +29,8 @@ type Following[A comparable] struct {
 	Discover func(ctx context.Context, found func([]A, error)) error
 	// Check says what is wrong with an address, which is then left out.
 	Check func(A) error
-	// Changed is called with what stands now, whenever that has changed; one call at a time.
+	// Changed is called with what stands now, whenever that has changed, and when something is well again that had failed; one call at a
+	// time.
 	Changed func([]A)
 	// Failed is called with each thing that went wrong, one call at a time, also with each address that is wrong and was not wrong in the
 	// list before. Nil: it is not told.
@@ -37,28 +39,36 @@ type Following[A comparable] struct {
 	Log *slog.Logger
 }
 
-// Follow follows a strategy until ctx is over. It returns soon after that, at the latest after Patience, also if the strategy does not;
-// then it is false, and what the strategy does from then on reaches nobody.
-func (f Following[A]) Follow(ctx context.Context) (ended bool) {
-	s := &state[A]{Following: f}
+// patienceKey is the key of how long a context's owner waits for an end: who follows within what is followed waits less, so that it is
+// always the innermost one that is told not to end.
+type patienceKey struct{}
+
+// Follow follows a strategy until ctx is over. It returns soon after that, at the latest after Patience, also if the strategy does not, or
+// says that one within it does not: then it is ErrStuck, and what the strategy does from then on reaches nobody.
+func (f Following[A]) Follow(ctx context.Context) error {
+	s := &state[A]{Following: f, patience: Patience}
+	if less, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
+		s.patience = less
+	}
+	ctx = context.WithValue(ctx, patienceKey{}, s.patience-s.patience/10)
 	again := firstAgain
 	for ctx.Err() == nil {
 		began := time.Now()
-		failure, ended := s.run(ctx)
+		failure := s.run(ctx)
 		switch {
-		case !ended:
-			f.Log.Error("a strategy of discovery does not end with its context: it goes on, and nobody hears it", "strategy", f.Name)
-			return false
+		case errors.Is(failure, ErrStuck):
+			f.Log.Error("a strategy of discovery does not end with its context: it goes on, and nobody hears it", "strategy", f.Name, "error", failure)
+			return failure
 		case ctx.Err() != nil:
-			return true
+			return nil
 		case failure == nil:
 			<-ctx.Done() // what it told stays
-			return true
+			return nil
 		}
 		if time.Since(began) > settled {
 			again = firstAgain
 		}
-		s.fail(fmt.Errorf("it ended, and is called again: %w", failure))
+		s.ended(failure)
 		timer := time.NewTimer(again/2 + rand.N(again/2))
 		select {
 		case <-timer.C:
@@ -67,24 +77,30 @@ func (f Following[A]) Follow(ctx context.Context) (ended bool) {
 		}
 		again = min(2*again, lastAgain)
 	}
-	return true
+	return nil
 }
+
+// ErrStuck says that a strategy does not end.
+var ErrStuck = errors.New("it does not end with its context")
 
 // state is what stands. It survives the strategy's ends.
 type state[A comparable] struct {
 	Following[A]
 
-	mu   sync.Mutex // held while Changed and Failed are called: they are quick, and so come in order
-	kept Kept[A]
-	bad  map[A]bool // in the list before
+	patience time.Duration
+
+	mu     sync.Mutex // held while Changed and Failed are called: they are quick, and so come in order
+	kept   Kept[A]
+	bad    map[A]bool // in the list before
+	failed bool       // since Changed was called
 }
 
-// run calls Discover once. It says whether that has ended.
-func (s *state[A]) run(ctx context.Context) (failure error, ended bool) {
+// run calls Discover once.
+func (s *state[A]) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	live := &gate{}
-	defer live.close()
+	defer live.close() // of a strategy that does not end
 	done := make(chan error, 1)
 	go func() { // ends with Discover
 		failure := error(errGoexit)
@@ -93,6 +109,7 @@ func (s *state[A]) run(ctx context.Context) (failure error, ended bool) {
 				hook.Blame(s.Log, "a strategy of discovery panicked", fault, "strategy", s.Name)
 				failure = fmt.Errorf("panic: %v", fault)
 			}
+			live.close() // whoever sends from now on comes too late
 			done <- failure
 		}()
 		failure = s.Discover(ctx, func(list []A, err error) {
@@ -105,16 +122,16 @@ func (s *state[A]) run(ctx context.Context) (failure error, ended bool) {
 	}()
 	select {
 	case failure := <-done:
-		return failure, true
+		return failure
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(Patience)
+	timer := time.NewTimer(s.patience)
 	defer timer.Stop()
 	select {
 	case failure := <-done:
-		return failure, true
+		return failure
 	case <-timer.C:
-		return nil, false
+		return fmt.Errorf("%s: %w", s.Name, ErrStuck)
 	}
 }
 
@@ -142,6 +159,7 @@ func (g *gate) close() {
 
 // take takes in what the strategy told.
 func (s *state[A]) take(told []A, err error) {
+	err = Tame(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	good := make([]A, 0, min(len(told), Most+1))
@@ -164,16 +182,41 @@ func (s *state[A]) take(told []A, err error) {
 		err = fmt.Errorf("none of its %d addresses can be used", len(told))
 	}
 	changed, problem := s.kept.Take(good, err)
+	if changed || problem == nil && s.failed {
+		s.failed = false
+		s.Changed(s.kept.List())
+	}
 	if problem != nil {
 		s.fail(problem)
 	}
-	if changed {
-		s.Changed(s.kept.List())
-	}
 }
 
+// ended tells that Discover has returned.
+func (s *state[A]) ended(failure error) {
+	failure = Tame(failure)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail(fmt.Errorf("it ended, and is called again: %w", failure))
+}
+
+// fail is called with mu held.
 func (s *state[A]) fail(err error) {
+	s.failed = true
 	if s.Failed != nil {
 		s.Failed(err)
 	}
+}
+
+// Tame returns an error whose text can be asked for: a user's may panic, as that of a nil pointer does.
+func Tame(err error) (tame error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if fault := recover(); fault != nil {
+			tame = fmt.Errorf("an error of type %T, whose text panics", err)
+		}
+	}()
+	_ = err.Error()
+	return err
 }

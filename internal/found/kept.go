@@ -7,6 +7,7 @@ package found
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -19,7 +20,7 @@ var (
 	// ErrEmpty says that a list was empty, so that the one before it stays.
 	ErrEmpty = errors.New("it lists no address")
 	// ErrTooMany says that a list had more than [Most].
-	ErrTooMany = errors.New("it lists too many addresses")
+	ErrTooMany = fmt.Errorf("it lists more than %d addresses, and only so many of them are used: list fewer", Most)
 )
 
 // Kept is what a source told last, in the order in which it told it. The zero value has nothing.
@@ -29,58 +30,59 @@ type Kept[A comparable] struct{ list []A }
 func (k *Kept[A]) List() []A { return k.list }
 
 // Take takes in a list, or why there is none, or both if the list lacks something, and says whether anything changed. Only a list that is
-// whole and not empty lets anything go. Its error is the one that it was given, ErrEmpty, or ErrTooMany.
+// whole and not empty lets anything go. Of too many those come first that stand already: so it is always the same that are used. Its error
+// is the one that it was given, ErrEmpty, or ErrTooMany.
 func (k *Kept[A]) Take(told []A, err error) (changed bool, problem error) {
-	next := make([]A, 0, min(len(told), Most))
-	seen := make(map[A]bool, min(len(told), Most))
-	add := func(list []A) {
-		for _, a := range list {
-			switch {
-			case seen[a]:
-			case len(next) == Most:
-				if err == nil {
-					err = ErrTooMany // only what was told can be too long: what was kept comes after it, with an error
-				}
-				return
-			default:
-				seen[a] = true
-				next = append(next, a)
-			}
-		}
-	}
-	if len(told) > Most {
-		told = k.familiarFirst(told)
-	}
-	whole := err == nil && len(told) > 0
 	if err == nil && len(told) == 0 {
 		err = ErrEmpty
 	}
-	add(told)
+	whole := err == nil
+	stands := make(map[A]bool, len(k.list))
+	for _, a := range k.list {
+		stands[a] = true
+	}
+	room := Most // for those that do not stand
+	if whole {
+		again := make(map[A]bool, len(k.list))
+		for _, a := range told {
+			if stands[a] {
+				again[a] = true
+			}
+		}
+		room -= len(again)
+	} else {
+		room -= len(k.list) // none of them goes
+	}
+	next := make([]A, 0, min(len(told)+len(k.list), Most))
+	seen := make(map[A]bool, cap(next))
+	for _, a := range told {
+		switch {
+		case seen[a]:
+			continue
+		case stands[a]:
+		case room == 0:
+			if err == nil {
+				err = ErrTooMany
+			}
+			continue
+		default:
+			room--
+		}
+		seen[a] = true
+		next = append(next, a)
+	}
 	if !whole {
-		add(k.list)
+		for _, a := range k.list {
+			if !seen[a] {
+				next = append(next, a)
+			}
+		}
 	}
 	changed = !same(k.list, next)
 	if changed {
 		k.list = next
 	}
 	return changed, err
-}
-
-// familiarFirst returns a list in which those come first that stand already: so that of too many always the same are used.
-func (k *Kept[A]) familiarFirst(told []A) []A {
-	stands := make(map[A]bool, len(k.list))
-	for _, a := range k.list {
-		stands[a] = true
-	}
-	first, then := make([]A, 0, len(told)), []A(nil)
-	for _, a := range told {
-		if stands[a] {
-			first = append(first, a)
-		} else {
-			then = append(then, a)
-		}
-	}
-	return append(first, then...)
 }
 
 // same says whether two lists have the same in any order; each has it once.
