@@ -20,7 +20,7 @@ var (
 	// ErrEmpty says that a list was empty, so that the one before it stays.
 	ErrEmpty = errors.New("it lists no address")
 	// ErrTooMany says that a list had more than [Most].
-	ErrTooMany = fmt.Errorf("it lists more than %d addresses, and only so many of them are used: list fewer", Most)
+	ErrTooMany = fmt.Errorf("it lists too many addresses: only %d of them are used, list fewer", Most)
 )
 
 // Kept is what a source told last, in the order in which it told it. The zero value has nothing.
