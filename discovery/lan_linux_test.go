@@ -27,6 +27,7 @@ func namespaced(t *testing.T) bool {
 	if os.Getenv(inNamespace) != "" {
 		return true
 	}
+	t.Parallel() // each is a process, which mostly waits
 	run := func(flags uintptr) ([]byte, error) {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 		cmd.Env = append(os.Environ(), inNamespace+"=1")

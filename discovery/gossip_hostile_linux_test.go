@@ -1,0 +1,333 @@
+package discovery_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/rolebus/rolebus/discovery"
+)
+
+// fails waits until a failure with the text was told.
+func fails(t *testing.T, l *listing, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return errors.Join(l.failures()...) != nil && strings.Contains(errors.Join(l.failures()...).Error(), text)
+	},
+		20*time.Second, 10*time.Millisecond, "%s", text)
+}
+
+// ever says whether a list had the address.
+func (l *listing) ever(a discovery.Address, since int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, list := range l.lists[since:] {
+		for _, each := range list {
+			if each == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (l *listing) told() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lists)
+}
+
+// stranger is on the network, hears all, and sends what it likes. It has no secret.
+type stranger struct {
+	conn *net.UDPConn
+	to   *net.UDPAddr
+
+	mu    sync.Mutex
+	heard [][]byte
+}
+
+func newStranger(t *testing.T, p *port) *stranger {
+	s := &stranger{to: &net.UDPAddr{IP: net.IPv4(233, 252, 1, 32), Port: 45892}}
+	p.do(func() error {
+		ifi, err := net.InterfaceByName(p.name)
+		if err != nil {
+			return err
+		}
+		listening := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+		}}
+		conn, err := listening.ListenPacket(t.Context(), "udp4", "0.0.0.0:45892")
+		if err != nil {
+			return err
+		}
+		s.conn = conn.(*net.UDPConn)
+		p4 := ipv4.NewPacketConn(conn)
+		return errors.Join(p4.JoinGroup(ifi, s.to), p4.SetMulticastInterface(ifi), p4.SetMulticastLoopback(false))
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 2000)
+		for {
+			n, err := s.conn.Read(b)
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.heard = append(s.heard, bytes.Clone(b[:n]))
+			s.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() { s.conn.Close(); <-done })
+	return s
+}
+
+func (s *stranger) recorded() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([][]byte(nil), s.heard...)
+}
+
+func (s *stranger) send(packets ...[]byte) {
+	for _, p := range packets {
+		_, _ = s.conn.WriteToUDP(p, s.to)
+	}
+}
+
+// lines counts what is logged.
+type lines struct{ n atomic.Int64 }
+
+func (l *lines) Write(b []byte) (int, error) { l.n.Add(1); return len(b), nil }
+
+const fast = 100 * time.Millisecond
+
+func TestGossipClustersOnOneNetwork(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b, c := l.host(), l.host(), l.host()
+	mine := discovery.Gossip("one", gossipSecret, discovery.Interval(fast))
+	foreign := discovery.Gossip("one", gossipSecret+"-another", discovery.Interval(fast))
+	other := discovery.Gossip("two", gossipSecret, discovery.Interval(fast))
+	onMine, onForeign, onOther := discovering(t, on{c.host, mine}), discovering(t, on{c.host, foreign}), discovering(t, on{b.host, other})
+	announcing(t, on{a.host, mine}, a.server())
+	announcing(t, on{b.host, foreign}, b.server())
+	announcing(t, on{b.host, other}, c.server())
+	lists(t, onMine, a.server())
+	lists(t, onForeign, b.server())
+	lists(t, onOther, c.server())
+	fails(t, onMine, `are sealed with another secret, or were changed on their way (if it is one of yours`)
+	fails(t, onMine, `are of another cluster, with the same secret: "two" (give the clusters`)
+	fails(t, onOther, `are of another cluster, with the same secret: "one"`)
+	for _, l := range []*listing{onMine, onForeign, onOther} {
+		require.LessOrEqual(t, len(l.failures()), 6, "%v", l.failures())
+		require.Len(t, l.last(), 1)
+	}
+}
+
+func TestGossipIsNotFlooded(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b, c := l.host(), l.host(), l.host()
+	s := newStranger(t, l.host())
+	log := &lines{}
+	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	client := discovering(t, on{c.host, gossip})
+	announcing(t, on{a.host, gossip}, a.server())
+	lists(t, client, a.server())
+	genuine := s.recorded()
+	flooding := make(chan struct{})
+	go func() {
+		defer close(flooding)
+		garbage := make([]byte, 1400)
+		rand.Read(garbage)
+		for i := range 100_000 {
+			switch p := garbage[i%100 : i%100+i%1300]; i % 4 {
+			case 0:
+				s.send(p)
+			case 1: // a session of its own each time
+				s.send(append([]byte("rbg\x01"), append(garbage[i%1000:i%1000+16:i%1000+16], p...)...))
+			case 2:
+				p := bytes.Clone(genuine[i%len(genuine)])
+				p[i%len(p)] ^= 1 << (i % 8)
+				s.send(p)
+			case 3:
+				s.send(genuine[i%len(genuine)])
+			}
+		}
+	}()
+	stop := announcing(t, on{b.host, gossip}, b.server())
+	lists(t, client, a.server(), b.server())
+	late := discovering(t, on{b.host, gossip})
+	lists(t, late, a.server(), b.server())
+	<-flooding
+	stop()
+	lists(t, client, a.server())
+	lists(t, late, a.server())
+	for _, kind := range []string{"are no packets of gossip", "with another secret", "longer than a packet"} {
+		fails(t, client, kind)
+	}
+	require.LessOrEqual(t, len(client.failures()), 40, "%v", client.failures())
+	require.LessOrEqual(t, log.n.Load(), int64(200))
+}
+
+func TestGossipIsNotReplayed(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b, c := l.host(), l.host(), l.host()
+	s := newStranger(t, l.host())
+	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast))
+	client := discovering(t, on{c.host, gossip})
+	stopA := announcing(t, on{a.host, gossip}, a.server())
+	lists(t, client, a.server())
+	announcing(t, on{b.host, gossip}, b.server())
+	lists(t, client, a.server(), b.server())
+	require.Eventually(t, func() bool { return len(s.recorded()) > 20 }, 20*time.Second, 10*time.Millisecond)
+	stopA()
+	lists(t, client, b.server())
+	after := client.told()
+	tape := s.recorded() // states, questions of clients, answers to them, and a's goodbye
+
+	// Whoever starts only now has never heard any of it.
+	late := discovering(t, on{a.host, gossip})
+	for range 20 {
+		s.send(tape...)
+	}
+	lists(t, late, b.server())
+	for i := range 3 { // each has gone through all that was sent before
+		x := c.server()
+		x.Port += i
+		stop := announcing(t, on{c.host, gossip}, x)
+		lists(t, late, b.server(), x)
+		lists(t, client, b.server(), x)
+		s.send(tape...)
+		stop()
+		s.send(s.recorded()...)
+		lists(t, late, b.server())
+		lists(t, client, b.server())
+	}
+	require.False(t, client.ever(a.server(), after), "it came back")
+	require.False(t, late.ever(a.server(), 0))
+
+	// The same address in a new life does not go by the goodbye of the old one.
+	announcing(t, on{a.host, gossip}, a.server())
+	lists(t, client, a.server(), b.server())
+	before := client.told()
+	s.send(s.recorded()...)
+	s.send(tape...)
+	announcing(t, on{c.host, gossip}, c.server())
+	lists(t, client, a.server(), b.server(), c.server())
+	require.Equal(t, before+1, client.told(), "nothing else changed")
+}
+
+func TestGossipWhenTheNetworkGoesAndComes(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b := l.host(), l.host()
+	c := l.on(newHost(t), "eth0", false)
+	opts := []discovery.Option{discovery.Interval(fast), discovery.GoneAfter(time.Second), discovery.Interfaces("eth0")}
+	gossip := discovery.Gossip("one", gossipSecret, opts...)
+	stopA := announcing(t, on{a.host, gossip}, a.server())
+	announcing(t, on{b.host, gossip}, b.server())
+	client := discovering(t, on{c.host, gossip})
+	fails(t, client, `interface "eth0": this machine has none with this name or address that is up (it is tried again`)
+	announcing(t, on{c.host, gossip}, c.server())
+	c.up(true)
+	lists(t, client, a.server(), b.server(), c.server())
+
+	// All others fall silent: that is this process, whose cable is out. Its own server, which is heard as ever, says nothing about them.
+	told := client.told()
+	l.up(c.cable, false)
+	require.Eventually(t, func() bool { return !c.running() }, 10*time.Second, 10*time.Millisecond)
+	stopA()
+	onC := discovering(t, on{c.host, discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.GoneAfter(fast))})
+	lists(t, onC, c.server())
+	require.Equal(t, told, client.told())
+	l.up(c.cable, true)
+	lists(t, client, b.server(), c.server()) // a is silent, and b is heard
+
+	c.up(false)
+	c.up(true)
+	announcing(t, on{a.host, gossip}, a.server())
+	lists(t, client, a.server(), b.server(), c.server())
+}
+
+// running says whether the port has a carrier.
+func (p *port) running() (running bool) {
+	p.do(func() error {
+		ifi, err := net.InterfaceByName(p.name)
+		running = err == nil && ifi.Flags&net.FlagRunning != 0
+		return err
+	})
+	return running
+}
+
+func TestGossipWhenAllAreSilent(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b, c := l.host(), l.host(), l.host()
+	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.GoneAfter(time.Second))
+	client := discovering(t, on{c.host, gossip})
+	kill := process(t, a, a.server())
+	announcing(t, on{b.host, gossip}, b.server())
+	lists(t, client, a.server(), b.server())
+	kill() // without a goodbye
+	lists(t, client, b.server())
+	told := client.told()
+	l.up(b.cable, false)
+	fails(t, client, `nobody of cluster "one" was heard for`)
+	require.Equal(t, told, client.told(), "the last one stays")
+	l.up(b.cable, true)
+	process(t, a, a.server())
+	lists(t, client, a.server(), b.server())
+}
+
+// process has a process of its own announce an address on a host, until it is killed.
+func process(t *testing.T, p *port, a discovery.Address) (kill func()) {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestGossipSpeakerProcess$", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), "ROLEBUS_TEST_ANNOUNCE="+a.String())
+	p.do(cmd.Start)
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	t.Cleanup(kill)
+	return kill
+}
+
+// TestGossipSpeakerProcess is no test: it is what process starts.
+func TestGossipSpeakerProcess(t *testing.T) {
+	text := os.Getenv("ROLEBUS_TEST_ANNOUNCE")
+	if text == "" {
+		return
+	}
+	a, err := discovery.ParseAddress(text)
+	require.NoError(t, err)
+	a.Scheme = ""
+	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast))
+	require.NoError(t, gossip.(discovery.Announcer).Announce(context.Background(), []discovery.Address{a}))
+}
