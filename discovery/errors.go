@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rolebus/rolebus/internal/found"
@@ -102,4 +104,18 @@ func answered(err error) bool {
 
 func empty(source, mend string) *Failure {
 	return &Failure{Source: source, Reason: ReasonEmpty, Mend: mend, Err: fmt.Errorf("%w", found.ErrEmpty)}
+}
+
+const fewMistakes = 3 // of many that are told
+
+// few is the first of some errors, and how many more there are, in one line.
+func few(errs []error) error {
+	if more := len(errs) - fewMistakes; more > 0 {
+		errs = append(slices.Clone(errs[:fewMistakes]), fmt.Errorf("and %d more", more))
+	}
+	args := make([]any, len(errs))
+	for i, err := range errs {
+		args[i] = err
+	}
+	return fmt.Errorf(strings.Repeat("; %w", len(errs))[2:], args...)
 }

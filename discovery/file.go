@@ -17,7 +17,6 @@ const (
 	localInterval = time.Second    // of what lies on this machine, and costs nothing to read
 	quietFor      = time.Second    // so long a file has not changed: then whoever writes it has done
 	mostOfFile    = 1 << 20        // bytes: more is no list of servers
-	fewMistakes   = 3              // that are told of one file
 	byteOrderMark = "\xef\xbb\xbf" // some editors begin UTF-8 with it
 	utf16Marks    = "\xff\xfe\xff" // and UTF-16 with two of these, in either order
 )
@@ -209,11 +208,7 @@ func (f *listFile) explain(path string, err error) error {
 	if whole, failed := filepath.Abs(path); failed == nil {
 		path = whole
 	}
-	failure := &Failure{Source: "file " + path, Reason: ReasonOther, Err: err}
-	var wrapped *fs.PathError
-	if errors.As(err, &wrapped) {
-		failure.Err = wrapped.Err // the path is told already
-	}
+	failure := &Failure{Source: "file " + path, Reason: ReasonOther, Err: pathless(err)}
 	switch {
 	case missing(err) && f.dirs != nil:
 		failure.Source, failure.Reason, failure.Err = "file "+f.path, ReasonNotFound, fs.ErrNotExist

@@ -39,14 +39,16 @@ func TestAFileIsFollowedAsItChanges(t *testing.T) {
 		w.stands("")
 
 		put(t, path, "a\nb:4223\n")
-		pass(1200 * time.Millisecond)
-		w.stands("a:4222 b:4223") // what comes counts at once
+		pass(1100 * time.Millisecond) // an interval at its longest
+		w.stands("a:4222 b:4223")     // what comes counts at once
 
 		put(t, path, "b:4223\ntls://c:4224\n")
-		pass(1200 * time.Millisecond)
-		w.stands("a:4222 b:4223 tls://c:4224")
+		pass(990 * time.Millisecond)
+		require.Contains(t, w.now(), "a:4222") // what goes does when the file has been left alone for a second
+		pass(110 * time.Millisecond)
+		require.Contains(t, w.now(), "tls://c:4224")
 		pass(2400 * time.Millisecond)
-		w.stands("b:4223 tls://c:4224") // what goes, when the file has been left alone
+		w.stands("b:4223 tls://c:4224")
 
 		require.NoError(t, os.Remove(path))
 		pass(time.Hour)

@@ -27,28 +27,22 @@ func (o *options) lines(path, text string, whole bool) answer {
 	}
 	var list []Address
 	var mistakes []error
-	number, more := 0, 0
+	number := 0
 	for line := range strings.Lines(text) {
 		number++
 		if line = bare(line); line == "" {
 			continue
 		}
 		a, err := rolebus.ParseAddress(line)
-		switch {
-		case err == nil:
-			list = append(list, o.complete(a))
-		case len(mistakes) < fewMistakes:
+		if err != nil {
 			mistakes = append(mistakes, fmt.Errorf("line %d: %w", number, err))
-		default:
-			more++
+			continue
 		}
-	}
-	if more > 0 {
-		mistakes = append(mistakes, fmt.Errorf("and %d more", more))
+		list = append(list, o.complete(a))
 	}
 	switch {
 	case len(mistakes) > 0:
-		a := wrong(joined(mistakes), "mend the line: until then what the file no longer lists stays")
+		a := wrong(few(mistakes), "mend the line: until then what the file no longer lists stays")
 		a.addresses = list
 		return a
 	case len(list) == 0 && whole:
@@ -68,13 +62,4 @@ func bare(line string) string {
 		return strings.TrimSpace(inner[1:])
 	}
 	return line
-}
-
-// joined is several errors in one line.
-func joined(errs []error) error {
-	args := make([]any, len(errs))
-	for i, err := range errs {
-		args[i] = err
-	}
-	return fmt.Errorf(strings.Repeat("; %w", len(errs))[2:], args...)
 }

@@ -70,3 +70,12 @@ func readMost(file io.Reader, most int64) (string, error) {
 }
 
 func tooLarge(most int64) error { return fmt.Errorf("%w: more than %d KiB", errTooLarge, most>>10) }
+
+// pathless is an error of the system without the path, which is told already.
+func pathless(err error) error {
+	var wrapped *fs.PathError
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}

@@ -162,3 +162,10 @@ func (w *watched) failed(reason discovery.Reason) (failure error) {
 	}, "no failure with reason %q", reason)
 	return failure
 }
+
+// looks is how often it has told something.
+func (w *watched) looks() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/rolebus/rolebus/internal/filelock"
 )
 
 var errInUse = errors.New("in use by another embedded server; each needs its own")
@@ -30,7 +32,11 @@ func openStore(dir string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store directory: %w", err)
 	}
-	if st.lock, err = lockFile(filepath.Join(st.dir, "rolebus.lock")); err != nil {
+	st.lock, err = filelock.Take(filepath.Join(st.dir, "rolebus.lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		err = errInUse
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store directory %s: %w", st.dir, err), st.remove())
 	}
 	return st, nil
