@@ -70,8 +70,7 @@ func (b *Bus) giveServers(nc *nats.Conn, had []string) []string {
 	s := b.dialer.servers
 	up := b.nc.linked()
 	if up {
-		_, err := nc.TLSConnectionState()
-		s.linked(err == nil)
+		s.linked(nc.Opts.Secure) // nats.go's word for how it is asks without its lock
 	}
 	urls := s.urls(!b.dialer.keepOrder)
 	if up {

@@ -35,7 +35,7 @@ type servers struct {
 	told    []string        // host:port
 	why     error           // why nothing is found yet
 	odd     map[string]bool // addresses that the log has, of those that stand now
-	plain   bool            // there is a connection without TLS
+	plain   bool            // there is a connection that does not insist on TLS
 	changed chan struct{}   // closed when found or told change, or the connection comes or goes
 }
 
@@ -116,7 +116,7 @@ func (s *servers) hear(told []string) {
 	}
 }
 
-// linked takes in that there is a connection, with TLS or without.
+// linked takes in that there is a connection, which insists on TLS or not: nats.go decides that once for all its servers.
 func (s *servers) linked(tls bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +158,7 @@ func (s *servers) urls(mix bool) []string {
 		case isWeb(cmp.Or(a.Scheme, scheme)) != isWeb(scheme):
 			s.once(odd, a, "its scheme is "+a.Scheme+", and connections with "+scheme+" go to nats and tls, or to ws and wss, only")
 		case s.plain && (a.Scheme == "tls" || a.Scheme == "wss"):
-			s.once(odd, a, "it wants TLS, and the connection was made without: give a URL with tls, or nats.Secure by WithNATS")
+			s.once(odd, a, "it wants TLS, on which the connection does not insist: give a URL with tls, or nats.Secure by WithNATS")
 		default:
 			a.Scheme = cmp.Or(a.Scheme, scheme, "nats") // which says the usual port, too
 			u := url.URL{Scheme: a.Scheme, User: s.user, Host: a.HostPort()}

@@ -1,8 +1,10 @@
 package replaced
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -101,15 +103,35 @@ type fleet struct {
 	all   []*rolebus.Bus
 	calls atomic.Int64
 
+	log record
+
 	mu    sync.Mutex
 	wrong []string
+}
+
+// record is what was logged.
+type record struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (r *record) Write(line []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all.Write(line)
+}
+
+func (r *record) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all.String()
 }
 
 func (f *fleet) fail(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.wrong) < 20 {
-		f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
+		f.wrong = append(f.wrong, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -118,7 +140,8 @@ func (f *fleet) join(i int, opts ...rolebus.Option) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), patient)
 	defer cancel()
 	name := fmt.Sprintf("node-%d", i)
-	b, err := rolebus.Connect(ctx, "", append(opts, rolebus.WithNode(name), rolebus.WithTTL(ttl), rolebus.WithSyncInterval(time.Second))...)
+	log := slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b, err := rolebus.Connect(ctx, "", append(opts, rolebus.WithLogger(log), rolebus.WithNode(name), rolebus.WithTTL(ttl), rolebus.WithSyncInterval(time.Second))...)
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -222,7 +245,9 @@ func (f *fleet) check() {
 	f.t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	require.Empty(f.t, f.wrong, strings.Join(f.wrong, "\n"))
+	if len(f.wrong) > 0 {
+		f.t.Fatalf("replaced:\n%s\nlog:\n%s", strings.Join(f.wrong, "\n"), f.log.text())
+	}
 	require.Greater(f.t, f.calls.Load(), int64(10*buses))
 	for _, b := range f.all {
 		require.NoError(f.t, b.Check())
