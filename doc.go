@@ -51,7 +51,7 @@
 //
 // # Start
 //
-// [Connect] joins with a connection of its own, [New] with one that the program has already; both need a NATS server
+// [Connect] joins with a connection of its own, to a server that it is given or finds ([WithDiscovery]), [New] with one that the program has already; both need a NATS server
 // 2.12 or newer with JetStream. A [Bus] is also its default [Scope]: the calls for roles, nodes and events are those of
 // Scope, and [Bus.In] and [Bus.Join] reach other scopes. [Scope.Watch] and [WithHandler] tell what changes, [Scope.Snapshots]
 // tells that something did, and [Scope.Wait] waits for something to be so.
@@ -65,6 +65,7 @@
 //
 // # Packages
 //
-// Package call calls a node by its role, as if it were a local function. Package embedded runs a NATS server inside the process, and
+// Package call calls a node by its role, as if it were a local function. Package discovery finds the NATS servers, see [WithDiscovery];
+// discovery/kubernetes, a module of its own, does so in Kubernetes. Package embedded runs a NATS server inside the process, and
 // package rolebustest is for tests.
 package rolebus

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +20,97 @@ import (
 
 // The Go code of docs/DISCOVERY.md stands here, too, word for word.
 
-// A bus that has no URL: it asks two sources, and one of them is enough.
+// A bus that has no URL. It goes to the servers of a name and of a file, and follows both.
+func Example() {
+	ctx := context.Background()
+
+	servers := discovery.Combine(
+		discovery.DNS("nats.example.com."),
+		discovery.File("nats-servers"), // one address a line
+	)
+	bus, err := rolebus.Connect(ctx, "", rolebus.WithDiscovery(servers))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+}
+
+// resolver looks names up in itself.
+type resolver map[string][]netip.Addr
+
+func (r resolver) LookupNetIP(_ context.Context, network, host string) (all []netip.Addr, err error) {
+	for _, ip := range r[host] {
+		if ip.Is4() == (network == "ip4") {
+			all = append(all, ip)
+		}
+	}
+	if len(all) == 0 {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return all, nil
+}
+
+func (r resolver) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
+	return "", nil, errors.New("it has no services")
+}
+
+// What looks names up can be another one: a DNS server of your own, by a *net.Resolver with a Dial, or anything at all.
+func ExampleDNS() {
+	zone := resolver{"nats.example.com.": {netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("fd00::7")}}
+
+	servers := discovery.DNS("nats.example.com.", discovery.WithResolver(zone), discovery.Scheme("tls"))
+	ctx, cancel := context.WithCancel(context.Background())
+	_ = servers.Discover(ctx, func(addresses []discovery.Address, _ error) {
+		fmt.Println(addresses, "with certificates for", addresses[0].TLSName)
+		cancel()
+	})
+	// Output: [tls://10.0.0.7:4222 tls://[fd00::7]:4222] with certificates for nats.example.com
+}
+
+// A file with one address a line, which is followed as it changes.
+func ExampleFile() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	hosts := filepath.Join(dir, "nats-servers")
+	if err := os.WriteFile(hosts, []byte("nats-0.example.com # the old one\nnats-1.example.com:4333\n"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	servers := discovery.File(hosts)
+	ctx, cancel := context.WithCancel(context.Background())
+	_ = servers.Discover(ctx, func(addresses []discovery.Address, _ error) {
+		if len(addresses) == 2 {
+			fmt.Println(addresses)
+			cancel()
+		}
+	})
+	// Output: [nats://nats-0.example.com:4222 nats://nats-1.example.com:4333]
+}
+
+// In Kubernetes without any right to ask its API: the headless service's name.
+func ExampleServiceName() {
+	fmt.Println(discovery.ServiceName("nats", "nats", "default", "cluster.local"))
+	servers := discovery.SRV(discovery.ServiceName("nats", "nats", "default", "cluster.local"))
+	fmt.Println(servers)
+	// Output:
+	// _nats._tcp.nats.default.svc.cluster.local.
+	// SRV _nats._tcp.nats.default.svc.cluster.local.
+}
+
+// What is given to a strategy is checked before anything starts, and told at once.
+func ExampleStatic() {
+	servers := discovery.Static([]string{"nats-0.example:4222", "http://nats-1.example"}, discovery.Interval(time.Second))
+	_, err := rolebus.Connect(context.Background(), "", rolebus.WithDiscovery(servers))
+	fmt.Println(err)
+	// Output:
+	// rolebus: connect: discovery: Static: it does not take Interval; it takes Cluster, Name, Port, Routes, Scheme, TLSName, WithHooks, WithLogger
+	// address "nats-1.example:0": unknown scheme "http"; known are nats, tls, ws, wss
+}
+
+// Several as one: it asks two sources, and one of them is enough.
 func ExampleCombine() {
 	server, err := embedded.Start()
 	if err != nil {
