@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -62,7 +63,7 @@ func (h *heard) hosts(want ...string) {
 	h.t.Helper()
 	eventually(h.t, fmt.Sprintf("addresses %v", want), func() bool {
 		return slices.Equal(sorted(want), h.now())
-	}, func() string { return fmt.Sprint(h.now(), h.failures()) })
+	}, func() string { return fmt.Sprint(h.now(), h.last()) })
 }
 
 func (h *heard) now() []string {
@@ -94,7 +95,7 @@ func (h *heard) failure(reason discovery.Reason, parts ...string) *discovery.Fai
 			}
 		}
 		return false
-	}, func() string { return fmt.Sprint(h.failures()) })
+	}, func() string { return fmt.Sprint(h.last()) })
 	return f
 }
 
@@ -105,6 +106,12 @@ func (h *heard) failures() (all []string) {
 		all = append(all, fmt.Sprintf("\n%s: %v", discovery.ReasonOf(err), err))
 	}
 	return all
+}
+
+// last is the end of what failed.
+func (h *heard) last() []string {
+	all := h.failures()
+	return all[max(0, len(all)-5):]
 }
 
 // forget forgets what failed until now.
@@ -133,3 +140,9 @@ func eventually(t testing.TB, what string, is func() bool, instead ...func() str
 		}
 	}
 }
+
+func contains(texts []string, part string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, part) })
+}
+
+var itoa = strconv.Itoa
