@@ -2,7 +2,7 @@
 FUZZTIME ?= 1000000x
 BENCH ?= .
 
-.PHONY: check format vet lint test race model fuzz bench fleet peers cover quickstart node help
+.PHONY: check format vet lint test race model fuzz bench fleet peers cover quickstart node kubernetes help
 
 check: ## formatting, vet, staticcheck, tests with -race (the default)
 	@.ci/run format vet lint test
@@ -46,6 +46,9 @@ quickstart: ## see it work
 
 node: ## the client in JavaScript, which needs Node.js 20 or newer
 	@.ci/run node
+
+kubernetes: ## discovery in Kubernetes, against a real API server, which takes minutes to build the first time
+	@.ci/run kubernetes
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

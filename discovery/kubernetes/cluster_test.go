@@ -53,7 +53,13 @@ const adminToken = "the-administrator"
 var binary = os.Getenv("KUBETEST")
 
 // shared is the cluster of all tests that do not disturb it, each in a namespace of its own.
-var shared = sync.OnceValues(func() (*cluster, error) { return newCluster() })
+var shared = sync.OnceValues(func() (*cluster, error) {
+	c, err := newCluster()
+	running = err == nil
+	return c, err
+})
+
+var running bool // the shared one; read after all tests
 
 func TestMain(m *testing.M) {
 	if info, err := os.Stat(binary); binary == "" || err != nil || info.Mode()&0o111 == 0 {
@@ -67,7 +73,8 @@ or let .ci/run kubernetes do both.
 		os.Exit(1)
 	}
 	code := m.Run()
-	if c, err := shared(); err == nil {
+	if running {
+		c, _ := shared()
 		if code != 0 {
 			c.logs(os.Stderr)
 		}
@@ -239,7 +246,7 @@ func (c *cluster) stop() {
 func (c *cluster) logs(to io.Writer) {
 	for _, name := range []string{"etcd", "kube-apiserver", "controllers"} {
 		data, _ := os.ReadFile(c.path(name + ".log"))
-		fmt.Fprintf(to, "--- %s\n%s\n", name, data[max(0, len(data)-4000):])
+		fmt.Fprintf(to, "--- %s\n%s\n", name, data[max(0, len(data)-2000):])
 	}
 }
 

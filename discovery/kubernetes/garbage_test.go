@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -118,7 +119,10 @@ func TestAWatchThatIsNone(t *testing.T) {
 			if c.reason != "" && c.reason != discovery.ReasonGone {
 				require.LessOrEqual(t, len(h.failures()), 2, h.failures()) // once, not at each try
 			}
-			f.answer(lists(t, "10.1.0.1"), events(false, event(t, "ADDED", added), `{"type":"BOOKMARK","object":{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1"}}`))
+			f.answer(lists(t, "10.1.0.1"), nil)
+			// Before a watch that goes well, as there is no list after that.
+			eventually(t, "the list", func() bool { return !slices.Contains(h.now(), "10.1.0.3:4222") })
+			f.answer(nil, events(false, event(t, "ADDED", added), `{"type":"BOOKMARK","object":{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1"}}`))
 			h.hosts("10.1.0.1:4222", "10.1.0.2:4222")
 		})
 	}
