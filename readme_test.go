@@ -29,7 +29,7 @@ func read(t *testing.T, name string) string {
 // A program stands in examples/first, other Go code in an example_test.go, word for word.
 func TestCodeInDocumentsIsTested(t *testing.T) {
 	tested := ""
-	for _, name := range []string{"example_test.go", "call/example_test.go", "discovery/example_test.go"} {
+	for _, name := range []string{"example_test.go", "call/example_test.go", "discovery/example_test.go", "discovery/kubernetes/example_test.go"} {
 		tested += unindented(read(t, name))
 	}
 	program := read(t, "examples/first/main.go")
