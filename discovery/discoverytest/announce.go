@@ -60,14 +60,14 @@ func (a *announcing) end() time.Duration {
 // an empty list lets nothing go.
 func comesAndGoes(tb testing.TB, s Subject) {
 	src := s.New(tb)
-	src.Set(s.list(0))
+	src.Set(s.list(0, 3))
 	w := s.watch(tb, src.Peer())
-	w.lists(s.list(0))
+	w.lists(s.list(0, 3))
 	for range 2 {
 		a := s.announce(tb, src.Strategy, s.list(1, 2))
-		w.lists(s.list(0, 1, 2))
+		w.lists(s.list(0, 1, 2, 3))
 		a.end()
-		w.lists(s.list(0))
+		w.lists(s.list(0, 3))
 	}
 }
 
@@ -110,11 +110,11 @@ func announceEnds(tb testing.TB, s Subject) {
 	src.Set(s.list(0))
 	var took time.Duration
 	for range tries {
-		if took = s.announce(tb, src.Strategy, s.list(1)).end(); took <= patience {
+		if took = s.announce(tb, src.Strategy, s.list(1)).end(); took <= s.patience {
 			return
 		}
 	}
-	tb.Errorf("discoverytest: Announce returns %v after its context was cancelled, each of %d times: it is to return within %v", took, tries, patience)
+	tb.Errorf("discoverytest: Announce returns %v after its context was cancelled, each of %d times: it is to return within %v", took, tries, s.patience)
 }
 
 // announceNothing: what can never be made known is an error at once.

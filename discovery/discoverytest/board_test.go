@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rolebus/rolebus/discovery"
 )
 
 // board is a source in memory.
@@ -16,6 +18,8 @@ type board struct {
 	moved  chan struct{} // closed at each change
 	others map[int][]Address
 	last   int
+	ended  chan struct{} // closed at the end of the test
+	one    chan struct{} // has one if somebody announces, of those that ask
 }
 
 // said is what the board says.
@@ -26,12 +30,15 @@ type said struct {
 }
 
 var (
+	errSilent  = errors.New("no answer")
 	errPart    = errors.New("the list lacks something")
 	errRefused = errors.New("refused: ask for the right to list")
 	errEmpty   = errors.New("it lists nothing")
 )
 
-func newBoard() *board { return &board{moved: make(chan struct{}), others: map[int][]Address{}} }
+func newBoard() *board {
+	return &board{moved: make(chan struct{}), one: make(chan struct{}, 1), ended: make(chan struct{}), others: map[int][]Address{}}
+}
 
 func (b *board) say(what said) {
 	b.mu.Lock()
@@ -77,7 +84,7 @@ func (r reader) Discover(ctx context.Context, found func([]Address, error)) erro
 		case now.hang:
 			select {
 			case <-time.After(time.Millisecond):
-				found(nil, errors.New("no answer"))
+				found(nil, errSilent)
 			case <-ctx.Done():
 			}
 		case now.err == nil && len(now.list) == 0:
@@ -94,6 +101,16 @@ func (r reader) Discover(ctx context.Context, found func([]Address, error)) erro
 }
 
 func (r reader) Announce(ctx context.Context, addresses []Address) error {
+	if err := r.check(addresses); err != nil {
+		return err
+	}
+	undo := r.b.announce(addresses)
+	<-ctx.Done()
+	undo()
+	return nil
+}
+
+func (r reader) check(addresses []Address) error {
 	if len(addresses) == 0 {
 		return errors.New("no address")
 	}
@@ -102,9 +119,6 @@ func (r reader) Announce(ctx context.Context, addresses []Address) error {
 			return err
 		}
 	}
-	undo := r.b.announce(addresses)
-	<-ctx.Done()
-	undo()
 	return nil
 }
 
@@ -113,9 +127,10 @@ func subject(makeIt func(b *board) Strategy) Subject {
 	if makeIt == nil {
 		makeIt = func(b *board) Strategy { return reader{b} }
 	}
-	return Subject{New: func(testing.TB) Source {
+	return Subject{New: func(tb testing.TB) Source {
 		b := newBoard()
-		return Source{
+		tb.Cleanup(func() { close(b.ended) })
+		src := Source{
 			Strategy: makeIt(b),
 			Set:      func(list []Address) { b.say(said{list: list}) },
 			Part:     func(list []Address) { b.say(said{list: list, err: errPart}) },
@@ -126,8 +141,11 @@ func subject(makeIt func(b *board) Strategy) Subject {
 			Nuisances: map[string]func(){
 				"the same again": func() { now, _ := b.ask(); b.say(now) },
 			},
-			Peer: func() Strategy { return makeIt(b) },
 		}
+		if _, ok := src.Strategy.(discovery.Announcer); ok {
+			src.Peer = func() Strategy { return makeIt(b) }
+		}
+		return src
 	}}
 }
 

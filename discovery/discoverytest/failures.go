@@ -15,6 +15,7 @@ func failure(tb testing.TB, s Subject, name string) {
 	w.lists(s.list(0, 1))
 
 	told := w.mark(false)
+	w.guard(s.list(0, 1), s.list(0, 1))
 	fail()
 	w.await(fmt.Sprintf("the failure %q is told as an error", name), told)
 	w.still(s.list(0, 1), fmt.Sprintf("when the source failed (%s)", name))
@@ -23,17 +24,19 @@ func failure(tb testing.TB, s Subject, name string) {
 	late.still(nil, fmt.Sprintf("while the source fails (%s)", name))
 	w.still(s.list(0, 1), fmt.Sprintf("while the source fails (%s)", name))
 
+	w.guard(s.list(0), s.list(0, 1, 2))
 	src.Set(s.list(0, 2)) // it works again
 	w.lists(s.list(0, 2))
+	w.guard(nil, nil)
 	late.lists(s.list(0, 2))
-	src.Set(s.list(1))
-	w.lists(s.list(1))
-	late.lists(s.list(1))
+	src.Set(s.list(1, 3))
+	w.lists(s.list(1, 3))
+	late.lists(s.list(1, 3))
 
 	s.endsInTime(tb, fmt.Sprintf("while the source fails (%s)", name), func() *watcher {
-		src.Set(s.list(3))
+		src.Set(s.list(3, 4))
 		w := s.watch(tb, src.Strategy)
-		w.lists(s.list(3))
+		w.lists(s.list(3, 4))
 		told := w.mark(false)
 		fail()
 		w.await(fmt.Sprintf("the failure %q is told once more", name), told)
@@ -48,20 +51,23 @@ func nuisance(tb testing.TB, s Subject, name string) {
 	src.Set(s.list(0, 1))
 	w := s.watch(tb, src.Strategy)
 	w.lists(s.list(0, 1))
-	for _, numbers := range [][]int{{0, 2}, {3}} {
-		before := w.list()
+	for _, n := range []int{0, 2} { // that stays
+		before, next := w.list(), s.list(n, n+2)
+		w.guard(before, before)
 		disturb()
 		late := s.watch(tb, src.Strategy)
 		late.lists(before)
 		w.still(before, fmt.Sprintf("after %q", name))
-		src.Set(s.list(numbers...))
-		w.lists(s.list(numbers...))
-		late.lists(s.list(numbers...))
+		w.guard(s.list(n), append(before, next...))
+		src.Set(next)
+		w.lists(next)
+		late.lists(next)
 	}
+	w.guard(nil, nil)
 	s.endsInTime(tb, fmt.Sprintf("after %q", name), func() *watcher {
-		src.Set(s.list(0))
+		src.Set(s.list(0, 1))
 		w := s.watch(tb, src.Strategy)
-		w.lists(s.list(0))
+		w.lists(s.list(0, 1))
 		disturb()
 		return w
 	})

@@ -34,6 +34,8 @@ type Subject struct {
 	Secrets []string
 	// Within bounds how long anything is waited for that is to come. A check takes so long only if it fails. Default: 30 s.
 	Within time.Duration
+
+	patience time.Duration // in which Discover and Announce are to return
 }
 
 // Source is what a strategy asks, in the hands of the suite. None of its functions is called while another one runs. Each returns once
@@ -134,6 +136,9 @@ func (s Subject) complete(tb testing.TB) (Subject, Source) {
 	}
 	if s.Within == 0 {
 		s.Within = 30 * time.Second
+	}
+	if s.patience == 0 {
+		s.patience = time.Second
 	}
 	if s.Cannot&Change != 0 {
 		s.Cannot |= Empty | Part | Fail

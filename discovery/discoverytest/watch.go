@@ -31,12 +31,12 @@ type watcher struct {
 	quiet  bool // faults were reported
 	moved  chan struct{}
 	ended  bool // by itself, with nil
+
+	guards    bool // see guard
+	must, may []Address
 }
 
-const (
-	patience  = time.Second // in which Discover is to return: see rolebus.Strategy
-	lastStory = 12
-)
+const lastStory = 12 // what was told last, for whoever reads why a check failed
 
 // watch begins to follow the strategy.
 func (s Subject) watch(tb testing.TB, strategy Strategy) *watcher {
@@ -111,6 +111,7 @@ func (w *watcher) discover(ctx context.Context, strategy Strategy) (err error, o
 
 // take takes in what was told, by the rule that only a list that is whole and not empty lets an address go.
 func (w *watcher) take(addresses []Address, err error) {
+	defer w.guarded()
 	if err != nil {
 		w.failed(fmt.Sprintf("found(%s, error): ", describe(addresses)), err)
 		w.note("", func() {
@@ -130,6 +131,35 @@ func (w *watcher) take(addresses []Address, err error) {
 		}
 		w.kept = addresses
 	})
+}
+
+// guard has everything that is told from now on looked at: nothing of must may go, nothing but may come. Without may all is allowed.
+func (w *watcher) guard(must, may []Address) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.guards, w.must, w.may = may != nil, must, may
+}
+
+// guarded says what was lost, or invented.
+func (w *watcher) guarded() {
+	w.mu.Lock()
+	guards, kept, must, may := w.guards, w.kept, w.must, w.may
+	w.mu.Unlock()
+	if !guards {
+		return
+	}
+	for _, a := range must {
+		if !slices.Contains(kept, a) {
+			w.fault("what stood is lost: %s became %s", describe(must), describe(kept))
+			return
+		}
+	}
+	for _, a := range kept {
+		if !slices.Contains(may, a) {
+			w.fault("an address was told that the source did not list: %s, of which %s can be", describe(kept), describe(may))
+			return
+		}
+	}
 }
 
 func (w *watcher) failed(what string, err error) {
