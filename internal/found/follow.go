@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -207,7 +208,7 @@ func (s *state[A]) fail(err error) {
 	}
 }
 
-// Tame returns an error whose text can be asked for: a user's may panic, as that of a nil pointer does.
+// Tame returns an error that has a text which can be asked for: a user's may panic, as that of a nil pointer does, or be empty.
 func Tame(err error) (tame error) {
 	if err == nil {
 		return nil
@@ -217,6 +218,8 @@ func Tame(err error) (tame error) {
 			tame = fmt.Errorf("an error of type %T, whose text panics", err)
 		}
 	}()
-	_ = err.Error()
+	if strings.TrimSpace(err.Error()) == "" {
+		return fmt.Errorf("an error of type %T without a text%w", err, err)
+	}
 	return err
 }

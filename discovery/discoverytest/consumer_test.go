@@ -1,0 +1,51 @@
+package discoverytest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// trusting uses a strategy as one should not: it believes all.
+func trusting(_ testing.TB, s Strategy) (func() []Address, func()) {
+	var mu sync.Mutex
+	var kept []Address
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			func() {
+				defer func() { _ = recover() }()
+				_ = s.Discover(ctx, func(list []Address, _ error) {
+					mu.Lock()
+					defer mu.Unlock()
+					kept = list
+				})
+			}()
+		}
+	}()
+	return func() []Address { mu.Lock(); defer mu.Unlock(); return slices.Clone(kept) }, func() { cancel(); <-done }
+}
+
+// Whoever believes all is found out.
+func TestATrustingConsumerIsFoundOut(t *testing.T) {
+	survives := []string{"tells without end"} // which ends with the right list: it is there for those who cannot keep up
+	for i, b := range Misbehaving(t) {
+		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
+			if strings.HasPrefix(b.Name, "ends its goroutine") {
+				return // and that of whoever calls it: nothing could be told
+			}
+			got := failuresOf(t, func(tb testing.TB) {
+				Consumer{Use: trusting, Within: 500 * time.Millisecond}.uses(tb, Misbehaving(tb)[i])
+			})
+			if found := got != ""; found == slices.Contains(survives, b.Name) {
+				t.Errorf("found out: %v, %s", found, got)
+			}
+		})
+	}
+}
