@@ -1,3 +1,5 @@
+//go:build kubetest
+
 package kubernetes_test
 
 import (
