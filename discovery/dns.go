@@ -74,6 +74,9 @@ func (n *dnsName) look(ctx context.Context) []answer {
 		alones := make([]bool, len(n.families))
 		var asking sync.WaitGroup
 		for i, f := range n.families {
+			answers[i] = answer{of: f.record, err: &Failure{
+				Source: f.record + " " + n.name, Reason: ReasonOther, Err: errors.New("the resolver ended its goroutine (runtime.Goexit)"),
+			}}
 			asking.Go(func() { answers[i], alones[i] = n.lookFor(ctx, f, name) })
 		}
 		asking.Wait()
@@ -126,7 +129,7 @@ func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer,
 
 // together makes one failure of two that say the same, and none of a family that was never there.
 func (n *dnsName) together(answers []answer) []answer {
-	if len(answers) == 2 {
+	if len(answers) == 2 && len(answers[0].addresses)+len(answers[1].addresses) == 0 {
 		if one := sameFailure(answers[0].err, answers[1].err); one != nil {
 			one.Source = "A and AAAA " + n.name
 			return []answer{{of: answers[0].of, err: one}}
