@@ -25,7 +25,9 @@ func (h heard) explain(source, name string, err error) *Failure {
 	case err == nil && !h.cut(), errors.As(err, &wrong): // a name in the hosts file with addresses of the other family alone
 		return said(ReasonEmpty, mendEmpty, "the name exists, and has no such records")
 	case h.cut():
-		return said(ReasonMalformed, "the name has more records than an answer takes", "DNS server %s sent only a part of the answer, by TCP, too", h.server)
+		return said(ReasonMalformed, "the name has more records than an answer takes", "%s sent only a part of the answer, by TCP, too", h.asked())
+	case !errors.As(err, &dns) && ReasonOf(err) == ReasonTimeout:
+		return said(ReasonTimeout, mendTimeout, "no answer in time")
 	case !errors.As(err, &dns):
 		f.Reason = ReasonOf(err)
 	case dns.IsNotFound && !noted:
@@ -33,13 +35,13 @@ func (h heard) explain(source, name string, err error) *Failure {
 	case dns.IsNotFound:
 		return h.absent(said, name)
 	case noted && last.truncated && !last.stream:
-		return said(ReasonUnavailable, "let TCP through to it, port 53, too", "DNS server %s has an answer too long for UDP, and could not be asked by TCP", h.server)
+		return said(ReasonUnavailable, "let TCP through to it, port 53, too", "%s has an answer too long for UDP, and could not be asked by TCP", h.asked())
 	case h.strange > 0 && (dns.IsTimeout || !noted):
-		return said(ReasonMalformed, "is it a DNS server?", "DNS server %s sends what is no answer to what it was asked", h.server)
+		return said(ReasonMalformed, "is it a DNS server?", "%s sends what is no answer to what it was asked", h.asked())
 	case dns.IsTimeout:
-		return said(ReasonTimeout, "is it up, and is UDP and TCP port 53 let through? Timeout says how long is waited", "no answer from DNS server %s", h.server)
+		return said(ReasonTimeout, mendTimeout, "no answer from %s", h.asked())
 	case h.broken != nil:
-		return said(ReasonUnavailable, "is it up, and the right one, in resolv.conf or the Resolver's Dial?", "DNS server %s: %s", h.server, cause(h.broken))
+		return said(ReasonUnavailable, "is it up, and the right one, in resolv.conf or the Resolver's Dial?", "%s: %s", h.asked(), cause(h.broken))
 	case noted:
 		return h.refusing(said, last)
 	default:
@@ -48,9 +50,19 @@ func (h heard) explain(source, name string, err error) *Failure {
 	return f
 }
 
-const mendZone = "mend it in the zone"
+// asked is whom the last question went to.
+func (h heard) asked() string {
+	if h.server == "" {
+		return "the DNS server"
+	}
+	return "DNS server " + h.server
+}
 
-const mendEmpty = "in Kubernetes: is the service headless (clusterIP: None), with ready pods or publishNotReadyAddresses?"
+const (
+	mendZone    = "mend it in the zone"
+	mendTimeout = "is it up, and is UDP and TCP port 53 let through? Timeout says how long is waited"
+	mendEmpty   = "in Kubernetes: is the service headless (clusterIP: None), with ready pods or publishNotReadyAddresses?"
+)
 
 func mendName(name string) string {
 	service, _, _ := strings.Cut(plain(name), ".")
@@ -89,16 +101,16 @@ func (h heard) absent(said saying, name string) *Failure {
 func (h heard) refusing(said saying, a noted) *Failure {
 	switch {
 	case a.referral:
-		return said(ReasonUnavailable, "name one that does, in resolv.conf or the Resolver's Dial", "DNS server %s does not know the name, and does not ask others", h.server)
+		return said(ReasonUnavailable, "name one that does, in resolv.conf or the Resolver's Dial", "%s does not know the name, and does not ask others", h.asked())
 	case a.rcode == rcodeOK:
-		return said(ReasonMalformed, "", "DNS server %s sends records that cannot be read", h.server)
+		return said(ReasonMalformed, "", "%s sends records that cannot be read", h.asked())
 	case a.rcode == rcodeRefused:
 		return said(ReasonForbidden, "does it answer for this name, and to this machine? Is it the right one, in resolv.conf or the Resolver's Dial?",
-			"DNS server %s answers REFUSED", h.server)
+			"%s answers REFUSED", h.asked())
 	case a.rcode == rcodeServFail:
-		return said(ReasonUnavailable, "it cannot learn the answer itself just now; its log says why", "DNS server %s answers SERVFAIL", h.server)
+		return said(ReasonUnavailable, "it cannot learn the answer itself just now; its log says why", "%s answers SERVFAIL", h.asked())
 	}
-	return said(ReasonUnavailable, "", "DNS server %s answers with code %d, see RFC 1035", h.server, a.rcode)
+	return said(ReasonUnavailable, "", "%s answers with code %d, see RFC 1035", h.asked(), a.rcode)
 }
 
 // explained is an error in other words.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -33,8 +34,8 @@ func (o *options) services(ctx context.Context, l *lookup) (a answer) {
 	var failure *Failure
 	wrong := l.follow(ctx, func(name string) (alone bool) {
 		alone, failure = l.ask(ctx, "SRV", func(r Resolver) (int, error) {
-			var err error
-			_, records, err = r.LookupSRV(ctx, "", "", name)
+			_, got, err := r.LookupSRV(ctx, "", "", name)
+			records = slices.DeleteFunc(slices.Clone(got), func(r *net.SRV) bool { return r == nil })
 			return len(records), err
 		})
 		return alone
@@ -45,7 +46,7 @@ func (o *options) services(ctx context.Context, l *lookup) (a answer) {
 	if failure != nil {
 		a.err = failure
 	}
-	if len(records) == 1 && records[0] != nil && plain(records[0].Target) == "" {
+	if len(records) == 1 && plain(records[0].Target) == "" {
 		return answer{err: &Failure{
 			Source: source, Reason: ReasonEmpty, Err: fmt.Errorf(`the zone says that there is no such service: its target is "."`),
 			Mend: "if there is one, give it records of targets and ports",
@@ -54,9 +55,6 @@ func (o *options) services(ctx context.Context, l *lookup) (a answer) {
 	ambiguous := o.ambiguous(l.name, records)
 	bad := &unusable{mend: mendZone}
 	for _, r := range records {
-		if r == nil {
-			continue
-		}
 		address, problem := o.service(r)
 		if problem == nil && ambiguous[address.Host] {
 			problem = fmt.Errorf("target %q is listed with several ports: look up the name of one, as ServiceName makes it, or say which by Port", address.Host)
@@ -91,9 +89,6 @@ func (o *options) ambiguous(name string, records []*net.SRV) map[string]bool {
 	}
 	ports, several := map[string]uint16{}, map[string]bool{}
 	for _, r := range records {
-		if r == nil {
-			continue
-		}
 		target := strings.ToLower(plain(r.Target))
 		if port, had := ports[target]; had && port != r.Port {
 			several[target] = true
