@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resolver is one of a program's own, which answers as it is told.
-type resolver struct {
+// ownResolver is one of a program's own, which answers as it is told.
+type ownResolver struct {
 	mu     sync.Mutex
 	hosts  []netip.Addr
 	srvs   []*net.SRV
@@ -26,7 +26,7 @@ type resolver struct {
 	lookup map[string]int
 }
 
-func (r *resolver) is(hosts ...string) {
+func (r *ownResolver) is(hosts ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail, r.hosts, r.srvs = nil, nil, nil
@@ -36,13 +36,13 @@ func (r *resolver) is(hosts ...string) {
 	}
 }
 
-func (r *resolver) fails(fail func(ctx context.Context) error) {
+func (r *ownResolver) fails(fail func(ctx context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = fail
 }
 
-func (r *resolver) count(what string) func(ctx context.Context) error {
+func (r *ownResolver) count(what string) func(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lookup == nil {
@@ -52,7 +52,7 @@ func (r *resolver) count(what string) func(ctx context.Context) error {
 	return r.fail
 }
 
-func (r *resolver) lookups() map[string]int {
+func (r *ownResolver) lookups() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	got := r.lookup
@@ -60,7 +60,7 @@ func (r *resolver) lookups() map[string]int {
 	return got
 }
 
-func (r *resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+func (r *ownResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	if fail := r.count(network + " " + host); fail != nil {
 		return nil, fail(ctx)
 	}
@@ -69,7 +69,7 @@ func (r *resolver) LookupNetIP(ctx context.Context, network, host string) ([]net
 	return r.hosts, nil // of both families, whatever was asked for
 }
 
-func (r *resolver) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+func (r *ownResolver) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
 	if fail := r.count("SRV " + service + proto + name); fail != nil {
 		return "", nil, fail(ctx)
 	}
@@ -93,11 +93,11 @@ func (f *failures) OnFailed(info discovery.FailedInfo) {
 }
 
 // lookingUp are the strategies that look names up, by a resolver of the test's.
-var lookingUp = map[string]func(r *resolver, opts ...discovery.Option) discovery.Strategy{
-	"DNS": func(r *resolver, opts ...discovery.Option) discovery.Strategy {
+var lookingUp = map[string]func(r *ownResolver, opts ...discovery.Option) discovery.Strategy{
+	"DNS": func(r *ownResolver, opts ...discovery.Option) discovery.Strategy {
 		return discovery.DNS("nats.example", append(opts, discovery.WithResolver(r))...)
 	},
-	"SRV": func(r *resolver, opts ...discovery.Option) discovery.Strategy {
+	"SRV": func(r *ownResolver, opts ...discovery.Option) discovery.Strategy {
 		return discovery.SRV("_nats._tcp.example", append(opts, discovery.WithResolver(r))...)
 	},
 }
@@ -133,7 +133,7 @@ func TestAnHourOfFailedLookups(t *testing.T) {
 		for kind, make := range lookingUp {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r, told := &resolver{}, &failures{reasons: map[discovery.Reason]int{}}
+					r, told := &ownResolver{}, &failures{reasons: map[discovery.Reason]int{}}
 					r.is("10.0.0.1", "fd00::1")
 					if kind == "SRV" {
 						r.is("10.0.0.1", "10.0.0.2")
@@ -197,7 +197,7 @@ func TestAnHourWithoutOneFamily(t *testing.T) {
 
 // oneFamily is a resolver whose IPv6 may fail.
 type oneFamily struct {
-	resolver
+	ownResolver
 	mu   sync.Mutex
 	v4   string
 	fail bool
@@ -234,7 +234,7 @@ func TestLookupsOfAnInterval(t *testing.T) {
 	for kind, make := range lookingUp {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := &resolver{}
+				r := &ownResolver{}
 				r.is("10.0.0.1", "fd00::1")
 				w := watch(t, func(seen ...discovery.Option) discovery.Strategy {
 					return make(r, append(seen, discovery.Interval(5*time.Second))...)
