@@ -27,13 +27,14 @@ type dialer struct {
 	servers *servers
 	why     *waiting
 
-	keepOrder bool // servers are tried in their order, by the user's choice
-	tries     int
+	keepOrder bool            // servers are tried in their order, by the user's choice
+	tried     map[string]bool // by URL, of those that are found, since the round began
+	round     bool            // ends with this try
 }
 
 // newDialer collects what nats.go is told. All that it complains of comes in one error.
 func newDialer(url string, o *options) (*dialer, error) {
-	d := &dialer{to: nats.GetDefaultOptions(), again: &redial{log: o.log, node: o.node}, node: o.node, servers: newServers(url, o), why: &waiting{log: o.log}}
+	d := &dialer{to: nats.GetDefaultOptions(), again: &redial{log: o.log, node: o.node}, node: o.node, servers: newServers(url, o), why: &waiting{log: o.log}, round: true}
 	if d.to.Servers = d.servers.given; len(d.to.Servers) > 0 || o.discovery == nil {
 		d.why.note(fmt.Errorf("no NATS server answers at %s", d.hosts()))
 	} else {
@@ -77,7 +78,7 @@ func (d *dialer) hosts() string { return cmp.Or(hostsOf(strings.Join(d.to.Server
 
 // dial connects to NATS, trying again while that may help, or for ever. It says whether it had to wait for a server.
 func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited bool, err error) {
-	for wait := firstRetry; ; wait = min(2*wait, max(wait, lastRetry)) {
+	for wait := firstRetry; ; {
 		if d.servers.strategy != nil && !d.choose(ctx) {
 			return nil, waited, fmt.Errorf("%w: %w", ended(ctx), d.why.last())
 		}
@@ -109,7 +110,10 @@ func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited 
 			}
 			d.why.tell(now, fmt.Errorf("no NATS server takes the connection: %w", all), "node", d.node)
 		}
-		d.servers.await(ctx, jitter(wait))
+		if d.round {
+			d.servers.await(ctx, jitter(wait))
+			wait = min(2*wait, max(wait, lastRetry))
+		}
 	}
 }
 
@@ -134,6 +138,8 @@ func (d *dialer) each(before error) (all error, never bool) {
 	asking.Wait()
 	for i, one := range errs {
 		if one == nil {
+			delete(d.tried, d.to.Servers[i])
+			d.round = d.servers.strategy == nil
 			return before, false
 		}
 		never = never || hopeless(one)

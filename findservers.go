@@ -69,8 +69,8 @@ func (b *Bus) followServers(stop func()) {
 func (b *Bus) giveServers(nc *nats.Conn, had []string) []string {
 	s := b.dialer.servers
 	up := b.nc.linked()
-	if up {
-		s.linked(nc.Opts.Secure) // nats.go's word for how it is asks without its lock
+	if here := nc.ConnectedUrl(); up && here != "" {
+		s.linked(nc.Opts.Secure, isWeb(here)) // nats.go's word for how it is asks without its lock
 	}
 	urls := s.urls(!b.dialer.keepOrder)
 	if up {
@@ -95,20 +95,27 @@ func (b *Bus) giveServers(nc *nats.Conn, had []string) []string {
 	return urls
 }
 
-// choose takes the servers that the next try goes to: some of very many, others each time, so that it ends in time. It waits until there are
-// any; false if ctx is over before.
+// choose takes the servers that the next try goes to: a few of many, so that it ends in time, until each had its turn; then all is begun anew,
+// and it says that the round is over. It waits until there are any; false if ctx is over before.
 func (d *dialer) choose(ctx context.Context) bool {
-	const some = 8
+	const few = 8
 	for {
 		next := d.servers.next()
-		urls := d.servers.urls(!d.keepOrder)
-		if n := len(urls); n > 0 {
-			from := 0
-			if n > some {
-				from = d.tries * some % n
-				d.tries++
+		d.servers.unlink()
+		all := d.servers.urls(!d.keepOrder)
+		left := slices.DeleteFunc(slices.Clone(all), func(u string) bool { return d.tried[u] })
+		if len(left) == 0 {
+			left, d.tried = all, nil
+		}
+		if n := min(len(left), few); n > 0 {
+			d.round = n == len(left)
+			if d.tried == nil {
+				d.tried = map[string]bool{}
 			}
-			d.to.Servers = append(slices.Clone(urls[from:]), urls[:from]...)[:min(n, some)]
+			for _, u := range left[:n] {
+				d.tried[u] = true
+			}
+			d.to.Servers = left[:n:n]
 			d.to.NoRandomize = d.keepOrder || d.servers.ranked()
 			return true
 		}

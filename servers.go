@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rolebus/rolebus/internal/found"
 )
@@ -32,10 +33,12 @@ type servers struct {
 
 	mu      sync.Mutex
 	found   []Address
-	told    []string        // host:port
-	why     error           // why nothing is found yet
+	told    []string // host:port
+	why     error    // why nothing is found yet
+	logged  found.Complaints
 	odd     map[string]bool // addresses that the log has, of those that stand now
 	plain   bool            // there is a connection that does not insist on TLS
+	kind    string          // "nats" or "ws": of the last connection; "" before the first
 	changed chan struct{}   // closed when found or told change, or the connection comes or goes
 }
 
@@ -95,6 +98,9 @@ func (s *servers) find(ctx context.Context) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.why = err
+			if s.logged.Now(time.Now(), err.Error()) {
+				s.log.Warn("discovery failed, what was found before stays", "strategy", strategyName(s.strategy), "error", err)
+			}
 		},
 	}.Follow(ctx)
 }
@@ -116,12 +122,24 @@ func (s *servers) hear(told []string) {
 	}
 }
 
-// linked takes in that there is a connection, which insists on TLS or not: nats.go decides that once for all its servers.
-func (s *servers) linked(tls bool) {
+// linked takes in that there is a connection, which insists on TLS or not, and is one by WebSocket or not: nats.go decides both once for
+// all its servers.
+func (s *servers) linked(tls, web bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.kind = "nats"
+	if web {
+		s.kind = "ws"
+	}
 	s.told = nil // nats.go knows what this server tells
 	s.plain = !tls
+}
+
+// unlink takes in that another connection is made: it may insist on TLS.
+func (s *servers) unlink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plain = false
 }
 
 // relink takes in that the connection is lost, or back: to another server, maybe.
@@ -147,20 +165,19 @@ func (s *servers) urls(mix bool) []string {
 	for _, part := range s.given {
 		all = append(all, candidate{url: part})
 	}
-	scheme, odd := s.scheme, map[string]bool{}
+	scheme, odd := s.usual(), map[string]bool{}
 	for _, a := range s.found {
 		if a.Route {
 			s.once(odd, a, "it is a route: servers listen there for each other, not for clients")
 			continue
 		}
-		scheme = cmp.Or(scheme, a.Scheme)
 		switch {
 		case isWeb(cmp.Or(a.Scheme, scheme)) != isWeb(scheme):
 			s.once(odd, a, "its scheme is "+a.Scheme+", and connections with "+scheme+" go to nats and tls, or to ws and wss, only")
-		case s.plain && (a.Scheme == "tls" || a.Scheme == "wss"):
+		case s.plain && wantsTLS(a.Scheme):
 			s.once(odd, a, "it wants TLS, on which the connection does not insist: give a URL with tls, or nats.Secure by WithNATS")
 		default:
-			a.Scheme = cmp.Or(a.Scheme, scheme, "nats") // which says the usual port, too
+			a.Scheme = cmp.Or(a.Scheme, scheme) // which says the usual port, too
 			u := url.URL{Scheme: a.Scheme, User: s.user, Host: a.HostPort()}
 			all = append(all, candidate{url: u.String(), priority: a.Priority, weight: float64(a.Weight)})
 		}
@@ -178,12 +195,31 @@ func (s *servers) urls(mix bool) []string {
 		urls = append(urls, one.url)
 	}
 	for _, host := range s.told {
-		u := url.URL{Scheme: cmp.Or(scheme, "nats"), User: s.user, Host: host}
+		u := url.URL{Scheme: scheme, User: s.user, Host: host}
 		if _, _, err := net.SplitHostPort(host); err == nil && u.Hostname() != "" {
 			urls = append(urls, u.String())
 		}
 	}
 	return withoutTwins(urls)
+}
+
+// usual is the scheme of servers that have none, and so says whether they are ws: that of the URL, else that of the first one found, of those
+// to which a connection that there is, or was, may go. The caller holds mu.
+func (s *servers) usual() string {
+	if s.scheme != "" {
+		return s.scheme
+	}
+	otherwise := "nats"
+	if s.kind == "ws" {
+		otherwise = s.kind
+	}
+	for _, a := range s.found {
+		scheme := cmp.Or(a.Scheme, otherwise)
+		if !a.Route && (s.kind == "" || isWeb(scheme) == isWeb(s.kind)) && !(s.plain && wantsTLS(scheme)) {
+			return scheme
+		}
+	}
+	return otherwise
 }
 
 // once tells the log that an address is not used, and why, when it appears. The caller holds mu.
@@ -192,6 +228,8 @@ func (s *servers) once(odd map[string]bool, a Address, why string) {
 		s.log.Warn("a server that was found is not used", "address", a.String(), "reason", why)
 	}
 }
+
+func wantsTLS(scheme string) bool { return scheme == "tls" || scheme == "wss" }
 
 func isWeb(scheme string) bool { return strings.HasPrefix(scheme, "ws") }
 
@@ -231,10 +269,20 @@ func (s *servers) none() error {
 	return fmt.Errorf("no NATS server is found yet: %s has told nothing", strategyName(s.strategy))
 }
 
-// names are all by which the servers are known, for certificates.
-func (s *servers) names() []string {
+// names are those that the certificate of a server may be for: its host, and what the addresses with that host say; of one whose host is
+// an IP address, which crypto/tls does not tell and "" stands for, all by which the servers are known.
+func (s *servers) names(host string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if host != "" {
+		names := []string{host}
+		for _, a := range s.found {
+			if a.TLSName != "" && strings.EqualFold(strings.TrimSuffix(a.Host, "."), host) {
+				names = append(names, a.TLSName)
+			}
+		}
+		return names
+	}
 	var names []string
 	for _, part := range s.given {
 		if u, err := url.Parse(withScheme(part)); err == nil {

@@ -35,6 +35,7 @@ func TestServersAsURLs(t *testing.T) {
 		"the scheme of the URL": {"wss://a", []Address{{Host: "b"}, {Host: "c", Scheme: "ws", Port: 3}}, []string{"wss://a:443", "wss://b:443", "ws://c:3"}, ""},
 		"ws among nats":         {"a", []Address{{Host: "b", Scheme: "ws"}, {Host: "c"}}, []string{"nats://a:4222", "nats://c:4222"}, "ws://b:80"},
 		"nats among ws":         {"", []Address{{Host: "b", Scheme: "ws"}, {Host: "c", Scheme: "nats"}, {Host: "d"}}, []string{"ws://b:80", "ws://d:80"}, "nats://c:4222"},
+		"ws behind":             {"", []Address{{Host: "a"}, {Host: "b", Scheme: "ws"}}, []string{"nats://a:4222"}, "ws://b:80"},
 		"a route":               {"a", []Address{{Host: "b", Route: true}}, []string{"nats://a:4222"}, "nats-route://b:6222"},
 		"twins":                 {"a,nats://a:4222", []Address{{Host: "a"}, {Host: "a", Server: "s"}}, []string{"nats://a:4222"}, ""},
 		"priorities":            {"", []Address{{Host: "c", Priority: 2}, {Host: "b", Priority: 1}, {Host: "a"}}, []string{"nats://a:4222", "nats://b:4222", "nats://c:4222"}, ""},
@@ -56,7 +57,7 @@ func TestServersThatServersToldOfComeLast(t *testing.T) {
 	s, _ := serversOf(t, "tls://u:p@a", Address{Host: "b", Priority: 9})
 	s.hear([]string{"c:5", "[::1]:6", "nonsense", ":7", "a:4222"})
 	require.Equal(t, []string{"tls://u:p@a:4222", "tls://u:p@b:4222", "tls://u:p@c:5", "tls://u:p@[::1]:6"}, s.urls(false))
-	s.linked(true)
+	s.linked(true, false)
 	require.Equal(t, []string{"tls://u:p@a:4222", "tls://u:p@b:4222"}, s.urls(false))
 }
 
@@ -64,11 +65,36 @@ func TestServersThatServersToldOfComeLast(t *testing.T) {
 func TestTLSIsForAllServersOrNone(t *testing.T) {
 	s, log := serversOf(t, "a", Address{Host: "b", Scheme: "tls"})
 	require.Equal(t, []string{"nats://a:4222", "tls://b:4222"}, s.urls(false), "not connected yet: nats.go takes TLS for all of them")
-	s.linked(false)
+	s.linked(false, false)
 	require.Equal(t, []string{"nats://a:4222"}, s.urls(false))
 	require.Contains(t, log.String(), "nats.Secure")
-	s.linked(true)
+	s.given, s.scheme = nil, ""
+	s.found = append(s.found, Address{Host: "c"})
+	require.Equal(t, []string{"nats://c:4222"}, s.urls(false), "which says nothing about one without a scheme")
+	s.linked(true, false)
 	require.Len(t, s.urls(false), 2)
+}
+
+// nats.go refuses a list that has both servers by WebSocket and others: which it may have is decided by the connection that there is.
+func TestWebSocketsAreForAllServersOrNone(t *testing.T) {
+	s, log := serversOf(t, "", Address{Host: "a", Scheme: "ws"}, Address{Host: "b"})
+	require.Equal(t, []string{"ws://a:80", "ws://b:80"}, s.urls(false), "not connected yet")
+	s.linked(false, false)
+	require.Equal(t, []string{"nats://b:4222"}, s.urls(false))
+	require.Contains(t, log.String(), "its scheme is ws")
+	s.linked(false, true)
+	require.Equal(t, []string{"ws://a:80", "ws://b:80"}, s.urls(false))
+	s.found = []Address{{Host: "c"}}
+	require.Equal(t, []string{"ws://c:80"}, s.urls(false))
+}
+
+// A certificate is for the host, or for whom an address with that host says; that of an IP address for any name that is known.
+func TestWhomCertificatesAreFor(t *testing.T) {
+	s, _ := serversOf(t, "tls://a", Address{Host: "B.test.", TLSName: "b.example"}, Address{Host: "10.0.0.1", TLSName: "c.example"})
+	s.hear([]string{"d:1"})
+	require.Equal(t, []string{"b.test", "b.example"}, s.names("b.test"))
+	require.Equal(t, []string{"e"}, s.names("e"))
+	require.Equal(t, []string{"a", "b.example", "B.test.", "c.example", "10.0.0.1", "d"}, s.names(""))
 }
 
 // One of twice the weight is twice as often first.

@@ -12,7 +12,7 @@ import (
 // strategy.
 
 // verify has the certificate of a server whose host is an IP address be for any name by which the servers are known; that of another one
-// for its host, as ever. What the user's own configuration says about names, or that nothing is checked, stays.
+// for its host, as ever, or for the TLSName of an address with that host. What the user's own configuration says about names, or that nothing is checked, stays.
 func (s *servers) verify(user *tls.Config, roots func() (*x509.CertPool, error)) *tls.Config {
 	if user == nil {
 		user = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -23,7 +23,7 @@ func (s *servers) verify(user *tls.Config, roots func() (*x509.CertPool, error))
 	ours := user.Clone()
 	ours.InsecureSkipVerify = true // it is done here, with all that crypto/tls would do
 	ours.VerifyConnection = func(state tls.ConnectionState) error {
-		chains := x509.VerifyOptions{Roots: user.RootCAs, DNSName: state.ServerName, Intermediates: x509.NewCertPool()}
+		chains := x509.VerifyOptions{Roots: user.RootCAs, Intermediates: x509.NewCertPool()}
 		if user.Time != nil {
 			chains.CurrentTime = user.Time()
 		}
@@ -42,10 +42,8 @@ func (s *servers) verify(user *tls.Config, roots func() (*x509.CertPool, error))
 		if err != nil {
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
-		if state.ServerName == "" { // of an IP address, which is not told
-			if err := s.isFor(leaf); err != nil {
-				return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-			}
+		if err := isFor(leaf, s.names(state.ServerName)); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
 		state.VerifiedChains = verified
 		if user.VerifyPeerCertificate != nil {
@@ -66,10 +64,10 @@ func (s *servers) verify(user *tls.Config, roots func() (*x509.CertPool, error))
 	return ours
 }
 
-// isFor says why a certificate is for none of the servers.
-func (s *servers) isFor(leaf *x509.Certificate) error {
+// isFor says why a certificate is for none of the names.
+func isFor(leaf *x509.Certificate, names []string) error {
 	var first error
-	for _, name := range s.names() {
+	for _, name := range names {
 		err := leaf.VerifyHostname(name)
 		if err == nil {
 			return nil

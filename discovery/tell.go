@@ -21,7 +21,7 @@ type teller struct {
 	mu     sync.Mutex
 	kept   found.Kept[Address]
 	inARow int
-	logged complaints
+	logged found.Complaints
 	known  []Address // that this process announced, and nothing went wrong since
 }
 
@@ -114,14 +114,14 @@ func (t *teller) complain(err error) {
 	t.inARow++
 	reason := ReasonOf(err)
 	t.hooks.failed.Tell(FailedInfo{t.name, reason, err, t.inARow})
-	if !errors.Is(err, context.Canceled) && t.logged.now(time.Now(), string(reason)+err.Error()) {
+	if !errors.Is(err, context.Canceled) && t.logged.Now(time.Now(), string(reason)+err.Error()) {
 		t.log.Warn("discovery failed, what was found before stays", "reason", string(reason), "error", err, "in_a_row", t.inARow)
 	}
 }
 
 // well notes that nothing is wrong any more. The caller holds mu.
 func (t *teller) well() {
-	if t.logged.over() {
+	if t.logged.Over() {
 		t.log.Info("discovery works again", "failures", t.inARow)
 	}
 	t.inARow = 0

@@ -1,13 +1,13 @@
-package discovery
+package found
 
 import (
 	"strings"
 	"time"
 )
 
-// complaints decide which failures the log gets: each kind when it begins, and then at growing intervals, however often the source works
+// Complaints decide which failures the log gets: each kind when it begins, and then at growing intervals, however often the source works
 // in between; of kinds without end a few. The zero value has none.
-type complaints struct {
+type Complaints struct {
 	of     map[string]*complaint
 	spent  int // warnings, of mostAtOnce
 	since  time.Time
@@ -28,8 +28,8 @@ const (
 	regain         = time.Minute
 )
 
-// now says whether a failure with this text is to be logged.
-func (c *complaints) now(now time.Time, text string) bool {
+// Now says whether a failure with this text is to be logged.
+func (c *Complaints) Now(now time.Time, text string) bool {
 	kind := withoutNumbers(text)
 	one := c.of[kind]
 	switch {
@@ -60,8 +60,8 @@ func (c *complaints) now(now time.Time, text string) bool {
 	return true
 }
 
-// over says whether it is to be logged that nothing is wrong any more.
-func (c *complaints) over() bool {
+// Over says whether it is to be logged that nothing is wrong any more.
+func (c *Complaints) Over() bool {
 	warned := c.warned
 	c.warned = false
 	return warned
