@@ -147,8 +147,8 @@ func (w *world) status(p *corev1.Pod) {
 	w.do(w.t, "PUT", w.at(core, "pods", p.Name, "status"), p)
 }
 
-// service makes a headless service of the pods; without a node of its name the controller leaves a pod out.
-func (w *world) headless(name string, notReady bool) {
+// nodes makes the node of the pods: the controller leaves out a pod whose node is not there.
+func (w *world) nodes() {
 	w.t.Helper()
 	if !w.exists("/api/v1/nodes/node-1") {
 		body, err := json.Marshal(corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
@@ -156,6 +156,12 @@ func (w *world) headless(name string, notReady bool) {
 		_, _, err = w.send(w.t.Context(), "POST", "/api/v1/nodes", "application/json", body) // another test may have been faster
 		require.NoError(w.t, err)
 	}
+}
+
+// headless makes a headless service of the pods.
+func (w *world) headless(name string, notReady bool) {
+	w.t.Helper()
+	w.nodes()
 	w.do(w.t, "POST", w.at(core, "services"), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{
 		ClusterIP: "None", Selector: map[string]string{"app": "nats"}, PublishNotReadyAddresses: notReady,
 		Ports: []corev1.ServicePort{{Name: "nats", Port: 4222}, {Name: "cluster", Port: 6222}},
@@ -165,7 +171,7 @@ func (w *world) headless(name string, notReady bool) {
 // apply applies objects in YAML as kubectl apply --server-side does, which has the server check them strictly.
 func (w *world) apply(text string) {
 	w.t.Helper()
-	for _, doc := range strings.Split(text, "\n---\n") {
+	for doc := range strings.SplitSeq(text, "\n---\n") {
 		var o struct {
 			APIVersion, Kind string
 			Metadata         metav1.ObjectMeta
@@ -179,8 +185,8 @@ func (w *world) apply(text string) {
 			continue
 		}
 		plural := map[string]string{"Role": "roles", "RoleBinding": "rolebindings", "ServiceAccount": "serviceaccounts", "Service": "services",
-			"Deployment": "deployments", "ConfigMap": "configmaps", "StatefulSet": "statefulsets", "PodDisruptionBudget": "poddisruptionbudgets",
-			"NetworkPolicy": "networkpolicies", "Secret": "secrets"}[o.Kind]
+			"Deployment": "deployments", "ConfigMap": "configmaps", "StatefulSet": "statefulsets",
+			"EndpointSlice": "endpointslices"}[o.Kind]
 		require.NotEmpty(w.t, plural, o.Kind)
 		group := "/apis/" + o.APIVersion
 		if o.APIVersion == "v1" {
@@ -190,7 +196,7 @@ func (w *world) apply(text string) {
 		if o.Metadata.Namespace != "" {
 			namespace = o.Metadata.Namespace
 		}
-		path := group + "/namespaces/" + namespace + "/" + plural + "/" + o.Metadata.Name + "?fieldManager=test&fieldValidation=Strict"
+		path := group + "/namespaces/" + namespace + "/" + plural + "/" + o.Metadata.Name + "?fieldManager=test&force=true&fieldValidation=Strict"
 		code, answer, err := w.send(w.t.Context(), "PATCH", path, "application/apply-patch+yaml", []byte(doc))
 		require.NoError(w.t, err)
 		require.Less(w.t, code, 300, "%s: %s", path, answer)
