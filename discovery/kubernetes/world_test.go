@@ -75,6 +75,12 @@ func (w *world) grant(name, group, resource string, verbs ...string) {
 	w.t.Helper()
 	w.do(w.t, "POST", w.at(rbac, "roles"), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name},
 		Rules: []rbacv1.PolicyRule{{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}}})
+	w.bind(name)
+}
+
+// bind gives an account the role of its name.
+func (w *world) bind(name string) {
+	w.t.Helper()
 	w.do(w.t, "POST", w.at(rbac, "rolebindings"), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:  rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: name},
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: w.ns, Name: name}}})
