@@ -29,17 +29,15 @@ import (
 )
 
 // NATS servers are replaced one after another, and a fleet follows by EndpointSlices of a real API server: nobody is reported lost, and no
-// call of a user fails. So it is, too, while the API server is frozen, dead, or refuses.
+// call of a user fails. So it is, too, while the API server is frozen, dead, or refuses. Not beside other tests: a machine that is busy
+// for longer than a lease is what the fleet takes for a death.
 func TestServersAreReplaced(t *testing.T) {
-	t.Parallel()
 	t.Run("all well", func(t *testing.T) {
-		t.Parallel()
 		replaced.Run(t, replaced.Course{New: true}, func(t *testing.T, c *replaced.Cluster) replaced.Source {
 			return byKubernetes(newWorld(t, theCluster(t)), nil)
 		})
 	})
 	t.Run("Kubernetes fails meanwhile", func(t *testing.T) {
-		t.Parallel()
 		k := ownCluster(t)
 		replaced.Run(t, replaced.Course{Rounds: 2}, func(t *testing.T, c *replaced.Cluster) replaced.Source {
 			w := newWorld(t, k)
