@@ -247,8 +247,11 @@ func (h *gossipHearer) hearsOthers(now time.Time, s gossipSession, side gossipSi
 func (h *gossipHearer) deaf(now time.Time) (silence time.Duration, is bool) {
 	silence = now.Sub(h.last)
 	limit := max(2*h.every, gossipOpening[len(gossipOpening)-1])
+	if len(h.known) > 0 {
+		limit = h.goneAfter
+	}
 	for _, k := range h.known {
-		limit = max(limit, h.goneAfter, 4*k.every)
+		limit = max(limit, 4*k.every)
 	}
 	return silence, silence > limit
 }

@@ -61,7 +61,7 @@ type stranger struct {
 	heard [][]byte
 }
 
-func newStranger(t *testing.T, p *port) *stranger {
+func newStranger(t testing.TB, p *port) *stranger {
 	s := &stranger{to: &net.UDPAddr{IP: net.IPv4(233, 252, 1, 32), Port: 45892}}
 	p.do(func() error {
 		ifi, err := net.InterfaceByName(p.name)

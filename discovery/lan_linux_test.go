@@ -56,7 +56,7 @@ func namespaced(t *testing.T) bool {
 
 // lan is a network: hosts on a bridge.
 type lan struct {
-	t      *testing.T
+	t      testing.TB
 	number int
 	bridge int
 	hosts  int
@@ -64,7 +64,7 @@ type lan struct {
 
 // host is a machine with interfaces of its own, of which lo is up.
 type host struct {
-	t  *testing.T
+	t  testing.TB
 	ns int // file descriptor
 }
 
@@ -78,7 +78,7 @@ type port struct {
 
 var lans int
 
-func newLAN(t *testing.T) *lan {
+func newLAN(t testing.TB) *lan {
 	lans++
 	l := &lan{t: t, number: lans}
 	name := fmt.Sprintf("br%d", l.number)
@@ -94,7 +94,7 @@ func (l *lan) up(index int, up bool) {
 	require.NoError(l.t, netlink(unix.RTM_NEWLINK, 0, link(index, flagUp(up))))
 }
 
-func newHost(t *testing.T) host {
+func newHost(t testing.TB) host {
 	h := host{t: t, ns: -1}
 	var err error
 	onThread(func() {
@@ -182,7 +182,7 @@ func onThread(f func()) {
 	done.Wait()
 }
 
-func indexOf(t *testing.T, name string) int {
+func indexOf(t testing.TB, name string) int {
 	index, err := findIndex(name)
 	require.NoError(t, err)
 	return index
