@@ -59,9 +59,11 @@ type stranger struct {
 
 	mu    sync.Mutex
 	heard [][]byte
+	ttl   int // of the last one
 }
 
 func newStranger(t testing.TB, p *port) *stranger {
+	var p4 *ipv4.PacketConn
 	s := &stranger{to: &net.UDPAddr{IP: net.IPv4(233, 252, 1, 32), Port: 45892}}
 	p.do(func() error {
 		ifi, err := net.InterfaceByName(p.name)
@@ -76,19 +78,22 @@ func newStranger(t testing.TB, p *port) *stranger {
 			return err
 		}
 		s.conn = conn.(*net.UDPConn)
-		p4 := ipv4.NewPacketConn(conn)
-		return errors.Join(p4.JoinGroup(ifi, s.to), p4.SetMulticastInterface(ifi), p4.SetMulticastLoopback(false))
+		p4 = ipv4.NewPacketConn(conn)
+		return errors.Join(p4.SetControlMessage(ipv4.FlagTTL, true), p4.JoinGroup(ifi, s.to), p4.SetMulticastInterface(ifi), p4.SetMulticastLoopback(false))
 	})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		b := make([]byte, 2000)
 		for {
-			n, err := s.conn.Read(b)
+			n, m, _, err := p4.ReadFrom(b)
 			if err != nil {
 				return
 			}
 			s.mu.Lock()
+			if m != nil {
+				s.ttl = m.TTL
+			}
 			s.heard = append(s.heard, bytes.Clone(b[:n]))
 			s.mu.Unlock()
 		}

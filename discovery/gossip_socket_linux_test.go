@@ -1,0 +1,166 @@
+package discovery_test
+
+import (
+	"encoding/binary"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/rolebus/rolebus/discovery"
+)
+
+// announced counts what a hook is told of announcing.
+type announced struct{ well, failed atomic.Int64 }
+
+func (a *announced) OnAnnounced(info discovery.AnnouncedInfo) {
+	if info.Err == nil {
+		a.well.Add(1)
+	} else {
+		a.failed.Add(1)
+	}
+}
+
+// A program that has the port for itself is named, and once it ends all goes well.
+func TestGossipWithoutItsPort(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b := l.host(), l.host()
+	var selfish net.PacketConn
+	a.do(func() (err error) {
+		selfish, err = net.ListenPacket("udp4", "0.0.0.0:45892")
+		return err
+	})
+	hook := &announced{}
+	opts := []discovery.Option{discovery.Interval(fast), discovery.ListenAddress("0.0.0.0")}
+	gossip := discovery.Gossip("one", gossipSecret, opts...)
+	client := discovering(t, on{a.host, gossip})
+	announcing(t, on{a.host, discovery.Gossip("one", gossipSecret, append(opts, discovery.WithHooks(hook))...)}, a.server())
+	announcing(t, on{b.host, gossip}, b.server())
+	fails(t, client, "listen on UDP 0.0.0.0:45892: listen udp4 0.0.0.0:45892: bind: address already in use "+
+		"(a program has the port for itself, without SO_REUSEADDR or SO_REUSEPORT: end it, or choose another port in all processes, by GossipPort)")
+	require.Eventually(t, func() bool { return hook.failed.Load() > 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Zero(t, hook.well.Load())
+	require.Len(t, client.failures(), 1, "it is told once")
+	require.NoError(t, selfish.Close())
+	lists(t, client, a.server(), b.server())
+	require.Eventually(t, func() bool { return hook.well.Load() == 1 }, 20*time.Second, 10*time.Millisecond)
+	require.EqualValues(t, 1, hook.failed.Load())
+}
+
+func TestGossipOnAnInterfaceWithoutMulticast(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b := l.host(), l.host()
+	multicast := func(on bool) {
+		a.do(func() error {
+			index, err := findIndex("eth0")
+			if err != nil {
+				return err
+			}
+			m := link(index, 0)
+			if on {
+				binary.NativeEndian.PutUint32(m[8:], unix.IFF_MULTICAST)
+			}
+			binary.NativeEndian.PutUint32(m[12:], unix.IFF_MULTICAST)
+			return netlink(unix.RTM_NEWLINK, 0, m)
+		})
+	}
+	multicast(false)
+	with := func(opts ...discovery.Option) discovery.Strategy {
+		return discovery.Gossip("one", gossipSecret, append(opts, discovery.Interval(fast))...)
+	}
+	announcing(t, on{b.host, with()}, b.server())
+	announcing(t, on{b.host, with(discovery.Broadcast(), discovery.GossipPort(4589))}, b.server())
+	lists(t, discovering(t, on{a.host, with(discovery.Broadcast(), discovery.GossipPort(4589))}), b.server())
+	client := discovering(t, on{a.host, with(discovery.Interfaces("eth0"))})
+	fails(t, client, "interface eth0: it has no multicast (choose another one, or use Broadcast)")
+	multicast(true)
+	lists(t, client, b.server())
+}
+
+func TestGossipTTL(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	for want, opts := range map[int][]discovery.Option{1: nil, 7: {discovery.MulticastTTL(7)}, 0: {discovery.MulticastTTL(0)}} {
+		l := newLAN(t)
+		a := l.host()
+		s := newStranger(t, l.host())
+		near := newStranger(t, a)
+		announcing(t, on{a.host, discovery.Gossip("one", gossipSecret, append(opts, discovery.Interval(fast), discovery.ListenAddress("0.0.0.0"))...)}, a.server())
+		require.Eventually(t, func() bool { return len(near.recorded()) > 10 }, 20*time.Second, 10*time.Millisecond)
+		if want == 0 {
+			require.Empty(t, s.recorded(), "it stays on the machine")
+			continue
+		}
+		require.Eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.ttl == want
+		}, 20*time.Second, 10*time.Millisecond)
+	}
+}
+
+// What is larger than the network's frames comes in pieces, and is nothing either; nor is a packet of nothing.
+func TestGossipOfEverySize(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b := l.host(), l.host()
+	s := newStranger(t, l.host())
+	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast))
+	client := discovering(t, on{b.host, gossip})
+	stop := announcing(t, on{a.host, gossip}, a.server())
+	lists(t, client, a.server())
+	s.send(nil, []byte{}, make([]byte, 65_000), append([]byte("rbg\x01"), make([]byte, 60_000)...), []byte("rbg\x02"+string(make([]byte, 100))))
+	fails(t, client, "are no packets of gossip (another program uses this port")
+	fails(t, client, "are longer than a packet of gossip may be")
+	fails(t, client, "are of another version of gossip (processes with different versions")
+	b2 := b.server()
+	announcing(t, on{b.host, gossip}, b2)
+	lists(t, client, a.server(), b2)
+	stop()
+	lists(t, client, b2)
+}
+
+// Servers that are told of by many at once: the first 1,024 are used, and that is said once.
+func TestGossipOfTooMany(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b := l.host(), l.host()
+	gossip := discovery.Gossip("one", gossipSecret)
+	log := &logged{}
+	client := discovering(t, on{b.host, discovery.Gossip("one", gossipSecret, discovery.WithHooks(log))})
+	const each, speakers = 20, 52
+	for n := range speakers {
+		var some []discovery.Address
+		for i := range each {
+			some = append(some, discovery.Address{Host: "10.0.0.1", Port: 1 + n*each + i})
+		}
+		announcing(t, on{a.host, gossip}, some...)
+	}
+	require.Eventually(t, func() bool { return len(client.last()) == each*speakers }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return log.tooMany.Load() > 0 }, 20*time.Second, 10*time.Millisecond)
+	require.EqualValues(t, 1024, log.found.Load())
+}
+
+type logged struct{ found, tooMany atomic.Int64 }
+
+func (l *logged) OnFound(discovery.FoundInfo) { l.found.Add(1) }
+func (l *logged) OnFailed(info discovery.FailedInfo) {
+	if strings.Contains(info.Err.Error(), "it lists too many addresses") {
+		l.tooMany.Add(1)
+	}
+}
