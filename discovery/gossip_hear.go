@@ -88,7 +88,7 @@ func newGossipHearer(now time.Time, cluster string, goneAfter, every time.Durati
 func (h *gossipHearer) take(now time.Time, p *gossipPacket, side gossipSide, from netip.AddrPort) (changed bool) {
 	k := h.known[p.session]
 	switch {
-	case p.session == h.me, p.kind == gossipQuery: // my own, back from the group; or a question for speakers
+	case p.kind == gossipQuery: // for speakers; my own, back from the group, among them
 		return false
 	case k == nil && p.kind == gossipState:
 		return h.meet(now, p, side, from)

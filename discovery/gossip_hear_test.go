@@ -122,6 +122,26 @@ func TestGossipReflected(t *testing.T) {
 	require.Len(t, s.pending, 1)
 }
 
+// A question to one is answered by that one alone, and once, however often it comes.
+func TestGossipAnswersWhoAsksIt(t *testing.T) {
+	h := newHearing()
+	a, b := h.speaker(1), h.speaker(2)
+	a.due(h.now)
+	b.due(h.now)
+	h.nextAll = h.now.Add(time.Hour)
+	h.state(a, eth0)
+	question := h.ask(t)
+	require.Equal(t, []gossipSession{a.me}, question.asked)
+	a.take(h.now, question)
+	b.take(h.now, question)
+	require.Equal(t, []gossipChallenge{question.challenge}, a.pending)
+	require.Empty(t, b.pending)
+	answer := a.due(h.now.Add(gossipAnswerSoon))
+	require.Equal(t, []gossipChallenge{question.challenge}, answer.answers)
+	a.take(h.now, question)
+	require.Empty(t, a.pending)
+}
+
 func TestGossipSilence(t *testing.T) {
 	const long = 61 * time.Second
 	later := func(h *hearing, d time.Duration, speak ...*gossipSpeaker) bool {

@@ -47,7 +47,7 @@ func newGossipSpeaker(now time.Time, cluster string, every time.Duration, addres
 
 // take takes in a packet of the cluster that was sealed with a right secret.
 func (s *gossipSpeaker) take(now time.Time, p *gossipPacket) {
-	if p.kind != gossipQuery || p.session == s.me || len(p.asked) > 0 && !slices.Contains(p.asked, s.me) {
+	if p.kind != gossipQuery || len(p.asked) > 0 && !slices.Contains(p.asked, s.me) {
 		return
 	}
 	counter, ok := s.askers[p.session]
