@@ -1,7 +1,12 @@
+//go:build long
+
 package discovery_test
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/binary"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -163,4 +168,57 @@ func (l *logged) OnFailed(info discovery.FailedInfo) {
 	if strings.Contains(info.Err.Error(), "it lists too many addresses") {
 		l.tooMany.Add(1)
 	}
+}
+
+// lines counts what is logged.
+type lines struct{ n atomic.Int64 }
+
+func (l *lines) Write(b []byte) (int, error) { l.n.Add(1); return len(b), nil }
+
+func TestGossipIsNotFlooded(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l := newLAN(t)
+	a, b, c := l.host(), l.host(), l.host()
+	s := newStranger(t, l.host())
+	log := &lines{}
+	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	client := discovering(t, on{c.host, gossip})
+	announcing(t, on{a.host, gossip}, a.server())
+	lists(t, client, a.server())
+	genuine := s.recorded()
+	flooding := make(chan struct{})
+	go func() {
+		defer close(flooding)
+		garbage := make([]byte, 1400)
+		rand.Read(garbage)
+		for i := range 100_000 {
+			switch p := garbage[i%100 : i%100+i%1300]; i % 4 {
+			case 0:
+				s.send(p)
+			case 1: // a session of its own each time
+				s.send(append([]byte("rbg\x01"), append(garbage[i%1000:i%1000+16:i%1000+16], p...)...))
+			case 2:
+				p := bytes.Clone(genuine[i%len(genuine)])
+				p[i%len(p)] ^= 1 << (i % 8)
+				s.send(p)
+			case 3:
+				s.send(genuine[i%len(genuine)])
+			}
+		}
+	}()
+	stop := announcing(t, on{b.host, gossip}, b.server())
+	lists(t, client, a.server(), b.server())
+	late := discovering(t, on{b.host, gossip})
+	lists(t, late, a.server(), b.server())
+	<-flooding
+	stop()
+	lists(t, client, a.server())
+	lists(t, late, a.server())
+	for _, kind := range []string{"are no packets of gossip", "with another secret", "longer than a packet"} {
+		fails(t, client, kind)
+	}
+	require.LessOrEqual(t, len(client.failures()), 40, "%v", client.failures())
+	require.LessOrEqual(t, log.n.Load(), int64(200))
 }
