@@ -148,7 +148,7 @@ func (g *gossip) discover(ctx context.Context, t *teller) error {
 		now := time.Now()
 		looked, more := b.lookAround(now)
 		if more {
-			h.nextAll = now
+			h.anew(now)
 		}
 		if looked {
 			changed = h.sweep(now) || changed

@@ -207,6 +207,9 @@ func (h *gossipHearer) due(now time.Time) *gossipPacket {
 	return p
 }
 
+// anew has it ask everybody as if it began: there is a new way into the network, and others may be there.
+func (h *gossipHearer) anew(now time.Time) { h.began, h.asked, h.nextAll = now, 0, now }
+
 // next returns when something is due.
 func (h *gossipHearer) next() time.Time {
 	if len(h.want) > 0 && h.nextAsk.Before(h.nextAll) {

@@ -249,3 +249,16 @@ func TestGossipAnswersAreBounded(t *testing.T) {
 	require.InDelta(t, 50, answers, 3)
 	require.Equal(t, gossipAnswers, most)
 }
+
+// Where there is a new way into the network all are asked, although some are known.
+func TestGossipAsksAnew(t *testing.T) {
+	h := newHearing()
+	h.meet(t, h.speaker(1), eth0)
+	for range gossipOpening {
+		h.ask(t)
+	}
+	h.now = h.now.Add(time.Second)
+	require.Nil(t, h.due(h.now))
+	h.anew(h.now)
+	require.Empty(t, h.due(h.now).asked)
+}

@@ -95,6 +95,8 @@ type gossipInterface struct {
 	group bool // they are groups
 }
 
+const gossipSend = 100 * time.Millisecond // at most, by one socket: who sends also hears, and ends in time
+
 const gossipBuffer = 1 << 20 // of the kernel: so that what comes at once is not lost
 
 func openGossipNet(o *gossipOptions, ear *gossipEar, out chan<- gossipHeard, log *slog.Logger) gossipWire {
@@ -312,7 +314,7 @@ func (n *gossipNet) send(b []byte) error {
 		if s == nil {
 			continue
 		}
-		_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = s.conn.SetWriteDeadline(time.Now().Add(gossipSend))
 		for _, at := range s.at {
 			for _, to := range at.to {
 				if err := s.sendBy(at, b, to); err != nil {
