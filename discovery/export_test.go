@@ -1,5 +1,7 @@
 package discovery
 
+import "time"
+
 // Lines reads a file's text, for tests.
 func Lines(text string, whole bool) ([]Address, error) {
 	a := collect(nil).lines("test", text, whole)
@@ -11,3 +13,6 @@ var EncodeEntry = encodeEntry
 
 // DecodeEntry reads one, for tests.
 var DecodeEntry = decodeEntry
+
+// QuietFor sets for how long a file must not have changed, for tests that would take too long.
+func QuietFor(d time.Duration) Option { return func(o *options) { o.quiet = d } }

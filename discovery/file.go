@@ -43,6 +43,9 @@ const (
 func File(path string, opts ...Option) Strategy {
 	o := collect(opts, forPolls, forShape, []string{"SearchPath"})
 	o.cheap()
+	if o.quiet == 0 {
+		o.quiet = quietFor
+	}
 	named := path != "" && !strings.ContainsFunc(path, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) })
 	var wrong []error
 	switch {
@@ -156,14 +159,14 @@ func (f *listFile) look(now time.Time) answer {
 		f.since = now
 	}
 	age := now.Sub(f.since)
-	quiet := age >= quietFor
+	quiet := age >= f.o.quiet
 	if !same || quiet != f.quiet {
 		f.last, f.quiet = r, quiet
 		f.said = f.o.lines(path, r.text, quiet)
 	}
 	said := f.said
 	if !quiet {
-		said.unfinished, said.again = true, (quietFor-age)*9/8 // of which chance takes a tenth
+		said.unfinished, said.again = true, (f.o.quiet-age)*9/8 // of which chance takes a tenth
 	}
 	return said
 }

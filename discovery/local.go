@@ -89,6 +89,7 @@ const (
 	mostFiles = 1 << 14
 	mostEntry = 64 << 10 // bytes
 	unready   = ".new"
+	stillMade = time.Minute
 )
 
 var entryName = regexp.MustCompile(`^[0-9]{1,10}-[0-9a-f]{16}\.json(\.new)?$`)
@@ -244,6 +245,8 @@ func (r *registry) entry(name string) ([]Address, error) {
 	switch {
 	case err != nil:
 		return nil, pathless(err)
+	case !held && strings.HasSuffix(name, unready) && time.Since(info.ModTime()) < stillMade:
+		return nil, nil // between its making and its lock it has none
 	case !held:
 		os.Remove(path) // if that fails, it is still of nobody
 		return nil, errEnded

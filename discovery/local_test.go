@@ -109,14 +109,20 @@ func TestAForgedAnnouncementIsRemoved(t *testing.T) {
 	text, err := discovery.EncodeEntry(os.Getppid(), addresses(t, "6.6.6.6:4222"))
 	require.NoError(t, err)
 	for _, name := range []string{"%d-0123456789abcdef.json", "%d-0123456789abcdef.json.new"} {
-		put(t, filepath.Join(dir, fmt.Sprintf(name, os.Getppid())), string(text))
+		path := filepath.Join(dir, fmt.Sprintf(name, os.Getppid()))
+		put(t, path, string(text))
+		old := time.Now().Add(-time.Hour)
+		require.NoError(t, os.Chtimes(path, old, old))
 	}
+	young := "1-0123456789abcdef.json.new" // may be without a lock for a moment
+	put(t, filepath.Join(dir, young), "")
 	stop := announce(t, local(dir), "127.0.0.1:4222")
 	w := watchLocal(t, dir)
 	w.eventually("127.0.0.1:4222")
-	w.until(func() bool { return len(files(t, dir)) == 1 }, "removed")
+	w.until(func() bool { return len(files(t, dir)) == 2 }, "removed")
 	require.Equal(t, w.now(), w.ever())
 	stop()
+	require.Equal(t, []string{young}, files(t, dir))
 }
 
 // Who removes what was left behind never removes an announcement of who runs, however many come, go and look at once.

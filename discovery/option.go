@@ -28,6 +28,7 @@ type options struct {
 	resolver Resolver
 	family   string // "ip4", "ip6", or "" for both
 	paths    []string
+	quiet    time.Duration // that a file has not changed; 0: as usual
 	dir      string
 	base     string
 	client   *http.Client
