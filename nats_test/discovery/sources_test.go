@@ -48,20 +48,26 @@ func text(list []rolebus.Address) string {
 }
 
 func byFile(t *testing.T, _ *replaced.Cluster) replaced.Source {
-	file := filepath.Join(t.TempDir(), "servers")
+	src, _ := fileSource(t)
+	return src
+}
+
+func fileSource(t *testing.T, opts ...discovery.Option) (src replaced.Source, file string) {
+	file = filepath.Join(t.TempDir(), "servers")
+	opts = with(append(opts, discovery.TLSName(replaced.Domain))...)
 	return replaced.Source{
-		Strategy: func() rolebus.Strategy { return discovery.File(file, with(discovery.TLSName(replaced.Domain))...) },
+		Strategy: func() rolebus.Strategy { return discovery.File(file, opts...) },
 		Tell:     func(list []rolebus.Address) { write(t, file, text(list)) },
-	}
+	}, file
 }
 
 // byDNS has the name of the certificates stand for all servers. It is the name that is looked up, so nobody has to say it again.
-func byDNS(t *testing.T, c *replaced.Cluster) replaced.Source {
-	d := dnstest.New(t)
+func byDNS(t *testing.T, c *replaced.Cluster) replaced.Source { return dnsSource(c, dnstest.New(t)) }
+
+func dnsSource(c *replaced.Cluster, d *dnstest.Server, opts ...discovery.Option) replaced.Source {
+	opts = with(append(opts, discovery.WithResolver(d.Resolver()), discovery.Port(c.Port()))...)
 	return replaced.Source{
-		Strategy: func() rolebus.Strategy {
-			return discovery.DNS(replaced.Domain+".", with(discovery.WithResolver(d.Resolver()), discovery.Port(c.Port()))...)
-		},
+		Strategy: func() rolebus.Strategy { return discovery.DNS(replaced.Domain+".", opts...) },
 		Tell: func(list []rolebus.Address) {
 			var ips []string
 			for _, a := range list {
@@ -104,8 +110,11 @@ func (r *resolving) Dial(network, address string) (net.Conn, error) {
 
 // byGossip has each server be made known by a process beside it, as long as it runs.
 func byGossip(t *testing.T, _ *replaced.Cluster) replaced.Source {
-	opts := with(discovery.ListenAddress("127.0.0.1"), discovery.GossipPort(udpPort(t)))[:3]
-	gossip := discovery.Gossip("replaced", "a secret of this test", opts...)
+	return announcedSource(t, discovery.Gossip("replaced", "a secret of this test",
+		discovery.ListenAddress("127.0.0.1"), discovery.GossipPort(udpPort(t)), discovery.Interval(100*time.Millisecond)))
+}
+
+func announcedSource(t *testing.T, by rolebus.Strategy) replaced.Source {
 	speaking := map[rolebus.Address]func(){}
 	t.Cleanup(func() {
 		for _, stop := range speaking {
@@ -113,12 +122,12 @@ func byGossip(t *testing.T, _ *replaced.Cluster) replaced.Source {
 		}
 	})
 	return replaced.Source{
-		Strategy: func() rolebus.Strategy { return gossip },
+		Strategy: func() rolebus.Strategy { return by },
 		Tell: func(list []rolebus.Address) {
 			now := map[rolebus.Address]func(){}
 			for _, a := range ofDomain(list) {
 				if now[a] = speaking[a]; now[a] == nil {
-					now[a] = announce(t, gossip, a)
+					now[a] = announce(t, by, a)
 				}
 				delete(speaking, a)
 			}

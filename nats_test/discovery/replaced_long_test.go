@@ -1,0 +1,71 @@
+//go:build long
+
+package discovery_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/discovery"
+	"github.com/rolebus/rolebus/internal/dnstest"
+	"github.com/rolebus/rolebus/internal/replaced"
+)
+
+// byEnv has the addresses be in a variable of its own.
+func byEnv(t *testing.T, _ *replaced.Cluster) replaced.Source {
+	variable := fmt.Sprintf("ROLEBUS_TEST_%d", time.Now().UnixNano())
+	t.Cleanup(func() { _ = os.Unsetenv(variable) })
+	return replaced.Source{
+		Strategy: func() rolebus.Strategy {
+			return discovery.Env(variable, discovery.Interval(100*time.Millisecond), discovery.TLSName(replaced.Domain))
+		},
+		Tell: func(list []rolebus.Address) {
+			require.NoError(t, os.Setenv(variable, strings.TrimSpace(text(list))))
+		},
+	}
+}
+
+func byLocal(t *testing.T, _ *replaced.Cluster) replaced.Source {
+	return announcedSource(t, discovery.Local(with(discovery.Directory(t.TempDir()))...))
+}
+
+// Each server is replaced twice, by each strategy, come back or new; two strategies at a time, so that the machine is not what fails.
+func TestAllServersAreReplacedTwice(t *testing.T) {
+	onePort := replaced.Shape{OnePort: true}
+	for name, by := range map[string]struct {
+		shape  replaced.Shape
+		source func(*testing.T, *replaced.Cluster) replaced.Source
+	}{
+		"File":                          {replaced.Shape{}, byFile},
+		"DNS":                           {onePort, byDNS},
+		"SRV":                           {onePort, bySRV}, // the names and the ports stay: only what names stand for is another address
+		"Gossip":                        {replaced.Shape{}, byGossip},
+		"Env":                           {replaced.Shape{}, byEnv},
+		"Local":                         {replaced.Shape{}, byLocal},
+		"DNS, and servers that tell":    {replaced.Shape{OnePort: true, Advertise: true}, byDNS},
+		"Gossip, and servers that tell": {replaced.Shape{Advertise: true}, byGossip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, other := range []bool{false, true} {
+				t.Run(fmt.Sprintf("new %v", other), func(t *testing.T) {
+					t.Parallel()
+					replaced.Run(t, replaced.Course{Shape: by.shape, Rounds: 2, New: other}, by.source)
+				})
+			}
+		})
+	}
+}
+
+// All that can be wrong with DNS, one after another.
+func TestServersAreReplacedWhileDNSFailsInEachWay(t *testing.T) {
+	t.Parallel()
+	replaced.Run(t, replaced.Course{Shape: replaced.Shape{OnePort: true}, Rounds: 5}, byFailingDNS(
+		dnstest.NXDomain, dnstest.NoData, dnstest.ServFail, dnstest.Refused, dnstest.NotImpl, dnstest.Silent, dnstest.Garbage, dnstest.BadRecords,
+		dnstest.WrongID, dnstest.WrongName, dnstest.NoTCP, dnstest.NoRecursion))
+}
