@@ -21,7 +21,7 @@ import (
 // How long records may be kept (TTL) is not looked at.
 //
 // A name with a dot at its end is asked for as it is, one query for each family. Another one is tried with the machine's search domains, as all
-// programs do: in Kubernetes up to five queries for each family, with each lookup.
+// programs do: in Kubernetes up to five queries for each family, with each lookup. Then both families are taken from the same name.
 //
 // An address that cannot be one of a server, such as 0.0.0.0, is left out and told. A name that is an IP address, or none at all, is an error
 // of the strategy.
@@ -41,7 +41,7 @@ func DNS(name string, opts ...Option) Strategy {
 				n.families = append(n.families, f)
 			}
 		}
-		n.ever = make([]bool, len(n.families))
+		n.ever, n.under = make([]bool, len(n.families)), make([]place, len(n.families))
 		return o.polling(n.look)(ctx, t)
 	}, nameErr(name, "give the name alone, and Port"), both, o.shapeErr())
 }
@@ -63,7 +63,8 @@ type dnsName struct {
 	o        *options
 	t        *teller
 	families []family
-	ever     []bool // whether each family had addresses
+	ever     []bool  // whether each family had addresses
+	under    []place // where it had them last
 }
 
 // look asks for all families at once.
@@ -71,17 +72,20 @@ func (n *dnsName) look(ctx context.Context) []answer {
 	answers := make([]answer, len(n.families))
 	failure := n.follow(ctx, func(name string) bool {
 		some, alone := false, false
-		alones := make([]bool, len(n.families))
+		replies := make([]reply, len(n.families))
 		var asking sync.WaitGroup
 		for i, f := range n.families {
 			answers[i] = answer{of: f.record, err: &Failure{
 				Source: f.record + " " + n.name, Reason: ReasonOther, Err: errors.New("the resolver ended its goroutine (runtime.Goexit)"),
 			}}
-			asking.Go(func() { answers[i], alones[i] = n.lookFor(ctx, f, name) })
+			asking.Go(func() { answers[i], replies[i] = n.lookFor(ctx, f, name) })
 		}
 		asking.Wait()
 		for i := range answers {
-			some, alone = some || len(answers[i].addresses) > 0, alone || alones[i]
+			some, alone = some || len(answers[i].addresses) > 0, alone || replies[i].alone
+			if len(answers[i].addresses) > 0 {
+				n.under[i] = replies[i].under
+			}
 		}
 		// A server that knows what an alias stands for says so of each family: then an alias alone is one whose target has none of this family.
 		return alone && !some
@@ -89,11 +93,31 @@ func (n *dnsName) look(ctx context.Context) []answer {
 	if failure != nil {
 		return []answer{{of: "alias", err: failure}}
 	}
-	return n.together(answers)
+	return n.together(n.ofOne(answers))
+}
+
+// ofOne leaves out what another name has: where the name has none of one family, search domains may lead to one that has, and that is
+// somebody else's. The first place counts where any address is, or was.
+func (n *dnsName) ofOne(answers []answer) []answer {
+	if len(answers) < 2 || n.under[0].name == "" || n.under[1].name == "" || n.under[0].name == n.under[1].name {
+		return answers
+	}
+	later := 0
+	if n.under[1].tried > n.under[0].tried {
+		later = 1
+	}
+	if len(answers[later].addresses) > 0 {
+		answers[later] = answer{of: answers[later].of, err: &Failure{
+			Source: n.families[later].record + " " + n.name, Reason: ReasonEmpty,
+			Err:  errors.New("search domains have such records for another name only"),
+			Mend: "give the whole name, with a dot at its end",
+		}}
+	}
+	return answers
 }
 
 // lookFor asks for one family.
-func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer, alone bool) {
+func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer, said reply) {
 	a.of = f.record
 	defer func() { // on a goroutine of our own: nobody else can
 		if fault := recover(); fault != nil {
@@ -102,7 +126,7 @@ func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer,
 		}
 	}()
 	var ips []netip.Addr
-	alone, failure := n.ask(ctx, f.record, func(r Resolver) (int, error) {
+	said = n.ask(ctx, f.record, func(r Resolver) (int, error) {
 		all, err := r.LookupNetIP(ctx, f.network, name)
 		for _, ip := range all {
 			if ip = ip.Unmap(); f.is(ip) {
@@ -111,8 +135,8 @@ func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer,
 		}
 		return len(ips), err
 	})
-	if failure != nil {
-		a.err = failure
+	if said.failure != nil {
+		a.err = said.failure
 	}
 	bad := &unusable{mend: mendZone}
 	for _, ip := range ips {
@@ -124,7 +148,7 @@ func (n *dnsName) lookFor(ctx context.Context, f family, name string) (a answer,
 			a.addresses = append(a.addresses, address)
 		}
 	}
-	return bad.in(a, f.record+" "+n.name), alone
+	return bad.in(a, f.record+" "+n.name), said
 }
 
 // together makes one failure of two that say the same, and none of a family that was never there.

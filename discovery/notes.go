@@ -240,6 +240,22 @@ func (h heard) last() (last noted, any bool) {
 	return h.answers[len(h.answers)-1], true
 }
 
+// place is a name that was asked for, and how many were until then: with search domains a name is several.
+type place struct {
+	name  string
+	tried int
+}
+
+// under is where the last answer was found.
+func (h heard) under() place {
+	last, _ := h.last()
+	names := map[string]bool{}
+	for _, a := range h.answers {
+		names[a.name] = true
+	}
+	return place{last.name, len(names)}
+}
+
 // cut says whether an answer was shorter than it should have been, though it came by TCP. Go's resolver takes it for whole.
 func (h heard) cut() bool {
 	last, _ := h.last()

@@ -11,7 +11,7 @@ import (
 )
 
 // Resolver looks names up; *net.Resolver is one. A method LookupCNAME as that one's is used where a server answers with an alias alone.
-// Its errors are best a *net.DNSError, or a [Failure] with a reason.
+// Its errors are best a *net.DNSError, or a [Failure] with a reason. It is to give up when ctx is over: until it has, nothing else is asked.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
@@ -48,16 +48,26 @@ func (o *options) lookup(name string) *lookup {
 	return &lookup{&net.Resolver{PreferGo: true, StrictErrors: true}, name}
 }
 
-// ask asks once, by a resolver whose answers are noted; by returns how many records came. With some, a failure says that more of them should
-// have come. Without any, alone says that there was an alias, and nothing of what it stands for.
-func (l *lookup) ask(ctx context.Context, types string, by func(r Resolver) (int, error)) (alone bool, failure *Failure) {
+// reply is what came of asking once.
+type reply struct {
+	alone   bool     // there was an alias, and nothing of what it stands for
+	under   place    // where the records were found, if that is known
+	failure *Failure // beside records it says that more of them should have come
+}
+
+// ask asks once, by a resolver whose answers are noted; by returns how many records came.
+func (l *lookup) ask(ctx context.Context, types string, by func(r Resolver) (int, error)) reply {
 	n := &notes{}
 	records, err := by(n.taken(ctx, l.resolver))
 	h := n.copy()
-	if err == nil && records > 0 && !h.cut() {
-		return false, nil
+	r := reply{alone: records == 0 && h.aliasAlone(err)}
+	if records > 0 {
+		r.under = h.under()
 	}
-	return records == 0 && h.aliasAlone(err), h.explain(types+" "+l.name, l.name, err)
+	if err != nil || records == 0 || h.cut() {
+		r.failure = h.explain(types+" "+l.name, l.name, err)
+	}
+	return r
 }
 
 // follow calls round with the name and, as long as that finds an alias alone, with what this stands for. Its failure is that of an alias that

@@ -33,12 +33,13 @@ func (o *options) services(ctx context.Context, l *lookup) (a answer) {
 	var records []*net.SRV
 	var failure *Failure
 	wrong := l.follow(ctx, func(name string) (alone bool) {
-		alone, failure = l.ask(ctx, "SRV", func(r Resolver) (int, error) {
+		r := l.ask(ctx, "SRV", func(r Resolver) (int, error) {
 			_, got, err := r.LookupSRV(ctx, "", "", name)
 			records = slices.DeleteFunc(slices.Clone(got), func(r *net.SRV) bool { return r == nil })
 			return len(records), err
 		})
-		return alone
+		failure = r.failure
+		return r.alone
 	})
 	if wrong != nil {
 		failure = wrong
