@@ -154,6 +154,9 @@ func TestAnHourOfFailedLookups(t *testing.T) {
 					require.GreaterOrEqual(t, n, test.least)
 					require.LessOrEqual(t, n, test.most)
 					require.Equal(t, n, told.last.InARow, "each is told once")
+					if kind == "DNS" {
+						require.Regexp(t, "^A and AAAA nats.example: [^\n]*$", told.last.Err.Error(), "and what both families say, too")
+					}
 					told.mu.Unlock()
 					if name != "panics" { // whose stack is logged each time, as everywhere
 						require.LessOrEqual(t, len(w.warnings()), 20, "%q", w.warnings())
