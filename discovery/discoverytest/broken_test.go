@@ -30,7 +30,7 @@ var broken = []flawed{
 			return nil, errors.New("no order")
 		}
 		return list, err
-	}), "any order, announce/comes and goes, announce/itself", "no order"},
+	}), "any order, announce/comes and goes, announce/itself, ?announce/several", "no order"},
 	{"refuses duplicates", twisted(func(list []Address, err error) ([]Address, error) {
 		seen := map[Address]bool{}
 		for _, a := range list {
