@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -76,15 +77,15 @@ func (a Address) String() string {
 	default:
 		scheme = "nats"
 	}
-	return scheme + "://" + a.HostPort()
+	return scheme + "://" + strings.ReplaceAll(a.HostPort(), "%", "%25") // of a zone, as URLs have it (RFC 6874)
 }
 
 // Check says what is wrong with the address: no host, or one that cannot be, a port or a scheme that is none. Whoever takes addresses
 // from a strategy leaves out what is wrong, says so once, and uses the others.
 func (a Address) Check() error {
-	schemes := "nats, tls, ws, wss"
+	schemes := []string{"nats", "tls", "ws", "wss"}
 	if a.Route {
-		schemes = "nats-route, tls"
+		schemes = []string{"nats-route", "tls"}
 	}
 	var problem error
 	switch {
@@ -94,8 +95,8 @@ func (a Address) Check() error {
 		problem = fmt.Errorf("host %q is neither a name nor an IP address", clip(a.Host))
 	case a.Port < 0 || a.Port > 65535:
 		problem = fmt.Errorf("port %d: 1 to 65535, or 0 for the usual one", a.Port)
-	case a.Scheme != "" && !strings.Contains(", "+schemes+",", ", "+a.Scheme+","):
-		problem = fmt.Errorf("unknown scheme %q; known are %s", clip(a.Scheme), schemes)
+	case a.Scheme != "" && !slices.Contains(schemes, a.Scheme):
+		problem = fmt.Errorf("unknown scheme %q; known are %s", clip(a.Scheme), strings.Join(schemes, ", "))
 	case a.TLSName != "" && !validHost(a.TLSName):
 		problem = fmt.Errorf("TLS name %q is neither a name nor an IP address", clip(a.TLSName))
 	default:
@@ -108,7 +109,9 @@ func (a Address) Check() error {
 // where a server listens, not where it is found.
 func validHost(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return !ip.IsUnspecified() && !ip.IsMulticast()
+		ip4 := ip.Unmap()
+		zone := strings.ContainsFunc(ip.Zone(), func(r rune) bool { return !inName(r) && r != '.' })
+		return !ip4.IsUnspecified() && !ip4.IsMulticast() && !zone
 	}
 	if len(host) > 253 || strings.Trim(host, ".") == "" {
 		return false
@@ -117,15 +120,17 @@ func validHost(host string) bool {
 		if label == "" || len(label) > 63 {
 			return false
 		}
-		for _, r := range label {
-			switch {
-			case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_':
-			default:
-				return false
-			}
+		if strings.ContainsFunc(label, func(r rune) bool { return !inName(r) }) {
+			return false
 		}
 	}
-	return true
+	// 10.0.0.256 is no name: the last label of one is never a number (RFC 3696).
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	return len(labels) == 1 || strings.ContainsFunc(labels[len(labels)-1], func(r rune) bool { return r < '0' || r > '9' })
+}
+
+func inName(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_'
 }
 
 // ParseAddress makes an address of text: a host, host:port or a URL such as "tls://nats-0.example:4222"; an IPv6 address that is
@@ -136,15 +141,27 @@ func ParseAddress(text string) (Address, error) {
 	if strings.Contains(text, "@") {
 		return Address{}, fmt.Errorf("an address has no user and no password: give them in the URL of Connect, or by WithNATS")
 	}
-	bad := func(err error) (Address, error) { return Address{}, fmt.Errorf("address %q: %w", clip(text), err) }
+	bad := func(err error) (Address, error) {
+		return Address{}, fmt.Errorf("address %q: %w", clip(withoutSecret(text)), err)
+	}
 	var a Address
-	if ip, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+	bare := text
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+		bare = text[1 : len(text)-1]
+	}
+	if ip, err := netip.ParseAddr(bare); err == nil {
 		a.Host = ip.String()
-		return a, a.Check()
+		if err := a.Check(); err != nil {
+			return Address{}, err
+		}
+		return a, nil
 	}
 	full := text
 	if !strings.Contains(text, "://") {
 		full = "//" + text
+	}
+	if zone := strings.Index(full, "%"); zone >= 0 && !strings.HasPrefix(full[zone:], "%25") && strings.Contains(full, "[") {
+		full = full[:zone] + "%25" + full[zone+1:] // as HostPort writes it
 	}
 	u, err := url.Parse(full)
 	switch {
@@ -162,4 +179,19 @@ func ParseAddress(text string) (Address, error) {
 		return Address{}, err
 	}
 	return a, nil
+}
+
+// withoutSecret is a text that is no address without what may be a password in it: of which a slip cut off the @, or wrote it otherwise.
+func withoutSecret(text string) string {
+	if i := strings.IndexAny(text, "?#"); i >= 0 {
+		text = text[:i] + "..."
+	}
+	from := 0
+	if i := strings.Index(text, "://"); i >= 0 {
+		from = i + len("://")
+	}
+	if i := strings.Index(text[from:], ":"); i >= 0 && strings.ContainsFunc(text[from+i:], func(r rune) bool { return (r < '0' || r > '9') && r != ':' }) {
+		text = text[:from+i+1] + "..."
+	}
+	return text
 }
