@@ -62,10 +62,11 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // ReasonOf returns the reason of an error: that of a [Failure] in it, else what can be told of it.
 func ReasonOf(err error) Reason {
+	err = found.Tame(err)
 	var f *Failure
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.As(err, &f) && f != nil && f.Reason != "":
+	case errors.As(err, &f) && f.Reason != "":
 		return f.Reason
 	case errors.Is(err, found.ErrEmpty):
 		return ReasonEmpty

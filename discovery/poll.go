@@ -216,6 +216,8 @@ func (p *poller) ask(ctx context.Context) (answers []answer) {
 		}
 	}
 	for i, a := range answers {
+		a.err = found.Tame(a.err)
+		answers[i].err = a.err
 		var told *Failure
 		if errors.Is(a.err, context.DeadlineExceeded) && !errors.As(a.err, &told) && within.Err() != nil && ctx.Err() == nil {
 			answers[i].err = errors.Join(context.Cause(within), a.err)

@@ -39,6 +39,7 @@ func (t *teller) beside(addresses []Address, wrong error) { t.tell(addresses, ni
 func (t *teller) part(addresses []Address, err error) { t.tell(addresses, err, nil) }
 
 func (t *teller) tell(addresses []Address, err, beside error) {
+	err, beside = found.Tame(err), found.Tame(beside)
 	addresses, unusable := usable(addresses)
 	if unusable != nil && len(addresses) == 0 && err == nil {
 		err, unusable = unusable, nil
@@ -75,6 +76,7 @@ func (t *teller) tell(addresses []Address, err, beside error) {
 
 // failed tells what went wrong, and says nothing about the list.
 func (t *teller) failed(err error) {
+	err = found.Tame(err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.complain(err)
