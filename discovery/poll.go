@@ -61,6 +61,9 @@ func (o *options) polling(lookup func(ctx context.Context) []answer) func(ctx co
 		for {
 			began := time.Now()
 			wait := about(p.poll(ctx))
+			if ctx.Err() != nil {
+				return ctx.Err() // or chance would have it ask once more
+			}
 			// From one lookup's beginning to the next one's; a slow source is left in peace half of the time.
 			timer := time.NewTimer(max(wait-time.Since(began), wait/2))
 			select {

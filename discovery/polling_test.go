@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,7 @@ import (
 // asked is a poll in a bubble: when it asked, and what it told.
 type asked struct {
 	at     []time.Duration
-	inside int
+	inside atomic.Int32
 	lists  [][]Address
 	errs   []error
 	log    bytes.Buffer
@@ -33,9 +34,8 @@ func polled(t *testing.T, d time.Duration, lookup func(ctx context.Context, call
 		require.Empty(t, o.errs)
 		began := time.Now()
 		s := made("test", "", o, o.polling(func(ctx context.Context) []answer {
-			require.Zero(t, a.inside, "one at a time")
-			a.inside++
-			defer func() { a.inside-- }()
+			require.EqualValues(t, 1, a.inside.Add(1), "one at a time")
+			defer a.inside.Add(-1)
 			a.at = append(a.at, time.Since(began))
 			return lookup(ctx, len(a.at))
 		}))
@@ -50,7 +50,7 @@ func polled(t *testing.T, d time.Duration, lookup func(ctx context.Context, call
 		})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.LessOrEqual(t, time.Since(began), d+time.Second)
-		for synctest.Wait(); a.inside > 0; synctest.Wait() {
+		for synctest.Wait(); a.inside.Load() > 0; synctest.Wait() {
 			time.Sleep(time.Second) // a lookup that is left behind ends in the bubble, too
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,16 +250,16 @@ func TestHooksHearWhatAStrategyDoes(t *testing.T) {
 			one(addressA, addressB, addressA), one(addressB, Address{Host: "c"}), fails(errDown), fails(errDown), one(), one(Address{Host: "c"}, addressB), {{addresses: []Address{addressA}, err: errDown}},
 		}
 		o := collect([]Option{WithHooks(rec), Name("me"), Interval(time.Second), MaxBackoff(time.Second)}, forPolls)
-		call := 0
+		var calls atomic.Int32
 		s := made("", "", o, o.polling(func(context.Context) []answer {
 			time.Sleep(time.Millisecond)
-			if call++; call <= len(says) {
+			if call := int(calls.Add(1)); call <= len(says) {
 				return says[call-1]
 			}
 			return says[5]
 		}))
 		hear(t, s)
-		for call <= len(says) {
+		for int(calls.Load()) <= len(says) {
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 		}
