@@ -190,8 +190,9 @@ func withoutSecret(text string) string {
 	if i := strings.Index(text, "://"); i >= 0 {
 		from = i + len("://")
 	}
-	if i := strings.Index(text[from:], ":"); i >= 0 && strings.ContainsFunc(text[from+i:], func(r rune) bool { return (r < '0' || r > '9') && r != ':' }) {
-		text = text[:from+i+1] + "..."
+	_, after, _ := strings.Cut(text[from:], ":")
+	if len(after) > len("65535") && strings.ContainsFunc(after, func(r rune) bool { return (r < '0' || r > '9') && r != ':' }) {
+		text = text[:len(text)-len(after)] + "..." // longer than a port, and none
 	}
 	return text
 }
