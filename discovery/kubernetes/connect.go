@@ -121,11 +121,7 @@ func (c *client) roundTripper(config *rest.Config, tokenFile string, timeout tim
 		through = c.transport
 	}
 	if tokenFile != "" {
-		base, _, err := rest.DefaultServerUrlFor(config)
-		if err != nil {
-			return nil, err
-		}
-		through = &bearer{file: tokenFile, host: base.Host, next: through}
+		through = &bearer{file: tokenFile, next: through}
 	}
 	return transport.HTTPWrappersForConfig(wraps, through)
 }
@@ -141,12 +137,12 @@ func (c *client) close() {
 // bearer sends the token of a file, which is read each time: it is replaced long before it ends, and a request is rare. So no token is
 // sent that a newer one has taken the place of.
 type bearer struct {
-	file, host string
-	next       http.RoundTripper
+	file string
+	next http.RoundTripper
 }
 
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" || r.URL.Host != b.host || r.Header.Get("Authorization") != "" {
+	if r.URL.Scheme != "https" || r.Header.Get("Authorization") != "" {
 		return b.next.RoundTrip(r)
 	}
 	token, err := readFile(b.file, "the service account's token")

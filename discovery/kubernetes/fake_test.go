@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,11 +34,12 @@ type fake struct {
 	watch  http.HandlerFunc
 	tokens []string // that came, in order
 	asked  map[string]int
+	open   map[net.Conn]bool // connections of clients
 }
 
 func newFake(t testing.TB) *fake {
 	t.Helper()
-	f := &fake{t: t, account: t.TempDir(), asked: map[string]int{}}
+	f := &fake{t: t, account: t.TempDir(), asked: map[string]int{}, open: map[net.Conn]bool{}}
 	f.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		verb, answer := "list", f.list
@@ -51,6 +53,15 @@ func newFake(t testing.TB) *fake {
 	}))
 	f.server.EnableHTTP2 = true
 	f.server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that do not trust it
+	f.server.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if state == http.StateClosed || state == http.StateHijacked {
+			delete(f.open, c)
+		} else {
+			f.open[c] = true
+		}
+	}
 	f.server.StartTLS()
 	t.Cleanup(f.server.Close)
 	t.Cleanup(f.server.CloseClientConnections)
@@ -83,6 +94,13 @@ func (f *fake) count(verb string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.asked[verb]
+}
+
+// clients counts connections of clients.
+func (f *fake) clients() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.open)
 }
 
 func (f *fake) lastToken() string {
