@@ -139,3 +139,17 @@ func TestAWatchThatEndsAtOnceCostsNoMoreThanLists(t *testing.T) {
 	require.LessOrEqual(t, float64(f.count("list")), 2+time.Since(began).Seconds()/0.045)
 	require.Empty(t, h.failures())
 }
+
+// What was told once is told again after it was over.
+func TestARefusalThatComesAgainIsToldAgain(t *testing.T) {
+	f := newFake(t)
+	f.answer(nil, says(403, "no watch"))
+	h := follow(t, kubernetes.Service("nats", f.with()...))
+	h.failure(discovery.ReasonForbidden)
+	f.answer(nil, events(true)) // watches go well, though nothing happens
+	watches := f.count("watch")
+	eventually(t, "watches", func() bool { return f.count("watch") > watches+2 })
+	h.forget()
+	f.answer(nil, says(403, "no watch"))
+	h.failure(discovery.ReasonForbidden)
+}
