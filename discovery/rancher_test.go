@@ -231,7 +231,7 @@ func TestRancherDoesWhatAStrategyShould(t *testing.T) {
 			}
 			return discoverytest.Source{
 				Strategy: discovery.Rancher(discovery.BaseURL(s.URL), discovery.Port(4222), discovery.Interval(20*time.Millisecond),
-					discovery.MaxBackoff(30*time.Millisecond), discovery.Timeout(200*time.Millisecond)),
+					discovery.MaxBackoff(30*time.Millisecond), discovery.Timeout(time.Second)),
 				Set:      func(addresses []discovery.Address) { list(addresses) },
 				Part:     func(addresses []discovery.Address) { list(addresses, "[]") },
 				Failures: failures,

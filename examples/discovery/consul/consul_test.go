@@ -103,11 +103,12 @@ func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 func page(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }
 
 func (a *agent) strategy(token string) discovery.Strategy {
-	return consul.New(a.URL, "nats", token, discovery.Interval(20*time.Millisecond), discovery.Timeout(200*time.Millisecond), discovery.MaxBackoff(50*time.Millisecond))
+	return consul.New(a.URL, "nats", token, discovery.Interval(20*time.Millisecond), discovery.Timeout(time.Second), discovery.MaxBackoff(50*time.Millisecond))
 }
 
 func TestConsulDoesWhatAStrategyShould(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Subject{
+		Many:    1000,
 		Cannot:  discoverytest.Part, // Consul's lists are whole
 		Secrets: []string{"secret"},
 		Address: func(i int) discovery.Address {

@@ -78,7 +78,7 @@ func refuse(status int, code string) http.HandlerFunc {
 
 func (c *cloud) strategy(who func(context.Context) (ec2.Credentials, error)) discovery.Strategy {
 	return ec2.New(ec2.Config{Endpoint: c.URL, Region: "eu-central-1", Tag: "role", Value: "nats & co", Credentials: who},
-		discovery.Interval(20*time.Millisecond), discovery.Timeout(200*time.Millisecond), discovery.MaxBackoff(50*time.Millisecond))
+		discovery.Interval(20*time.Millisecond), discovery.Timeout(2*time.Second), discovery.MaxBackoff(50*time.Millisecond))
 }
 
 func somebody(context.Context) (ec2.Credentials, error) {
@@ -87,7 +87,7 @@ func somebody(context.Context) (ec2.Credentials, error) {
 
 func TestEC2DoesWhatAStrategyShould(t *testing.T) {
 	discoverytest.Run(t, discoverytest.Subject{
-		Many:    2500,
+		Many:    1500,
 		Secrets: []string{"very secret", "session"},
 		Address: func(i int) discovery.Address { return discovery.Address{Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250)} },
 		New: func(tb testing.TB) discoverytest.Source {
