@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -121,11 +122,13 @@ func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited 
 // returns what all of them say, and whether one says that waiting is no use; what it was given, if one takes the connection now.
 func (d *dialer) each(before error) (all error, never bool) {
 	errs := make([]error, len(d.to.Servers))
+	secure := slices.ContainsFunc(d.to.Servers, func(s string) bool { return strings.HasPrefix(s, "tls:") || strings.HasPrefix(s, "wss:") })
 	var asking sync.WaitGroup
 	for i, server := range d.to.Servers {
 		asking.Go(func() {
 			to := d.to
 			to.Servers = []string{server}
+			to.Secure = to.Secure || secure // as nats.go has it of all: a password must not go out in the clear
 			to.ConnectedCB, to.ClosedCB, to.DisconnectedCB, to.DisconnectedErrCB = nil, nil, nil, nil // this is not the connection
 			nc, err := to.Connect()
 			if err == nil {

@@ -33,7 +33,9 @@ func (s *servers) option(o *nats.Options) error {
 		return nil
 	}
 	o.TLSConfig = s.verify(o.TLSConfig, o.RootCAsCB)
-	if !o.IgnoreDiscoveredServers {
+	// With a limit on tries nats.go gives up, when there is such a function, once the server that it tried last has had its tries, whatever
+	// the others have.
+	if !o.IgnoreDiscoveredServers && (o.MaxReconnect < 0 || o.ReconnectToServerCB != nil) {
 		chosen := o.ReconnectToServerCB
 		o.ReconnectToServerCB = func(pool []nats.Server, last nats.ServerInfo) (*nats.Server, time.Duration) {
 			s.hear(last.ConnectURLs)
@@ -50,13 +52,16 @@ func (s *servers) option(o *nats.Options) error {
 // has parted.
 func (b *Bus) followServers(stop func()) {
 	defer stop()
-	s, nc, had := b.dialer.servers, b.nc.conn(), []string(nil)
+	s, f := b.dialer.servers, &followed{}
 	for {
 		next := s.next()
-		if now := b.nc.conn(); now != nc {
-			nc, had = now, nil
+		b.giveServers(f)
+		pause := time.NewTimer(calm)
+		select {
+		case <-pause.C:
+		case <-b.parted:
 		}
-		had = b.giveServers(nc, had)
+		pause.Stop()
 		select {
 		case <-next:
 		case <-b.parted:
@@ -65,10 +70,26 @@ func (b *Bus) followServers(stop func()) {
 	}
 }
 
-// giveServers gives nats.go the servers if they are others than those that it had, and returns those that it has.
-func (b *Bus) giveServers(nc *nats.Conn, had []string) []string {
+const (
+	calm = 50 * time.Millisecond // between two lists: nats.go does nothing else meanwhile, and somebody's may change without end
+	many = 100                   // servers
+)
+
+// followed is what nats.go and the hooks have.
+type followed struct {
+	nc   *nats.Conn
+	had  []string // it has; nil: nothing of us
+	told []string // the hooks have
+}
+
+// giveServers gives nats.go the servers if they are others than those that it had, or if their order is to begin anew.
+func (b *Bus) giveServers(f *followed) {
+	nc := b.nc.conn()
+	if nc != f.nc {
+		f.nc, f.had = nc, nil
+	}
 	s := b.dialer.servers
-	up := b.nc.linked()
+	turned, up := s.hasTurned(), b.nc.linked()
 	if here := nc.ConnectedUrl(); up && here != "" {
 		s.linked(nc.Opts.Secure, isWeb(here)) // nats.go's word for how it is asks without its lock
 	}
@@ -79,20 +100,46 @@ func (b *Bus) giveServers(nc *nats.Conn, had []string) []string {
 			urls = append(urls, here)
 		}
 	}
-	came, went := found.Diff(had, urls)
-	if len(urls) == 0 || len(came)+len(went) == 0 {
-		return had
+	came, went := found.Diff(f.had, urls)
+	// While it is connected nats.go turns its list: those of the lowest priority come first again the next time.
+	again := turned && up && s.ranked() && len(f.had) > 0
+	if len(urls) == 0 || len(came)+len(went) == 0 && !again {
+		return
 	}
-	if err := nc.SetServerPool(urls); err != nil {
+	if err := setServers(nc, urls, up); err != nil {
 		if !nc.IsClosed() {
 			s.log.Warn("NATS does not take the servers that were found, it goes on with those before", "error", err)
 		}
-		return had
+		return
 	}
+	f.had = urls
+	if came, went = found.Diff(f.told, urls); len(came)+len(went) == 0 {
+		return
+	}
+	f.told = urls
 	info := ServersInfo{Servers: hosts(urls), Came: hosts(came), Went: hosts(went)}
 	s.log.Info("the servers that the connection may go to", "servers", len(urls), "came", info.Came, "went", info.Went)
 	b.hooks.tellServers(info)
-	return urls
+}
+
+// setServers is SetServerPool. That compares each server with each that there was, while the connection stands still: a second for a thousand.
+func setServers(nc *nats.Conn, urls []string, up bool) error {
+	here := nc.ConnectedUrl()
+	if !up || here == "" || len(urls) <= many {
+		return nc.SetServerPool(urls)
+	}
+	var before []string
+	for _, one := range nc.ServerPool() {
+		before = append(before, one.URL.String())
+	}
+	if err := nc.SetServerPool([]string{here}); err != nil {
+		return err
+	}
+	err := nc.SetServerPool(urls)
+	if err != nil {
+		_ = nc.SetServerPool(before) // fails only if the connection is closed
+	}
+	return err
 }
 
 // choose takes the servers that the next try goes to: a few of many, so that it ends in time, until each had its turn; then all is begun anew,

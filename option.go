@@ -219,20 +219,16 @@ func WithNATS(opts ...nats.Option) Option {
 // An address without a scheme has that of the URL's first server, or nats. nats and ws do not go together; TLS is for all, or for none,
 // and so an address that wants it is used only if it is among the first, or the URL or the options want it, too.
 //
-// With TLS the certificate of a server that is known by a name must be for that name. Of one that is known by its IP address it must be for
-// any name or address by which the servers are known: those found, their TLSName, and those of the URL. tls.Config.ServerName, if it is
-// set, takes the place of all that.
+// With TLS the certificate of a server that is known by a name must be for that name, or for the TLSName that was found with it. Of one
+// that is known by its IP address it must be for any name or address by which the servers are known: those found, their TLSName, and those of
+// the URL; what a server told of others does not count. tls.Config.ServerName, if it is set, takes the place of all that.
 //
 // Refused credentials are an error of Connect at once, as ever; whatever else is wrong with a server that was found is waited for, as
 // another one may be found. The Bus stops the strategy when it has said goodbye; one that has not ended a second later is left to itself,
 // and the log says so.
 func WithDiscovery(s Strategy) Option {
 	return func(o *options) {
-		if s == nil {
-			o.errs = append(o.errs, errors.New("discovery: the strategy is nil"))
-		} else if checked, ok := s.(interface{ Err() error }); ok {
-			o.errs = append(o.errs, checked.Err())
-		}
+		o.errs = append(o.errs, strategyErr(s))
 		o.discovery = s
 	}
 }

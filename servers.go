@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -36,6 +35,7 @@ type servers struct {
 	told    []string // host:port
 	why     error    // why nothing is found yet
 	logged  found.Complaints
+	turned  bool            // the connection was lost, or is back, since that was looked at
 	odd     map[string]bool // addresses that the log has, of those that stand now
 	plain   bool            // there is a connection that does not insist on TLS
 	kind    string          // "nats" or "ws": of the last connection; "" before the first
@@ -87,7 +87,9 @@ func (s *servers) next() <-chan struct{} {
 // find follows the strategy until ctx is over.
 func (s *servers) find(ctx context.Context) {
 	found.Following[Address]{
-		Name: strategyName(s.strategy), Discover: s.strategy.Discover, Check: Address.Check, Log: s.log,
+		Name: strategyName(s.strategy), Check: Address.Check, Log: s.log,
+		// Not s.strategy.Discover: to take that of a nil pointer may panic, here.
+		Discover: func(ctx context.Context, found func([]Address, error)) error { return s.strategy.Discover(ctx, found) },
 		Changed: func(list []Address) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -96,20 +98,42 @@ func (s *servers) find(ctx context.Context) {
 		},
 		Failed: func(err error) {
 			s.mu.Lock()
-			defer s.mu.Unlock()
 			s.why = err
-			if s.logged.Now(time.Now(), err.Error()) {
+			news := s.logged.Now(time.Now(), err.Error())
+			s.mu.Unlock() // whoever writes logs may use the connection, which may ask whom a certificate is for
+			if news {
 				s.log.Warn("discovery failed, what was found before stays", "strategy", strategyName(s.strategy), "error", err)
 			}
 		},
 	}.Follow(ctx)
 }
 
-func strategyName(s Strategy) string {
+func strategyName(s Strategy) (name string) {
+	defer func() {
+		if recover() != nil { // such as of a nil pointer
+			name = fmt.Sprintf("%T", s)
+		}
+	}()
 	if named, ok := s.(fmt.Stringer); ok {
 		return named.String()
 	}
 	return fmt.Sprintf("%T", s)
+}
+
+// strategyErr is what is wrong with a strategy, if that can be asked of it.
+func strategyErr(s Strategy) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("discovery: the strategy, a %T, panics when it is asked whether it can be used: %v", s, fault)
+		}
+	}()
+	if s == nil {
+		return errors.New("discovery: the strategy is nil")
+	}
+	if checked, ok := s.(interface{ Err() error }); ok {
+		return found.Tame(checked.Err())
+	}
+	return nil
 }
 
 // hear takes in what a server told of others.
@@ -146,7 +170,17 @@ func (s *servers) unlink() {
 func (s *servers) relink() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.turned = true
 	s.change()
+}
+
+// hasTurned says whether the connection was lost, or is back, since it was asked last.
+func (s *servers) hasTurned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.turned
+	s.turned = false
+	return was
 }
 
 // candidate is one that may be connected to.
@@ -195,8 +229,9 @@ func (s *servers) urls(mix bool) []string {
 		urls = append(urls, one.url)
 	}
 	for _, host := range s.told {
-		u := url.URL{Scheme: scheme, User: s.user, Host: host}
-		if _, _, err := net.SplitHostPort(host); err == nil && u.Hostname() != "" {
+		// nats.go refuses all of a list for one that is none.
+		if a, err := ParseAddress(host); err == nil && a.Port != 0 && a.Scheme == "" {
+			u := url.URL{Scheme: scheme, User: s.user, Host: a.HostPort()}
 			urls = append(urls, u.String())
 		}
 	}
@@ -270,14 +305,15 @@ func (s *servers) none() error {
 }
 
 // names are those that the certificate of a server may be for: its host, and what the addresses with that host say; of one whose host is
-// an IP address, which crypto/tls does not tell and "" stands for, all by which the servers are known.
+// an IP address, which crypto/tls does not tell and "" stands for, all by which the servers are known. What a server told is not among them: it
+// tells it before anybody knows who it is.
 func (s *servers) names(host string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if host != "" {
 		names := []string{host}
 		for _, a := range s.found {
-			if a.TLSName != "" && strings.EqualFold(strings.TrimSuffix(a.Host, "."), host) {
+			if a.TLSName != "" && !a.Route && strings.EqualFold(strings.TrimSuffix(a.Host, "."), host) {
 				names = append(names, a.TLSName)
 			}
 		}
@@ -290,11 +326,8 @@ func (s *servers) names(host string) []string {
 		}
 	}
 	for _, a := range s.found {
-		names = append(names, a.TLSName, a.Host)
-	}
-	for _, host := range s.told {
-		if host, _, err := net.SplitHostPort(host); err == nil {
-			names = append(names, host)
+		if !a.Route {
+			names = append(names, a.TLSName, a.Host)
 		}
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })

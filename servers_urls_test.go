@@ -2,9 +2,12 @@ package rolebus
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -55,7 +58,7 @@ func TestServersAsURLs(t *testing.T) {
 // What servers told of comes last, and is no more than text of theirs.
 func TestServersThatServersToldOfComeLast(t *testing.T) {
 	s, _ := serversOf(t, "tls://u:p@a", Address{Host: "b", Priority: 9})
-	s.hear([]string{"c:5", "[::1]:6", "nonsense", ":7", "a:4222"})
+	s.hear([]string{"c:5", "[::1]:6", "nonsense", ":7", "a:4222", "a b:5", "x%zz:6", "h:99999", "[::1:4:6", "ws://w:1"})
 	require.Equal(t, []string{"tls://u:p@a:4222", "tls://u:p@b:4222", "tls://u:p@c:5", "tls://u:p@[::1]:6"}, s.urls(false))
 	s.linked(true, false)
 	require.Equal(t, []string{"tls://u:p@a:4222", "tls://u:p@b:4222"}, s.urls(false))
@@ -94,7 +97,7 @@ func TestWhomCertificatesAreFor(t *testing.T) {
 	s.hear([]string{"d:1"})
 	require.Equal(t, []string{"b.test", "b.example"}, s.names("b.test"))
 	require.Equal(t, []string{"e"}, s.names("e"))
-	require.Equal(t, []string{"a", "b.example", "B.test.", "c.example", "10.0.0.1", "d"}, s.names(""))
+	require.Equal(t, []string{"a", "b.example", "B.test.", "c.example", "10.0.0.1"}, s.names(""))
 }
 
 // One of twice the weight is twice as often first.
@@ -110,4 +113,28 @@ func TestServersByWeight(t *testing.T) {
 	require.InDelta(t, tries/3, first["nats://a:4222"], tries/20)
 	require.InDelta(t, 2*tries/3, first["nats://b:4222"], tries/20)
 	require.NotZero(t, first["nats://d:4222"], "a weight of 0 is a small one")
+}
+
+// brokenStrategy cannot do anything without panicking, as a pointer that is nil to what has methods of values.
+type brokenStrategy struct{ brokenParts }
+
+type brokenParts struct{ name string }
+
+func (s brokenParts) Discover(context.Context, func([]Address, error)) error { return nil }
+func (s brokenParts) String() string                                         { return s.name }
+
+type brokenErr struct{ err error }
+
+func (s *brokenErr) Discover(context.Context, func([]Address, error)) error { return nil }
+func (s *brokenErr) Err() error                                             { return s.err }
+
+// A strategy whose methods panic ends no process.
+func TestAStrategyThatIsNil(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := Connect(ctx, "", WithDiscovery((*brokenStrategy)(nil)), WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "*rolebus.brokenStrategy")
+	_, err = Connect(ctx, "", WithDiscovery((*brokenErr)(nil)))
+	require.ErrorContains(t, err, "*rolebus.brokenErr, panics when it is asked")
 }

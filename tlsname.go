@@ -46,7 +46,7 @@ func (s *servers) verify(user *tls.Config, roots func() (*x509.CertPool, error))
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
 		state.VerifiedChains = verified
-		if user.VerifyPeerCertificate != nil {
+		if user.VerifyPeerCertificate != nil && !state.DidResume { // as crypto/tls has it
 			raw := make([][]byte, len(state.PeerCertificates))
 			for i, cert := range state.PeerCertificates {
 				raw[i] = cert.Raw
