@@ -30,8 +30,12 @@ func (o *options) lines(path, text string, whole bool) answer {
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
+		whole := line
 		if line = bare(line); line == "" {
 			continue
+		}
+		if cutPassword(whole) {
+			line = whole // which is refused, and not shown
 		}
 		a, err := rolebus.ParseAddress(line)
 		if err != nil {
@@ -49,6 +53,12 @@ func (o *options) lines(path, text string, whole bool) answer {
 		return answer{err: empty(source, "write addresses into it, one a line")}
 	}
 	return answer{addresses: list}
+}
+
+// cutPassword says whether what looks like a comment may be the rest of a password.
+func cutPassword(line string) bool {
+	before, after, _ := strings.Cut(line, "#")
+	return strings.Contains(after, "@") && before != "" && before == strings.TrimRight(before, " \t")
 }
 
 // bare takes away from a line what is around its address.

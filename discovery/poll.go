@@ -25,10 +25,11 @@ func Poll(name string, lookup func(ctx context.Context) ([]Address, error), opts
 	}
 	return made("Poll", name, o, o.polling(func(ctx context.Context) []answer {
 		addresses, err := lookup(ctx)
-		for i := range addresses {
-			addresses[i] = o.complete(addresses[i])
+		all := make([]Address, len(addresses)) // what came may be read by others
+		for i, a := range addresses {
+			all[i] = o.complete(a)
 		}
-		return []answer{{addresses: addresses, err: err}}
+		return []answer{{addresses: all, err: err}}
 	}), wrong, o.shapeErr())
 }
 

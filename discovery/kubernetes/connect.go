@@ -229,6 +229,8 @@ func careful(c *rest.Config) error {
 	secret := c.BearerToken != "" || c.BearerTokenFile != "" || c.Username != "" || c.Password != "" || c.ExecProvider != nil || c.AuthProvider != nil
 	base, _, err := rest.DefaultServerUrlFor(withVersion(c))
 	switch {
+	case err != nil && strings.Contains(c.Host, "@"): // neither it nor what is wrong with it is shown
+		return errors.New("Config: Host: it is no URL, and has a user: give what it needs by Username and Password")
 	case err != nil:
 		return fmt.Errorf("Config: Host %q: %w", c.Host, withoutUser(err))
 	case secret && base.Scheme != "https":

@@ -176,12 +176,12 @@ func Master(host string) Option {
 	return func(o *options) {
 		u, err := url.Parse(httpsURL(host))
 		switch {
+		case strings.Contains(host, "@"): // it is not shown
+			o.errs = append(o.errs, errors.New("Master: it has no user and no password: use Config"))
 		case err != nil || u.Hostname() == "":
 			o.wrong("Master %q: neither a host, nor host:port, nor an https URL", host)
 		case u.Scheme != "https":
 			o.wrong("Master %q: its scheme must be https: a token would be sent for everybody to read", host)
-		case u.User != nil:
-			o.errs = append(o.errs, errors.New("Master: it has no user and no password: use Config"))
 		}
 		o.master = host
 	}
