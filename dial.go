@@ -128,7 +128,7 @@ func (d *dialer) each(before error) (all error, never bool) {
 		asking.Go(func() {
 			to := d.to
 			to.Servers = []string{server}
-			to.Secure = to.Secure || secure // as nats.go has it of all: a password must not go out in the clear
+			to.Secure = to.Secure || secure                                                           // as nats.go has it of all: a password must not go out in the clear
 			to.ConnectedCB, to.ClosedCB, to.DisconnectedCB, to.DisconnectedErrCB = nil, nil, nil, nil // this is not the connection
 			nc, err := to.Connect()
 			if err == nil {
