@@ -215,7 +215,7 @@ func WithNATS(opts ...nats.Option) Option {
 // strategy cannot learn takes nothing away: only a list that is whole and not empty does. At most 1,024 addresses are used.
 //
 // Found servers are tried by priority and weight ([Address]), and, where these are equal, by chance, those of the URL among them; those that
-// a server told of (see nats.IgnoreDiscoveredServers) come last, when the connection is lost. A user and a password in the URL are for all.
+// a server told of (see nats.IgnoreDiscoveredServers; not with a limit by nats.MaxReconnects) come last, when the connection is lost. A user and a password in the URL are for all.
 // An address without a scheme has that of the URL's first server, or nats. nats and ws do not go together; TLS is for all, or for none,
 // and so an address that wants it is used only if it is among the first, or the URL or the options want it, too.
 //
