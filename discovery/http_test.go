@@ -120,11 +120,13 @@ var httpFailures = map[string]struct {
 	"302 to nobody": {says(302, ""), discovery.ReasonOther, "status 302 Found (is the URL right?)"},
 	"302 elsewhere": {says(302, "", "Location: https://login.example/?secret=x"), discovery.ReasonOther,
 		"status 302 Found: it redirects to https://login.example/, which is not followed (give that URL; or is it a page to sign in?)"},
-	"302 for ever": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"/again", 302) },
+	"302 for ever": {func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path+"/again", http.StatusFound)
+	},
 		discovery.ReasonOther, "it redirected 10 times (is the URL right?)"},
 	"302 to a page": {func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/login" {
-			http.Redirect(w, r, "/login", 302)
+			http.Redirect(w, r, "/login", http.StatusFound)
 			return
 		}
 		says(200, "\n <!doctype html><p>Sign in", "Content-Type: text/html")(w, r)

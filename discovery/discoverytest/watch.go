@@ -28,7 +28,6 @@ type watcher struct {
 	errs   int // of these, those with an error
 	story  []string
 	faults []string
-	quiet  bool // faults were reported
 	moved  chan struct{}
 	ended  bool // by itself, with nil
 
