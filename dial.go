@@ -28,6 +28,7 @@ type dialer struct {
 	servers *servers
 	why     *waiting
 
+	secure    bool            // by the user's choice
 	keepOrder bool            // servers are tried in their order, by the user's choice
 	tried     map[string]bool // by URL, of those that are found, since the round began
 	round     bool            // ends with this try
@@ -69,7 +70,7 @@ func newDialer(url string, o *options) (*dialer, error) {
 			errs = append(errs, fmt.Errorf("NATS option: %w", err))
 		}
 	}
-	d.keepOrder = d.to.NoRandomize
+	d.keepOrder, d.secure = d.to.NoRandomize, d.to.Secure
 	d.to.RetryOnFailedConnect = false // that is done here, and told
 	return d, errors.Join(errs...)
 }
@@ -122,7 +123,7 @@ func (d *dialer) dial(ctx context.Context, forEver bool) (nc *nats.Conn, waited 
 // returns what all of them say, and whether one says that waiting is no use; what it was given, if one takes the connection now.
 func (d *dialer) each(before error) (all error, never bool) {
 	errs := make([]error, len(d.to.Servers))
-	secure := slices.ContainsFunc(d.to.Servers, func(s string) bool { return strings.HasPrefix(s, "tls:") || strings.HasPrefix(s, "wss:") })
+	secure := slices.ContainsFunc(d.to.Servers, secureURL)
 	var asking sync.WaitGroup
 	for i, server := range d.to.Servers {
 		asking.Go(func() {

@@ -164,6 +164,7 @@ func (d *dialer) choose(ctx context.Context) bool {
 			}
 			d.to.Servers = left[:n:n]
 			d.to.NoRandomize = d.keepOrder || d.servers.ranked()
+			d.to.Secure = d.secure || slices.ContainsFunc(all, secureURL) // whichever of them this try goes to
 			return true
 		}
 		d.why.tell(time.Now(), d.servers.none(), "node", d.node)

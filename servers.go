@@ -136,8 +136,9 @@ func strategyErr(s Strategy) (err error) {
 	return nil
 }
 
-// hear takes in what a server told of others.
+// hear takes in what a server told of others, and no more than any source may.
 func (s *servers) hear(told []string) {
+	told = told[:min(len(told), found.Most)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Equal(s.told, told) {
@@ -193,6 +194,14 @@ type candidate struct {
 // urls returns the servers as nats.go takes them, in the order in which they are tried: by priority, and by chance among those of one, if
 // they are to be mixed. Those that a server told of come last.
 func (s *servers) urls(mix bool) []string {
+	urls, unused := s.candidates(mix)
+	for _, warn := range unused { // without the lock, see find
+		warn()
+	}
+	return urls
+}
+
+func (s *servers) candidates(mix bool) (urls []string, unused []func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []candidate
@@ -200,16 +209,21 @@ func (s *servers) urls(mix bool) []string {
 		all = append(all, candidate{url: part})
 	}
 	scheme, odd := s.usual(), map[string]bool{}
+	leave := func(a Address, why string) {
+		if odd[a.String()] = true; !s.odd[a.String()] { // once, when it appears
+			unused = append(unused, func() { s.log.Warn("a server that was found is not used", "address", a.String(), "reason", why) })
+		}
+	}
 	for _, a := range s.found {
 		if a.Route {
-			s.once(odd, a, "it is a route: servers listen there for each other, not for clients")
+			leave(a, "it is a route: servers listen there for each other, not for clients")
 			continue
 		}
 		switch {
 		case isWeb(cmp.Or(a.Scheme, scheme)) != isWeb(scheme):
-			s.once(odd, a, "its scheme is "+a.Scheme+", and connections with "+scheme+" go to nats and tls, or to ws and wss, only")
+			leave(a, "its scheme is "+a.Scheme+", and connections with "+scheme+" go to nats and tls, or to ws and wss, only")
 		case s.plain && wantsTLS(a.Scheme):
-			s.once(odd, a, "it wants TLS, on which the connection does not insist: give a URL with tls, or nats.Secure by WithNATS")
+			leave(a, "it wants TLS, on which the connection does not insist: give a URL with tls, or nats.Secure by WithNATS")
 		default:
 			a.Scheme = cmp.Or(a.Scheme, scheme) // which says the usual port, too
 			u := url.URL{Scheme: a.Scheme, User: s.user, Host: a.HostPort()}
@@ -224,7 +238,6 @@ func (s *servers) urls(mix bool) []string {
 		byWeight(all)
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.priority, b.priority) })
-	var urls []string
 	for _, one := range all {
 		urls = append(urls, one.url)
 	}
@@ -235,7 +248,7 @@ func (s *servers) urls(mix bool) []string {
 			urls = append(urls, u.String())
 		}
 	}
-	return withoutTwins(urls)
+	return withoutTwins(urls), unused
 }
 
 // usual is the scheme of servers that have none, and so says whether they are ws: that of the URL, else that of the first one found, of those
@@ -257,11 +270,10 @@ func (s *servers) usual() string {
 	return otherwise
 }
 
-// once tells the log that an address is not used, and why, when it appears. The caller holds mu.
-func (s *servers) once(odd map[string]bool, a Address, why string) {
-	if odd[a.String()] = true; !s.odd[a.String()] {
-		s.log.Warn("a server that was found is not used", "address", a.String(), "reason", why)
-	}
+// secureURL says whether a server's URL wants TLS, which nats.go then insists on with all servers.
+func secureURL(u string) bool {
+	scheme, _, _ := strings.Cut(u, "://")
+	return wantsTLS(scheme)
 }
 
 func wantsTLS(scheme string) bool { return scheme == "tls" || scheme == "wss" }

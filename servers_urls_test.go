@@ -138,3 +138,41 @@ func TestAStrategyThatIsNil(t *testing.T) {
 	_, err = Connect(ctx, "", WithDiscovery((*brokenErr)(nil)))
 	require.ErrorContains(t, err, "*rolebus.brokenErr, panics when it is asked")
 }
+
+// Whether TLS is insisted on does not depend on which few of many servers a try goes to.
+func TestTLSIsWantedByOneOfManyForAll(t *testing.T) {
+	s, _ := serversOf(t, "")
+	for i := range 100 {
+		s.found = append(s.found, Address{Host: "a", Port: i + 1})
+	}
+	s.strategy, s.found[70].Scheme, s.scheme = nobody{}, "tls", "nats"
+	d := &dialer{servers: s}
+	for range 13 {
+		require.True(t, d.choose(t.Context()))
+		require.True(t, d.to.Secure)
+	}
+	s.found[70].Scheme = ""
+	require.True(t, d.choose(t.Context()))
+	require.False(t, d.to.Secure, "none wants it any more")
+}
+
+type nobody struct{}
+
+func (nobody) Discover(context.Context, func([]Address, error)) error { return nil }
+
+// What is not used is told when nobody waits for the lock: whoever takes the line may use the connection.
+func TestWhatIsNotUsedIsToldWithoutTheLock(t *testing.T) {
+	s, _ := serversOf(t, "a", Address{Host: "b", Route: true})
+	told := 0
+	s.log = slog.New(handler(func() { s.names(""); told++ }))
+	require.Equal(t, []string{"nats://a:4222"}, s.urls(false))
+	require.Equal(t, 1, told)
+}
+
+// handler is a log that does something with each line.
+type handler func()
+
+func (handler) Enabled(context.Context, slog.Level) bool    { return true }
+func (h handler) Handle(context.Context, slog.Record) error { h(); return nil }
+func (h handler) WithAttrs([]slog.Attr) slog.Handler        { return h }
+func (h handler) WithGroup(string) slog.Handler             { return h }

@@ -92,8 +92,9 @@ func TestPollDoesWhatAStrategyShould(t *testing.T) {
 // A lookup that ignores its context is waited for at each end: this takes longer.
 func TestPollOfALookupThatIsDeafDoesWhatAStrategyShould(t *testing.T) {
 	s := polled(nil)
-	s.New = func(testing.TB) discoverytest.Source {
+	s.New = func(tb testing.TB) discoverytest.Source {
 		a := &answers{}
+		tb.Cleanup(func() { a.become(&answers{}) }) // nobody is deaf any more
 		return discoverytest.Source{
 			Strategy: discovery.Poll("deaf", a.lookup, discovery.Interval(20*time.Millisecond), discovery.Timeout(10*time.Millisecond)),
 			Set:      func(list []discovery.Address) { a.set(list, nil) },

@@ -18,6 +18,9 @@ func Watch(name string, watch func(ctx context.Context, w *Watching) error, opts
 	if watch == nil {
 		wrong = errors.New("the function is nil")
 	}
+	if name == "" {
+		name = "Watch"
+	}
 	return made(name, "", o, func(ctx context.Context, t *teller) error {
 		return watch(ctx, &Watching{o: o, t: t})
 	}, wrong, o.shapeErr())

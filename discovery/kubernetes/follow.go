@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/rolebus/rolebus/discovery"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -98,7 +99,7 @@ func (f *follower) round(ctx context.Context) time.Duration {
 	case discovery.ReasonOf(err) == discovery.ReasonGone && !f.expired:
 		f.expired = true
 		f.w.Fail(err)
-		return rush(f.w.Interval())
+		return max(rush(f.w.Interval()), f.w.Backoff(0)-lived)
 	}
 	f.refusals++
 	f.watchAgain = time.Now().Add(max(f.w.Backoff(f.refusals), asked(err)))
@@ -142,6 +143,9 @@ func (f *follower) list(ctx context.Context) (version string, err error) {
 			items, version, ok := f.of.open(object)
 			if !ok {
 				return "", f.strange(source, fmt.Sprintf("a %T came", object))
+			}
+			if page, err := meta.ListAccessor(object); err == nil && page.GetContinue() != "" {
+				return "", f.strange(source, "a part of the list came, where all of it was asked for")
 			}
 			f.items = map[string]item{}
 			for _, each := range items {

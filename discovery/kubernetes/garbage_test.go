@@ -3,6 +3,7 @@ package kubernetes_test
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,8 @@ func TestAListThatIsNone(t *testing.T) {
 		"a bad status":    {says(200, status(403, "Forbidden", "no")), discovery.ReasonForbidden, nil},
 		"empty":           {says(200, list+`[]}`), discovery.ReasonEmpty, []string{"there are none", "service-name=nats", "fleet"}},
 		"no endpoints":    {has(t, sliceOf()), discovery.ReasonEmpty, []string{"no endpoints"}},
+		"a part":          {says(200, strings.Replace(list, `"7"`, `"7","continue":"x"`, 1)+`[]}`), discovery.ReasonMalformed, []string{"a part of the list"}},
+		"a long message":  {says(500, status(500, "InternalError", strings.Repeat("x", 100_000))), discovery.ReasonUnavailable, []string{"xxx..."}},
 		"401":             {says(401, status(401, "Unauthorized", "Unauthorized")), discovery.ReasonUnauthorized, []string{"the token"}},
 		"403":             {says(403, status(403, "Forbidden", `User "jane" cannot list`)), discovery.ReasonForbidden, []string{"name: jane}", "kind: User"}},
 		"403 of others":   {says(403, "go away"), discovery.ReasonForbidden, []string{"needs this rule"}},

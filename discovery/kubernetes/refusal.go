@@ -72,10 +72,19 @@ func (f *follower) explain(source, verb string, err error, late bool) *discovery
 	return failure
 }
 
+// answer is an error that says less: a server's message has no limit.
+type answer struct {
+	text string
+	err  error
+}
+
+func (a *answer) Error() string { return a.text }
+func (a *answer) Unwrap() error { return a.err }
+
 // answered explains an answer of the server that is none of success.
 func (f *follower) answered(failure *discovery.Failure, verb string, status metav1.Status) {
 	failure.Reason = discovery.ReasonOfStatus(int(status.Code))
-	failure.Err = fmt.Errorf("%w", failure.Err)
+	failure.Err = &answer{clip(failure.Err.Error()), failure.Err}
 	switch failure.Reason {
 	case discovery.ReasonUnauthorized:
 		failure.Mend = "the token is not, or no longer, one of this cluster: it is read anew for each request; was the service account or the pod " +
