@@ -74,7 +74,9 @@ func shake(client *tls.Config, host string, cert tls.Certificate) (resumed bool,
 			return
 		}
 		defer far.Close()
-		server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketKey: [32]byte{1}})
+		config := &tls.Config{Certificates: []tls.Certificate{cert}}
+		config.SetSessionTicketKeys([][32]byte{{1}}) // each handshake has a server of its own
+		server := tls.Server(far, config)
 		if server.Handshake() == nil {
 			_, _ = server.Write([]byte{1}) // behind the ticket
 		}

@@ -89,22 +89,6 @@ func TestPollDoesWhatAStrategyShould(t *testing.T) {
 	discoverytest.Run(t, polled(func(_ testing.TB, s discovery.Strategy) discovery.Strategy { return s }))
 }
 
-// A lookup that ignores its context is waited for at each end: this takes longer.
-func TestPollOfALookupThatIsDeafDoesWhatAStrategyShould(t *testing.T) {
-	s := polled(nil)
-	s.New = func(tb testing.TB) discoverytest.Source {
-		a := &answers{}
-		tb.Cleanup(func() { a.become(&answers{}) }) // nobody is deaf any more
-		return discoverytest.Source{
-			Strategy: discovery.Poll("deaf", a.lookup, discovery.Interval(20*time.Millisecond), discovery.Timeout(10*time.Millisecond)),
-			Set:      func(list []discovery.Address) { a.set(list, nil) },
-			Failures: map[string]func(){"is deaf": func() { a.become(&answers{deaf: make(chan struct{})}) }},
-		}
-	}
-	s.Cannot = discoverytest.Part
-	discoverytest.Run(t, s)
-}
-
 func TestFuncDoesWhatAStrategyShould(t *testing.T) {
 	discoverytest.Run(t, polled(func(_ testing.TB, s discovery.Strategy) discovery.Strategy {
 		return discovery.Func(func(ctx context.Context, found func([]discovery.Address, error)) error { return s.Discover(ctx, found) })

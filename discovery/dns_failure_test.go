@@ -321,3 +321,10 @@ func (c *counted) Close() error {
 	}
 	return err
 }
+
+// working lets a server work again.
+func working(s *dnstest.Server) {
+	s.Start()
+	s.Delay(0)
+	s.Fail("", dnstest.OK)
+}

@@ -1,3 +1,5 @@
+//go:build long
+
 package discovery_test
 
 import (
@@ -33,13 +35,6 @@ func dnsNuisances(s *dnstest.Server) map[string]func() {
 		"truncated": func() { s.Fail("", dnstest.Truncated) },
 		"restart":   func() { s.Stop(); s.Start() },
 	}
-}
-
-// working lets a server work again.
-func working(s *dnstest.Server) {
-	s.Start()
-	s.Delay(0)
-	s.Fail("", dnstest.OK)
 }
 
 func TestDNSDoesAsStrategiesShould(t *testing.T) {

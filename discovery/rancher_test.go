@@ -1,7 +1,6 @@
 package discovery_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +11,6 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus/discovery"
-	"github.com/rolebus/rolebus/discovery/discoverytest"
-	"github.com/rolebus/rolebus/internal/found"
 	"github.com/stretchr/testify/require"
 )
 
@@ -207,35 +204,4 @@ func TestMistakesAboutRancherAreTold(t *testing.T) {
 	require.ErrorContains(t, discovery.Rancher(discovery.HTTPClient(nil)).Discover(t.Context(), nil), "HTTPClient: it is nil")
 	require.ErrorContains(t, discovery.File("a", discovery.BaseURL("http://x")).Discover(t.Context(), nil), "it does not take BaseURL")
 	require.Equal(t, "Rancher http://rancher-metadata", fmt.Sprint(discovery.Rancher()))
-}
-
-func TestRancherDoesWhatAStrategyShould(t *testing.T) {
-	discoverytest.Run(t, discoverytest.Subject{
-		Many: 2 * found.Most,
-		New: func(tb testing.TB) discoverytest.Source {
-			s := newSite(tb, metadata())
-			list := func(addresses []discovery.Address, more ...string) {
-				all := more
-				for _, a := range addresses {
-					text, err := json.Marshal(map[string]any{"primary_ip": a.Host, "state": "running"})
-					if err != nil {
-						tb.Fatal(err)
-					}
-					all = append(all, string(text))
-				}
-				s.become(metadata(all...))
-			}
-			failures := map[string]func(){}
-			for _, name := range []string{"401", "403", "404", "410", "429", "503", "a page", "other JSON", "endless", "slow", "silent", "breaks"} {
-				failures[name] = func() { s.become(httpFailures[name].do) }
-			}
-			return discoverytest.Source{
-				Strategy: discovery.Rancher(discovery.BaseURL(s.URL), discovery.Port(4222), discovery.Interval(20*time.Millisecond),
-					discovery.MaxBackoff(30*time.Millisecond), discovery.Timeout(time.Second)),
-				Set:      func(addresses []discovery.Address) { list(addresses) },
-				Part:     func(addresses []discovery.Address) { list(addresses, "[]") },
-				Failures: failures,
-			}
-		},
-	})
 }
