@@ -80,25 +80,45 @@ type followed struct {
 	nc   *nats.Conn
 	had  []string // it has; nil: nothing of us
 	told []string // the hooks have
+
+	made   uint64 // how often nats.go had connected again, when it was asked last
+	unsure bool   // it did so while it was given a list, and may take the first of that for the one that it is connected to
+}
+
+// here returns the URL of the server that nats.go is connected to; "" if there is none, or it may be wrong.
+func (f *followed) here() string {
+	if made := f.nc.Stats().Reconnects; made != f.made {
+		f.made, f.unsure = made, false
+	}
+	if f.unsure {
+		return ""
+	}
+	return f.nc.ConnectedUrl()
+}
+
+// given notes that nats.go was given a list just now.
+func (f *followed) given() {
+	if made := f.nc.Stats().Reconnects; made != f.made {
+		f.made, f.unsure = made, true
+	}
 }
 
 // giveServers gives nats.go the servers if they are others than those that it had, or if their order is to begin anew.
 func (b *Bus) giveServers(f *followed) {
 	nc := b.nc.conn()
 	if nc != f.nc {
-		f.nc, f.had = nc, nil
+		f.nc, f.had, f.made, f.unsure = nc, nil, 0, false
 	}
 	s := b.dialer.servers
-	turned, up := s.hasTurned(), b.nc.linked()
-	if here := nc.ConnectedUrl(); up && here != "" {
-		s.linked(nc.Opts.Secure, isWeb(here)) // nats.go's word for how it is asks without its lock
+	turned, here, now := s.hasTurned(), f.here(), nc.ConnectedUrl() // not what was told of the connection, which may be late
+	up := now != ""
+	if up {
+		s.linked(nc.Opts.Secure, isWeb(now)) // nats.go's word for how it is asks without its lock
 	}
 	urls := s.urls(!b.dialer.keepOrder)
-	if up {
-		// That which it is connected to stays, found or not, for as long as it is: nats.go takes the first one of the list for it otherwise.
-		if here := nc.ConnectedUrl(); here != "" && !slices.Contains(urls, here) {
-			urls = append(urls, here)
-		}
+	if here != "" && !slices.Contains(urls, here) {
+		// It stays, found or not, for as long as it is connected to: nats.go takes the first one of the list for it otherwise.
+		urls = append(urls, here)
 	}
 	came, went := found.Diff(f.had, urls)
 	// While it is connected nats.go turns its list: those of the lowest priority come first again the next time.
@@ -106,7 +126,9 @@ func (b *Bus) giveServers(f *followed) {
 	if len(urls) == 0 || len(came)+len(went) == 0 && !again {
 		return
 	}
-	if err := setServers(nc, urls, up); err != nil {
+	err := setServers(nc, urls, up)
+	f.given()
+	if err != nil {
 		if !nc.IsClosed() {
 			s.log.Warn("NATS does not take the servers that were found, it goes on with those before", "error", err)
 		}

@@ -224,6 +224,11 @@ func (f *fleet) follow(to []rolebus.Address) {
 	}
 	slices.Sort(known)
 	for _, b := range f.all {
+		f.t.Cleanup(func() { // of the last one that was waited for
+			if f.t.Failed() && b.Connected() && !slices.Equal(Pool(b), known) {
+				f.t.Logf("%s is with %s (%s), and knows %v", b.Name(), b.Conn().ConnectedAddr(), b.Conn().ConnectedUrlRedacted(), Pool(b))
+			}
+		})
 		rolebustest.Within(f.t, patient, fmt.Sprintf("%s to be with one of %v, and to know only them", b.Name(), want), func() bool {
 			return b.Connected() && slices.Contains(want, b.Conn().ConnectedAddr()) && slices.Equal(Pool(b), known)
 		})
