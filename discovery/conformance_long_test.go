@@ -4,6 +4,7 @@ package discovery_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -57,4 +58,15 @@ func TestRancherDoesWhatAStrategyShould(t *testing.T) {
 			}
 		},
 	})
+}
+
+func TestWithGetsByWithStrategiesThatMisbehave(t *testing.T) {
+	discoverytest.RunConsumer(t, discoverytest.Wrapper(func(s discovery.Strategy) discovery.Strategy {
+		return discovery.With(s, discovery.Name("mine"), discovery.WithLogger(slog.New(slog.DiscardHandler)))
+	}))
+}
+
+// What one does wrong means nothing to the others, either.
+func TestCombineGetsByWithStrategiesThatMisbehave(t *testing.T) {
+	discoverytest.RunConsumer(t, discoverytest.Wrapper(func(s discovery.Strategy) discovery.Strategy { return discovery.Combine(s) }))
 }

@@ -3,7 +3,6 @@ package discovery_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -117,15 +116,4 @@ func TestStaticDoesWhatAStrategyShould(t *testing.T) {
 		},
 		Cannot: discoverytest.Change,
 	})
-}
-
-func TestWithGetsByWithStrategiesThatMisbehave(t *testing.T) {
-	discoverytest.RunConsumer(t, discoverytest.Wrapper(func(s discovery.Strategy) discovery.Strategy {
-		return discovery.With(s, discovery.Name("mine"), discovery.WithLogger(slog.New(slog.DiscardHandler)))
-	}))
-}
-
-// What one does wrong means nothing to the others, either.
-func TestCombineGetsByWithStrategiesThatMisbehave(t *testing.T) {
-	discoverytest.RunConsumer(t, discoverytest.Wrapper(func(s discovery.Strategy) discovery.Strategy { return discovery.Combine(s) }))
 }

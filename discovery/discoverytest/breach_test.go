@@ -167,3 +167,8 @@ func TestASubjectThatIsNotCompleteIsRefused(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Func is a strategy that cannot announce.
+type Func func(ctx context.Context, found func([]Address, error)) error
+
+func (f Func) Discover(ctx context.Context, found func([]Address, error)) error { return f(ctx, found) }

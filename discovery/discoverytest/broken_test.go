@@ -1,3 +1,5 @@
+//go:build long
+
 package discoverytest
 
 import (
@@ -287,11 +289,6 @@ func twistedAlso(which func(error) bool) func(b *board) Strategy {
 		}), reader{b}.Announce}
 	}
 }
-
-// Func is a strategy that cannot announce.
-type Func func(ctx context.Context, found func([]Address, error)) error
-
-func (f Func) Discover(ctx context.Context, found func([]Address, error)) error { return f(ctx, found) }
 
 // announcing1 is a strategy that announces otherwise than it finds.
 type announcing1 struct {

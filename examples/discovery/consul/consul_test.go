@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus/discovery"
-	"github.com/rolebus/rolebus/discovery/discoverytest"
 	"github.com/rolebus/rolebus/examples/discovery/consul"
 	"github.com/stretchr/testify/require"
 )
@@ -104,33 +103,6 @@ func page(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html
 
 func (a *agent) strategy(token string) discovery.Strategy {
 	return consul.New(a.URL, "nats", token, discovery.Interval(20*time.Millisecond), discovery.Timeout(time.Second), discovery.MaxBackoff(50*time.Millisecond))
-}
-
-func TestConsulDoesWhatAStrategyShould(t *testing.T) {
-	discoverytest.Run(t, discoverytest.Subject{
-		Many:    1000,
-		Cannot:  discoverytest.Part, // Consul's lists are whole
-		Secrets: []string{"secret"},
-		Address: func(i int) discovery.Address {
-			return discovery.Address{Host: "10.0." + strconv.Itoa(i/250) + "." + strconv.Itoa(i%250), Port: 4222, Server: "nats-" + strconv.Itoa(i), Cluster: "dc1"}
-		},
-		New: func(tb testing.TB) discoverytest.Source {
-			a := newAgent(tb)
-			index := uint64(7)
-			become := func(bad http.HandlerFunc, list ...discovery.Address) {
-				index++
-				a.set(index, bad, list...)
-			}
-			return discoverytest.Source{
-				Strategy: a.strategy("secret"),
-				Set:      func(list []discovery.Address) { become(nil, list...) },
-				Failures: map[string]func(){
-					"403": func() { become(refuse(403)) }, "500": func() { become(refuse(500)) }, "hangs": func() { become(hang) }, "a page": func() { become(page) },
-				},
-				Nuisances: map[string]func(){"was set back": func() { index = 2 }},
-			}
-		},
-	})
 }
 
 // What changes is learnt by the request that waits for it, and not by asking often.
