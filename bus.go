@@ -245,7 +245,8 @@ func (b *Bus) usable(ctx context.Context) error { return cmp.Or(b.made(), given(
 // be closed or drained by others, and closed by [Bus.Close]. It stays the same, with one exception: when a server ends it with
 // words that nats.go takes for the end, as that a message was too large for a limit that was lowered meanwhile, the Bus makes
 // another one, and what you subscribed on the one before is gone. Ask again, by [nats.Conn.IsClosed] of the one you have, or when
-// a hook hears of a connection.
+// a hook hears of a connection. Whoever closes it all the same stops the Bus; whoever does so while it is lost does not: that looks
+// like such words, which came just then.
 func (b *Bus) Conn() *nats.Conn {
 	must(b.made())
 	return b.nc.conn()

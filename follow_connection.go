@@ -1,8 +1,10 @@
 package rolebus
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,7 +43,7 @@ func (b *Bus) watchConnection(w watched) {
 		}
 		again := false
 		if w.nc.IsClosed() {
-			if again = was && b.dialer != nil && endedByServer(w.nc.LastError()); !again {
+			if again = b.dialer != nil && b.dialer.endedByServer(w.nc.LastError(), was && now == nats.CLOSED); !again {
 				b.cancel(failed("the bus stops", nats.ErrConnectionClosed))
 				return
 			}
@@ -84,24 +86,28 @@ func (b *Bus) heed(up bool) {
 }
 
 // endedByServer says whether a connection was closed because of a server's words, after which nats.go makes none any more: about a
-// message too large for a limit that was lowered meanwhile, say. Where somebody has closed it, or has set a limit on how often
-// it is made again, one of the errors that have names is left of what was before, or none.
-func endedByServer(err error) bool {
-	for _, is := range []error{
+// message too large for a limit that was lowered meanwhile, say. Of one that was up until then, err tells: where somebody has closed
+// it, one of the errors that have names is left of what was before, or none. Of one that was lost just before it tells nothing,
+// because nats.go forgets it when it goes to make the connection again; but by itself it would never give that up, unless its user
+// has set a limit.
+func (d *dialer) endedByServer(err error, wasUp bool) bool {
+	if !wasUp && d.to.AllowReconnect && d.to.MaxReconnect < 0 {
+		return true
+	}
+	if !wasUp || err == nil {
+		return false
+	}
+	return !slices.ContainsFunc([]error{
 		nats.ErrNoServers, nats.ErrPermissionViolation, nats.ErrMaxSubscriptionsExceeded, nats.ErrSlowConsumer, nats.ErrStaleConnection,
 		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
-	} {
-		if errors.Is(err, is) {
-			return false
-		}
-	}
-	return err != nil
+	}, func(named error) bool { return errors.Is(err, named) })
 }
 
 // redial makes another connection in the place of one of our own that nats.go has given up; false if the Bus has parted before.
 func (b *Bus) redial(w *watched) bool {
-	b.opts.log.Warn("a server ended the connection, making another one", "node", b.opts.node, "error", w.nc.LastError())
-	b.hooks.tellDisconnected(w.nc, w.nc.LastError())
+	why := cmp.Or(w.nc.LastError(), nats.ErrConnectionClosed)
+	b.opts.log.Warn("a server ended the connection, making another one", "node", b.opts.node, "error", why)
+	b.hooks.tellDisconnected(w.nc, why)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +58,75 @@ func connect(t *testing.T, url string, opts ...rolebus.Option) *rolebus.Bus {
 // nats.go gives up a connection for good whose server says what it does not know. The bus makes another one.
 func TestABusOutlivesAConnectionThatAServerEnds(t *testing.T) {
 	t.Parallel()
+	for name, say := range map[string]func(*speaker){
+		"while it is up":                  (*speaker).say,
+		"and that just broke on our side": (*speaker).sayTooLate,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := rolebustest.NewServer(t)
+			on := &speaker{}
+			outlives(t, srv.URL(), []rolebus.Option{rolebus.WithNATS(nats.SetCustomDialer(on))}, func(*rolebus.Bus) { say(on) }, true)
+		})
+	}
+}
+
+// speaker makes connections on which a word of the server's can be heard that it did not say.
+type speaker struct {
+	mu sync.Mutex
+	on *speaking
+}
+
+type speaking struct {
+	net.Conn
+	word   atomic.Pointer[string]
+	broken atomic.Bool
+}
+
+func (s *speaker) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, 5*time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on = &speaking{Conn: conn}
+	return s.on, err
+}
+
+func (s *speaker) say() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on.word.Store(new("-ERR 'Maximum Payload Violation'\r\n"))
+	_ = s.on.SetReadDeadline(time.Now())
+}
+
+// sayTooLate breaks it, and the word was on its way.
+func (s *speaker) sayTooLate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on.word.Store(new("-ERR 'Maximum Payload Violation'\r\n"))
+	s.on.broken.Store(true)
+}
+
+func (s *speaking) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if err != nil {
+		if word := s.word.Swap(nil); word != nil {
+			return copy(b, *word), nil
+		}
+	}
+	return n, err
+}
+
+func (s *speaking) Write(b []byte) (int, error) {
+	if s.broken.Load() {
+		return 0, syscall.EPIPE
+	}
+	return s.Conn.Write(b)
+}
+
+// What servers really say. Of one that ends the connection with bytes unread the system may tell sooner than its words come: then
+// the connection has merely broken, and nats.go makes it again.
+func TestABusOutlivesWhatAServerDoesNotTake(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		lower func(*server.Options)
 		say   func(*testing.T, *rolebus.Bus)
@@ -88,43 +160,55 @@ func TestABusOutlivesAConnectionThatAServerEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url, reload := reloadable(t, func(o *server.Options) { o.MaxControlLine = 1024 })
-			h, log := &told{}, &lines{}
-			a := connect(t, url, rolebus.WithNode("a"), rolebus.WithRoles("x"), rolebus.WithHooks(h), rolebus.WithLogger(log.logger()))
-			other := connect(t, url, rolebus.WithNode("b"), rolebus.WithRoles("x"))
-			rolebustest.WaitRoles(t, a, "b", "x")
-			first := a.Conn()
-			if c.lower != nil {
-				reload(c.lower)
-			}
-			c.say(t, a)
-			eventually(t, "another connection", func() bool { return a.Conn() != first && a.Conn().IsConnected() })
-			require.True(t, first.IsClosed())
-			require.NoError(t, a.Err())
-			require.NoError(t, a.AddRoles(t.Context(), "y"))
-			rolebustest.WaitRoles(t, other, "a", "x", "y")
-			require.NoError(t, other.AddRoles(t.Context(), "z"))
-			rolebustest.WaitRoles(t, a, "b", "x", "z")
-			var down []error
-			up := 0
-			for _, info := range h.all() {
-				switch info := info.(type) {
-				case rolebus.DisconnectedInfo:
-					down = append(down, info.Err)
-				case rolebus.ConnectedInfo:
-					up++
+			outlives(t, url, nil, func(b *rolebus.Bus) {
+				if c.lower != nil {
+					reload(c.lower)
 				}
-			}
-			require.Len(t, down, up-1)
-			require.Error(t, down[0])
-			require.Positive(t, log.count("making another one"))
-			// Heartbeats go on: the lease that stood when it was lost is over by then.
-			began := time.Now()
-			eventually(t, "a TTL to pass", func() bool { return time.Since(began) > ttl })
-			require.Positive(t, a.LeaseLeft())
-			require.NoError(t, a.Close())
-			eventually(t, "the goodbye", func() bool { return other.Nodes("y").Len() == 0 })
+				c.say(t, b)
+			}, false)
 		})
 	}
+}
+
+// outlives has a bus live on when its connection ends; for certain says that nats.go does not make that one again.
+func outlives(t *testing.T, url string, opts []rolebus.Option, end func(*rolebus.Bus), forCertain bool) {
+	h, log := &told{}, &lines{}
+	a := connect(t, url, append(opts, rolebus.WithNode("a"), rolebus.WithRoles("x"), rolebus.WithHooks(h), rolebus.WithLogger(log.logger()))...)
+	other := connect(t, url, rolebus.WithNode("b"), rolebus.WithRoles("x"))
+	rolebustest.WaitRoles(t, a, "b", "x")
+	first := a.Conn()
+	end(a)
+	eventually(t, "a connection", func() bool {
+		made := a.Conn() != first || !forCertain && first.Stats().Reconnects > 0
+		return made && a.Connected()
+	})
+	require.NoError(t, a.Err())
+	if forCertain {
+		require.True(t, first.IsClosed())
+		require.Positive(t, log.count("making another one"))
+	}
+	require.NoError(t, a.AddRoles(t.Context(), "y"))
+	rolebustest.WaitRoles(t, other, "a", "x", "y")
+	require.NoError(t, other.AddRoles(t.Context(), "z"))
+	rolebustest.WaitRoles(t, a, "b", "x", "z")
+	var down []error
+	up := 0
+	for _, info := range h.all() {
+		switch info := info.(type) {
+		case rolebus.DisconnectedInfo:
+			down = append(down, info.Err)
+		case rolebus.ConnectedInfo:
+			up++
+		}
+	}
+	require.Len(t, down, up-1)
+	require.Error(t, down[0])
+	// Heartbeats go on: the lease that stood when it was lost is over by then.
+	began := time.Now()
+	eventually(t, "a TTL to pass", func() bool { return time.Since(began) > ttl })
+	require.Positive(t, a.LeaseLeft())
+	require.NoError(t, a.Close())
+	eventually(t, "the goodbye", func() bool { return other.Nodes("y").Len() == 0 })
 }
 
 // Who closes the connection of Connect wants the end.
