@@ -3,7 +3,6 @@ package rolebus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -53,26 +52,22 @@ func newHooks(given []Hook, log *slog.Logger) (*hooks, error) {
 		return nil, nil
 	}
 	h := &hooks{}
-	var errs []error
-	for i, one := range given {
-		if one == nil {
-			errs = append(errs, fmt.Errorf("hook %d is nil", i+1))
-		} else if !h.add(one, log) {
-			errs = append(errs, fmt.Errorf("hook %d, a %T, has the method of no event: is it of another receiver, name or signature?", i+1, one))
-		}
-	}
-	return h, errors.Join(errs...)
+	var err error
+	h.queues, err = hook.Take(given, log, onMissed, h.hears)
+	return h, err
 }
 
-// add finds out what a hook wants to hear, if it does anything.
-func (h *hooks) add(one Hook, log *slog.Logger) (hears bool) {
-	var onMissed func(events int)
+// onMissed tells a hook that events were too many for it, if it wants to hear of that.
+func onMissed(one Hook) func(events int) {
 	if missed, ok := one.(HookMissed); ok {
-		onMissed = func(events int) { missed.OnMissed(MissedInfo{Events: events}) }
+		return func(events int) { missed.OnMissed(MissedInfo{Events: events}) }
 	}
-	q := hook.NewQueue(one, log, onMissed)
-	h.queues = append(h.queues, q)
-	return slices.Contains([]bool{
+	return nil
+}
+
+// hears has a hook's queue listen to what the hook wants to hear.
+func (h *hooks) hears(_ Hook, q *hook.Queue) []bool {
+	return []bool{
 		hook.Listen(&h.started, q, HookStarted.OnStarted),
 		hook.Listen(&h.scopeJoined, q, HookScopeJoined.OnScopeJoined),
 		hook.Listen(&h.scopeLeft, q, HookScopeLeft.OnScopeLeft),
@@ -94,7 +89,7 @@ func (h *hooks) add(one Hook, log *slog.Logger) (hears bool) {
 		hook.Listen(&h.disconnected, q, HookDisconnected.OnDisconnected),
 		hook.Listen(&h.bucket, q, HookBucket.OnBucket),
 		hook.Listen(&h.servers, q, HookServers.OnServers),
-	}, true)
+	}
 }
 
 // close takes in nothing more, and waits until the hooks were told everything, for so long at the most.

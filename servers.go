@@ -63,14 +63,6 @@ func newServers(urls string, o *options) *servers {
 	return s
 }
 
-// withScheme completes the URL of a server as nats.go does.
-func withScheme(url string) string {
-	if strings.Contains(url, "://") {
-		return url
-	}
-	return "nats://" + url
-}
-
 // change lets whoever waits know. The caller holds mu.
 func (s *servers) change() {
 	close(s.changed)
@@ -87,7 +79,7 @@ func (s *servers) next() <-chan struct{} {
 // find follows the strategy until ctx is over.
 func (s *servers) find(ctx context.Context) {
 	found.Following[Address]{
-		Name: strategyName(s.strategy), Check: Address.Check, Log: s.log,
+		Name: found.NameOf(s.strategy), Check: Address.Check, Log: s.log,
 		// Not s.strategy.Discover: to take that of a nil pointer may panic, here.
 		Discover: func(ctx context.Context, found func([]Address, error)) error { return s.strategy.Discover(ctx, found) },
 		Changed: func(list []Address) {
@@ -102,38 +94,10 @@ func (s *servers) find(ctx context.Context) {
 			news := s.logged.Now(time.Now(), err.Error())
 			s.mu.Unlock() // whoever writes logs may use the connection, which may ask whom a certificate is for
 			if news {
-				s.log.Warn("discovery failed, what was found before stays", "strategy", strategyName(s.strategy), "error", err)
+				s.log.Warn("discovery failed, what was found before stays", "strategy", found.NameOf(s.strategy), "error", err)
 			}
 		},
 	}.Follow(ctx)
-}
-
-func strategyName(s Strategy) (name string) {
-	defer func() {
-		if recover() != nil { // such as of a nil pointer
-			name = fmt.Sprintf("%T", s)
-		}
-	}()
-	if named, ok := s.(fmt.Stringer); ok {
-		return named.String()
-	}
-	return fmt.Sprintf("%T", s)
-}
-
-// strategyErr is what is wrong with a strategy, if that can be asked of it.
-func strategyErr(s Strategy) (err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("discovery: the strategy, a %T, panics when it is asked whether it can be used: %v", s, fault)
-		}
-	}()
-	if s == nil {
-		return errors.New("discovery: the strategy is nil")
-	}
-	if checked, ok := s.(interface{ Err() error }); ok {
-		return found.Tame(checked.Err())
-	}
-	return nil
 }
 
 // hear takes in what a server told of others, and no more than any source may.
@@ -270,16 +234,6 @@ func (s *servers) usual() string {
 	return otherwise
 }
 
-// secureURL says whether a server's URL wants TLS, which nats.go then insists on with all servers.
-func secureURL(u string) bool {
-	scheme, _, _ := strings.Cut(u, "://")
-	return wantsTLS(scheme)
-}
-
-func wantsTLS(scheme string) bool { return scheme == "tls" || scheme == "wss" }
-
-func isWeb(scheme string) bool { return strings.HasPrefix(scheme, "ws") }
-
 // byWeight brings servers into an order by chance in which one of twice the weight is twice as often before another. A weight of 0 is a small
 // one where others have some (RFC 2782), and the same for all where none has.
 func byWeight(all []candidate) {
@@ -311,9 +265,9 @@ func (s *servers) none() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.why != nil {
-		return fmt.Errorf("no NATS server is found yet: %s: %w", strategyName(s.strategy), s.why)
+		return fmt.Errorf("no NATS server is found yet: %s: %w", found.NameOf(s.strategy), s.why)
 	}
-	return fmt.Errorf("no NATS server is found yet: %s has told nothing", strategyName(s.strategy))
+	return fmt.Errorf("no NATS server is found yet: %s has told nothing", found.NameOf(s.strategy))
 }
 
 // names are those that the certificate of a server may be for: its host, and what the addresses with that host say; of one whose host is

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+
+	"github.com/rolebus/rolebus/internal/found"
 )
 
 // Combine makes one strategy of several, also of none that works: it lists what any of them lists, in their order, and an address goes only
@@ -23,7 +25,7 @@ func Combine(strategies ...Strategy) Strategy {
 			errs = append(errs, fmt.Errorf("discovery: Combine: strategy %d is nil", i+1))
 			continue
 		}
-		errs = append(errs, errOf(s))
+		errs = append(errs, found.ErrOf(s))
 		if _, ok := s.(Announcer); ok {
 			announces = true
 		}
@@ -49,7 +51,7 @@ func (c *combined) Err() error { return c.err }
 func (c *combined) String() string {
 	names := "Combine"
 	for i, s := range c.all {
-		names += [2]string{": ", ", "}[min(i, 1)] + nameOf(s)
+		names += [2]string{": ", ", "}[min(i, 1)] + found.NameOf(s)
 	}
 	return names
 }
@@ -72,7 +74,7 @@ func (c *combined) Discover(ctx context.Context, tell func([]Address, error)) er
 			}, func(err error) {
 				mu.Lock()
 				defer mu.Unlock()
-				tell(nil, fmt.Errorf("%s: %w", nameOf(s), err))
+				tell(nil, fmt.Errorf("%s: %w", found.NameOf(s), err))
 			}).Follow(ctx)
 			mu.Lock()
 			defer mu.Unlock()
@@ -114,7 +116,7 @@ func (c combinedAnnouncer) Announce(ctx context.Context, addresses []Address) er
 		if a, ok := s.(Announcer); ok {
 			announcing.Go(func() {
 				if err := announce(ctx, s, a, quiet, addresses); err != nil {
-					errs[i] = fmt.Errorf("%s: %w", nameOf(s), err)
+					errs[i] = fmt.Errorf("%s: %w", found.NameOf(s), err)
 				}
 			})
 		}

@@ -1,10 +1,7 @@
 package discovery
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/rolebus/rolebus"
@@ -82,26 +79,22 @@ func newHooks(given []Hook, log *slog.Logger) (*hooks, error) {
 		return &hooks{}, nil
 	}
 	h := &hooks{}
-	var errs []error
-	for i, each := range given {
-		if each == nil {
-			errs = append(errs, fmt.Errorf("hook %d is nil", i+1))
-			continue
-		}
-		missed := func(int) {}
-		if m, ok := each.(rolebus.HookMissed); ok {
-			missed = func(events int) { m.OnMissed(rolebus.MissedInfo{Events: events}) }
-		}
-		q := hook.NewQueue(each, log, missed)
-		if !slices.Contains([]bool{
+	_, err := hook.Take(given, log, onMissed, func(_ Hook, q *hook.Queue) []bool {
+		return []bool{
 			hook.Listen(&h.found, q, HookFound.OnFound),
 			hook.Listen(&h.gone, q, HookGone.OnGone),
 			hook.Listen(&h.lookup, q, HookLookup.OnLookup),
 			hook.Listen(&h.failed, q, HookFailed.OnFailed),
 			hook.Listen(&h.announced, q, HookAnnounced.OnAnnounced),
-		}, true) {
-			errs = append(errs, fmt.Errorf("hook %d, a %T, has the method of no event: is it of another receiver, name or signature?", i+1, each))
 		}
+	})
+	return h, err
+}
+
+// onMissed tells a hook that events were too many for it, if it wants to hear of that.
+func onMissed(one Hook) func(events int) {
+	if missed, ok := one.(rolebus.HookMissed); ok {
+		return func(events int) { missed.OnMissed(rolebus.MissedInfo{Events: events}) }
 	}
-	return h, errors.Join(errs...)
+	return nil
 }

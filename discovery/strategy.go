@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/rolebus/rolebus"
-	"github.com/rolebus/rolebus/internal/found"
 )
 
 // Strategy finds NATS servers: see [rolebus.Strategy] for what it promises.
@@ -94,33 +93,4 @@ func (s announcer) Announce(ctx context.Context, addresses []Address) error {
 		t.announced(addresses, err)
 	}
 	return err
-}
-
-// nameOf is what logs call a strategy, also a user's.
-func nameOf(s Strategy) (name string) {
-	defer func() {
-		if recover() != nil { // such as of a nil pointer
-			name = fmt.Sprintf("%T", s)
-		}
-	}()
-	if named, ok := s.(fmt.Stringer); ok {
-		return named.String()
-	}
-	return fmt.Sprintf("%T", s)
-}
-
-// errOf is what is wrong with a strategy of which that can be asked.
-func errOf(s Strategy) (err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("discovery: the strategy, a %T, panics when it is asked whether it can be used: %v", s, fault)
-		}
-	}()
-	if s == nil {
-		return errors.New("discovery: the strategy is nil")
-	}
-	if checked, ok := s.(interface{ Err() error }); ok {
-		return found.Tame(checked.Err())
-	}
-	return nil
 }

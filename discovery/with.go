@@ -20,9 +20,9 @@ func With(s Strategy, opts ...Option) Strategy {
 	if s == nil {
 		return made("With", "", o, nil, errors.New("the strategy is nil"))
 	}
-	w := made(nameOf(s), "", o, func(ctx context.Context, t *teller) error {
+	w := made(found.NameOf(s), "", o, func(ctx context.Context, t *teller) error {
 		return cmp.Or(following(s, o.log, t.list, t.failed).Follow(ctx), ctx.Err())
-	}, errOf(s))
+	}, found.ErrOf(s))
 	if a, ok := s.(Announcer); ok {
 		w.announce = func(ctx context.Context, t *teller, addresses []Address) error {
 			ended := make(chan error, 1)
@@ -52,7 +52,7 @@ func announce(ctx context.Context, s Strategy, a Announcer, log *slog.Logger, ad
 		failure := errors.New("it ended its goroutine (runtime.Goexit)")
 		defer func() {
 			if fault := recover(); fault != nil {
-				hook.Blame(log, "a strategy of discovery panicked", fault, "strategy", nameOf(s))
+				hook.Blame(log, "a strategy of discovery panicked", fault, "strategy", found.NameOf(s))
 				failure = fmt.Errorf("panic: %v", fault)
 			}
 			done <- failure
@@ -70,14 +70,14 @@ func announce(ctx context.Context, s Strategy, a Announcer, log *slog.Logger, ad
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("%s: announce: %w", nameOf(s), found.ErrStuck)
+		return fmt.Errorf("%s: announce: %w", found.NameOf(s), found.ErrStuck)
 	}
 }
 
 // following is how a strategy within another is followed.
 func following(s Strategy, log *slog.Logger, changed func([]Address), failed func(error)) found.Following[Address] {
 	return found.Following[Address]{
-		Name: nameOf(s), Check: Address.Check, Changed: changed, Failed: failed, Log: log,
+		Name: found.NameOf(s), Check: Address.Check, Changed: changed, Failed: failed, Log: log,
 		// Not s.Discover: to take that of a nil pointer may panic, here.
 		Discover: func(ctx context.Context, found func([]Address, error)) error { return s.Discover(ctx, found) },
 	}
