@@ -87,7 +87,7 @@ func slow(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		w.(http.Flusher).Flush()
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // so slow it is: nothing waits for it
 	}
 }
 

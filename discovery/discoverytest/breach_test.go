@@ -54,7 +54,7 @@ func TestWhatIsAgainstTheContractIsSaid(t *testing.T) {
 			select { // longer than Within
 			case <-time.After(2 * time.Second):
 			case <-ctx.Done():
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // the breach itself
 			}
 			return nil
 		}, "Discover had not returned 300ms after its context was cancelled"},

@@ -224,7 +224,7 @@ var broken = []flawed{
 		return announcing1{reader{b}, func(ctx context.Context, list []Address) error {
 			err := reader{b}.Announce(ctx, list)
 			if err == nil {
-				time.Sleep(5 * shortPatience)
+				time.Sleep(5 * shortPatience) // the breach itself
 			}
 			return err
 		}}
@@ -317,7 +317,7 @@ type slowEnd struct {
 func (s slowEnd) Discover(ctx context.Context, found func([]Address, error)) error {
 	err := s.reader.Discover(ctx, found)
 	if s.slow(ctx) {
-		time.Sleep(2 * shortPatience)
+		time.Sleep(2 * shortPatience) // the breach itself
 	}
 	return err
 }

@@ -146,7 +146,7 @@ func (b *board) source(opts []kubernetes.Option) discoverytest.Source {
 			"it restarts": b.end,
 			"it is slow": func() {
 				b.f.answer(func(w http.ResponseWriter, r *http.Request) {
-					time.Sleep(100 * time.Millisecond)
+					time.Sleep(100 * time.Millisecond) // the nuisance itself
 					b.list(w, r)
 				}, nil)
 				b.end()
