@@ -172,7 +172,13 @@ func (d *dialer) choose(ctx context.Context) bool {
 		next := d.servers.next()
 		d.servers.unlink()
 		all := d.servers.urls(!d.keepOrder)
-		left := slices.DeleteFunc(slices.Clone(all), func(u string) bool { return d.tried[u] })
+		if d.round { // it is over: all have their turn again, also where new ones come without end
+			if !d.keepOrder && !d.servers.ranked() {
+				all = slices.Concat(d.those(all, false), d.those(all, true)) // first those that nobody has tried
+			}
+			d.tried = nil
+		}
+		left := d.those(all, false)
 		if len(left) == 0 {
 			left, d.tried = all, nil
 		}
@@ -203,14 +209,26 @@ func (d *dialer) choose(ctx context.Context) bool {
 	}
 }
 
-// await waits for so long, or until other servers are found.
+// those returns the URLs that were tried in this round, or those that were not.
+func (d *dialer) those(all []string, tried bool) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(u string) bool { return d.tried[u] != tried })
+}
+
+// await waits for so long, or until other servers are found, but an eighth of it at least: they may be others without end, and whoever
+// refuses is not to be asked without end.
 func (s *servers) await(ctx context.Context, d time.Duration) {
 	next := s.next()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	least, most := time.NewTimer(d/8), time.NewTimer(d)
+	defer least.Stop()
+	defer most.Stop()
+	select {
+	case <-least.C:
+	case <-ctx.Done():
+		return
+	}
 	select {
 	case <-next:
-	case <-timer.C:
+	case <-most.C:
 	case <-ctx.Done():
 	}
 }

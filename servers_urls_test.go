@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -176,3 +177,26 @@ func (handler) Enabled(context.Context, slog.Level) bool    { return true }
 func (h handler) Handle(context.Context, slog.Record) error { h(); return nil }
 func (h handler) WithAttrs([]slog.Attr) slog.Handler        { return h }
 func (h handler) WithGroup(string) slog.Handler             { return h }
+
+// Servers that are others without end are tried soon, and not without end.
+func TestServersThatAreOthersWithoutEndAreNotTriedWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := serversOf(t, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		go again(ctx, time.Millisecond, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.change()
+		})
+		tries := 0
+		for began := time.Now(); time.Since(began) < time.Minute; tries++ {
+			s.await(ctx, time.Second)
+		}
+		require.LessOrEqual(t, tries, 8*60)
+		require.Greater(t, tries, 4*60)
+		cancel()
+		began := time.Now()
+		s.await(ctx, time.Second)
+		require.Equal(t, began, time.Now(), "the end is not waited for")
+	})
+}

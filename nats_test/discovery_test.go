@@ -3,6 +3,7 @@ package nats_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -161,4 +162,40 @@ func TestABusFollowsItsServersWithCredentialsAndTLS(t *testing.T) {
 	defer cancel()
 	_, err = rolebus.Connect(ctx, from, rolebus.WithDiscovery(telling(addressOf(t, second.URL()))), rolebus.WithNATS(nats.RootCAs(ca)))
 	require.ErrorContains(t, err, "TLSName")
+}
+
+// churns is a strategy that tells of a server, and of others that are new each time.
+type churns struct{ here rolebus.Address }
+
+func (s churns) Discover(ctx context.Context, found func([]rolebus.Address, error)) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for i := 1; ctx.Err() == nil; i++ {
+		found([]rolebus.Address{s.here, {Host: fmt.Sprintf("127.%d.%d.%d", i>>16%255, i>>8%256, i%256), Port: 1}}, nil)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// Where others are found without end, each has its turn again, also one that did not take the connection at first.
+func TestAServerHasItsTurnAgainAmongOthersWithoutEnd(t *testing.T) {
+	t.Parallel()
+	link, log := rolebustest.NewServer(t).Link(), &lines{}
+	link.Cut()
+	made := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		b, err := rolebus.Connect(ctx, "", rolebus.WithDiscovery(churns{addressOf(t, link.URL())}), rolebus.WithLogger(log.logger()))
+		if err == nil {
+			err = b.Close()
+		}
+		made <- err
+	}()
+	eventually(t, "a try", func() bool { return log.count("no NATS server takes the connection") > 0 })
+	link.Mend()
+	require.NoError(t, <-made)
 }
