@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -189,6 +188,8 @@ func TestWhoIsRefused(t *testing.T) {
 	jane := follow(t, kubernetes.Service("nats", w.with("", kubernetes.Config(config))...))
 	f = jane.failure(discovery.ReasonForbidden, "user jane@example.com")
 	require.Contains(t, f.Mend, "kind: User")
-	w.apply(strings.ReplaceAll(yamlOf(t, f.Mend), "rolebus-discovery-endpointslices", "janes"))
+	w.apply(yamlOf(t, f.Mend))
 	jane.hosts("10.1.0.1:4222", "10.1.0.2:4222")
+	w.slice("nats-c", "nats", "10.1.0.3") // what she was given took nothing from the account
+	polls.hosts("10.1.0.1:4222", "10.1.0.2:4222", "10.1.0.3:4222")
 }

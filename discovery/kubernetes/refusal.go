@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,37 +157,41 @@ func (f *follower) missing(message string) string {
 	if user == "system:anonymous" {
 		return "no token was sent, or none that counts: give the pod a service account, or kubernetes.Config credentials"
 	}
-	verbs := "list, watch"
+	// Whatever else has been applied has other names: the Role of another strategy, and the RoleBinding of another account, stay as they are.
+	role, verbs := "rolebus-discovery-"+f.of.plural, "list, watch"
 	if f.o.listsOnly {
-		verbs = "list"
+		role, verbs = "rolebus-discovery-list-"+f.of.plural, "list"
 	}
 	rule := fmt.Sprintf("{apiGroups: [%s], resources: [%s], verbs: [%s]}", plain(f.of.group), f.of.plural, verbs)
-	namespace := f.namespace
+	if user == "" || len(user) > 256 {
+		return fmt.Sprintf("its account needs this rule of a Role in namespace %s: %s", f.namespace, rule)
+	}
 	subject := fmt.Sprintf("{kind: User, apiGroup: rbac.authorization.k8s.io, name: %s}", plain(user))
-	who := "user " + user
+	who, binding := "user "+user, role+":user:"+strings.NewReplacer("/", "-", "%", "-").Replace(user) // a name has neither
 	if account, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
 		if of, name, ok := strings.Cut(account, ":"); ok {
 			subject = fmt.Sprintf("{kind: ServiceAccount, namespace: %s, name: %s}", plain(of), plain(name))
-			who = fmt.Sprintf("service account %s of namespace %s", name, of)
+			who, binding = fmt.Sprintf("service account %s of namespace %s", name, of), role+":"+account
 		}
 	}
-	if user == "" || len(user) > 256 {
-		return fmt.Sprintf("its account needs this rule of a Role in namespace %s: %s", namespace, rule)
-	}
-	name := "rolebus-discovery-" + f.of.plural
+	namespace := plain(f.namespace)
 	return fmt.Sprintf("%s lacks a rule; kubectl apply -f - takes: {apiVersion: v1, kind: List, items: ["+
 		"{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {namespace: %s, name: %s}, rules: [%s]}, "+
 		"{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {namespace: %s, name: %s}, "+
 		"roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}, subjects: [%s]}]}",
-		who, namespace, name, rule, namespace, name, name, subject)
+		who, namespace, role, rule, namespace, plain(binding), role, subject)
 }
 
-// plain is a text as YAML takes it between braces.
-func plain(text string) string {
-	if text == "" || strings.ContainsAny(text, "{}[],&*#?|<>=!%@`\"' \t") || strings.HasSuffix(text, ":") || strings.HasPrefix(text, "-") {
-		return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+// These YAML takes for a text as they are, all but a few words.
+var plainText = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9._:@/]*[-A-Za-z0-9._@/])?$`)
+
+// plain is a text as YAML takes it between braces. A namespace may be named 123, or true.
+func plain(name string) string {
+	word := slices.Contains([]string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}, strings.ToLower(name))
+	if word || !plainText.MatchString(name) {
+		return "'" + strings.ReplaceAll(name, "'", "''") + "'"
 	}
-	return text
+	return name
 }
 
 // clip keeps a text short that came from anywhere.

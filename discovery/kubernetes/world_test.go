@@ -209,15 +209,6 @@ func (w *world) apply(text string) {
 	}
 }
 
-// yamlOf is the YAML in what somebody can do.
-func yamlOf(t testing.TB, mend string) string {
-	t.Helper()
-	_, text, ok := strings.Cut(mend, "takes: ")
-	require.True(t, ok, mend)
-	text, _, _ = strings.Cut(text, "; ")
-	return text
-}
-
 // with is a strategy's options for this namespace and this account, quick enough for a test.
 func (w *world) with(token string, opts ...kubernetes.Option) []kubernetes.Option {
 	return append([]kubernetes.Option{
