@@ -30,15 +30,18 @@ func (o *options) teller(name string, found func([]Address, error)) *teller {
 }
 
 // list tells a list that is whole. An empty one, which is none, is told as a failure.
-func (t *teller) list(addresses []Address) { t.tell(addresses, nil, nil) }
+func (t *teller) list(addresses []Address) { t.tell(addresses, nil, nil, t.well) }
+
+// amid tells a list that is whole, while what was told to be wrong still is.
+func (t *teller) amid(addresses []Address) { t.tell(addresses, nil, nil, func() {}) }
 
 // beside tells a list that is whole, and what went wrong all the same; nil if nothing did.
-func (t *teller) beside(addresses []Address, wrong error) { t.tell(addresses, nil, wrong) }
+func (t *teller) beside(addresses []Address, wrong error) { t.tell(addresses, nil, wrong, t.well) }
 
 // part tells a list that lacks something, or none at all, and why.
-func (t *teller) part(addresses []Address, err error) { t.tell(addresses, err, nil) }
+func (t *teller) part(addresses []Address, err error) { t.tell(addresses, err, nil, t.well) }
 
-func (t *teller) tell(addresses []Address, err, beside error) {
+func (t *teller) tell(addresses []Address, err, beside error, well func()) {
 	err, beside = found.Tame(err), found.Tame(beside)
 	addresses, unusable := usable(addresses)
 	if unusable != nil && len(addresses) == 0 && err == nil {
@@ -66,7 +69,7 @@ func (t *teller) tell(addresses []Address, err, beside error) {
 	case beside != nil:
 		t.complain(beside)
 	default:
-		t.well()
+		well()
 	}
 	t.found(addresses, err)
 	if beside != nil {

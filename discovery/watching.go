@@ -36,6 +36,10 @@ type Watching struct {
 // failure of [ReasonEmpty].
 func (w *Watching) List(addresses []Address) { w.t.list(w.complete(addresses)) }
 
+// ListBeside tells all addresses that there are, as List, of a source of which something is wrong all the same that Fail has told, such as an
+// entry that was left out: that one is not over, and so the log does not say that all is well.
+func (w *Watching) ListBeside(addresses []Address) { w.t.amid(w.complete(addresses)) }
+
 // Part tells addresses of a list that lacks something, or none, and why. It lets nothing go.
 func (w *Watching) Part(addresses []Address, err error) { w.t.part(w.complete(addresses), err) }
 

@@ -1,8 +1,10 @@
 package discovery_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,4 +72,24 @@ func TestBackoffHasNoEnd(t *testing.T) {
 		}, discovery.Interval(interval))
 		require.NoError(t, s.Discover(t.Context(), func([]discovery.Address, error) {}))
 	}
+}
+
+// A list of a source of which something is still wrong is a list, and no sign that all is well.
+func TestAListBesideWhatIsWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := discovery.Watch("test", func(_ context.Context, w *discovery.Watching) error {
+			w.List([]discovery.Address{{Host: "a"}, {Host: "b"}})
+			w.Fail(errors.New("c is no address"))
+			w.ListBeside([]discovery.Address{{Host: "a"}})
+			require.NotContains(t, log.String(), "works again")
+			w.List([]discovery.Address{{Host: "a"}})
+			require.Contains(t, log.String(), `msg="discovery works again" strategy=test failures=1`)
+			return nil
+		}, discovery.Port(7), discovery.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		var told [][]discovery.Address
+		require.NoError(t, s.Discover(t.Context(), func(a []discovery.Address, _ error) { told = append(told, a) }))
+		a, b := discovery.Address{Host: "a", Port: 7}, discovery.Address{Host: "b", Port: 7}
+		require.Equal(t, [][]discovery.Address{{a, b}, nil, {a}, {a}}, told)
+	})
 }

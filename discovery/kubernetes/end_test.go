@@ -1,6 +1,7 @@
 package kubernetes_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -75,4 +76,45 @@ func TestAWatchOfNobody(t *testing.T) {
 	require.Equal(t, []string{"10.1.0.1:4222"}, h.now())
 	through.freeze(false)
 	h.hosts("10.1.0.2:4222")
+}
+
+// That it works again is said when it does, not when one more list comes while the same is wrong.
+func TestWhatIsWrongIsNotSaidToWorkAgain(t *testing.T) {
+	one := sliceOf("10.1.0.1")
+	refused := says(403, status(403, "Forbidden", `User "jane" cannot watch`))
+	for name, c := range map[string]struct {
+		list, watch, well, follows http.HandlerFunc // well, follows: what lists and watches get in the end
+		told                       string
+	}{
+		"an endpoint": {has(t, one, sliceNamed("nats-b", "nowhere")), events(true), lists(t, "10.1.0.1"), nil, "nowhere"},
+		"the right":   {lists(t, "10.1.0.1"), refused, nil, events(false, event(t, "MODIFIED", one)), "cannot watch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, log := newFake(t), &logged{}
+			more := func() {
+				t.Helper()
+				before := f.count("list")
+				eventually(t, "more lists", func() bool { return f.count("list") > before+5 })
+			}
+			f.answer(c.list, c.watch)
+			h := follow(t, kubernetes.Service("nats", f.with(log.option())...))
+			eventually(t, "a warning", func() bool { return log.count(c.told) == 1 })
+			more()
+			require.Len(t, h.failures(), 1)
+			require.Zero(t, log.count("works again"))
+			f.answer(c.well, c.follows)
+			eventually(t, "that it works again", func() bool { return log.count("works again") == 1 })
+
+			f.answer(c.list, c.watch)
+			f.server.CloseClientConnections()
+			eventually(t, "the same again", func() bool { return len(h.failures()) == 2 }, func() string { return fmt.Sprint(h.last()) })
+			f.answer(says(500, "oops"), nil)
+			h.failure(discovery.ReasonUnavailable)
+			h.forget()
+			f.answer(c.list, nil)
+			eventually(t, "what is still wrong after another failure", func() bool { return contains(h.failures(), c.told) })
+			more()
+			require.Equal(t, 2, log.count("works again")) // of lists
+		})
+	}
 }

@@ -80,6 +80,7 @@ func (f *follower) round(ctx context.Context) time.Duration {
 	if err != nil {
 		f.failures++
 		f.w.Fail(err)
+		f.told, f.refusal = nil, "" // once this is over, they are told again
 		return max(f.w.Backoff(f.failures), asked(err))
 	}
 	f.failures = 0
@@ -267,19 +268,28 @@ func (f *follower) addresses() (all []discovery.Address) {
 
 // tell tells what there is by now, and what is wrong with it that was not before.
 func (f *follower) tell() {
-	if addresses := f.addresses(); len(addresses) > 0 {
-		f.w.List(addresses)
-	} else {
-		f.w.Fail(f.nothing())
-	}
-	problems := map[string]bool{}
+	problems, still := map[string]bool{}, f.refusal != ""
+	var news []string
 	for _, name := range slices.Sorted(maps.Keys(f.items)) {
 		for _, text := range f.items[name].reading.problems {
-			if !problems[text] && !f.told[text] {
-				f.w.Fail(&discovery.Failure{Source: f.source("list"), Reason: discovery.ReasonMalformed, Err: errors.New(text)})
+			if f.told[text] {
+				still = true
+			} else if !problems[text] {
+				news = append(news, text)
 			}
 			problems[text] = true
 		}
+	}
+	switch addresses := f.addresses(); {
+	case len(addresses) == 0:
+		f.w.Fail(f.nothing())
+	case still:
+		f.w.ListBeside(addresses)
+	default:
+		f.w.List(addresses)
+	}
+	for _, text := range news {
+		f.w.Fail(&discovery.Failure{Source: f.source("list"), Reason: discovery.ReasonMalformed, Err: errors.New(text)})
 	}
 	f.told = problems
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus/discovery"
+	"github.com/rolebus/rolebus/discovery/kubernetes"
 	"github.com/stretchr/testify/require"
 )
 
@@ -146,3 +148,25 @@ func contains(texts []string, part string) bool {
 }
 
 var itoa = strconv.Itoa
+
+// logged is a log that can be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
+}
+
+func (l *logged) option() kubernetes.Option {
+	return kubernetes.Discovery(discovery.WithLogger(slog.New(slog.NewTextHandler(l, nil))))
+}
