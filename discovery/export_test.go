@@ -1,6 +1,9 @@
 package discovery
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Lines reads a file's text, for tests.
 func Lines(text string, whole bool) ([]Address, error) {
@@ -16,3 +19,13 @@ var DecodeEntry = decodeEntry
 
 // QuietFor sets for how long a file must not have changed, for tests that would take too long.
 func QuietFor(d time.Duration) Option { return func(o *options) { o.quiet = d } }
+
+// GossipLooks looks at the interfaces of this machine as gossip does, and returns by how many it would send.
+func GossipLooks() (ways int, err error) {
+	o := &gossipOptions{port: 45892}
+	for _, group := range gossipGroups {
+		o.groups = append(o.groups, netip.MustParseAddr(group))
+	}
+	each, _, err := o.ways()
+	return len(each[0]) + len(each[1]), err
+}

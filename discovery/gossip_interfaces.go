@@ -21,8 +21,12 @@ func (o *gossipOptions) ways() (ways [2][]gossipInterface, mine map[netip.Addr]b
 	mine = map[netip.Addr]bool{}
 	seen := map[string]bool{} // of those that were asked for
 	var errs []error
+	known := allAddresses()
 	for _, ifi := range all {
-		addresses := addressesOf(ifi)
+		addresses := known[ifi.Index]
+		if known == nil {
+			addresses = addressesOf(ifi)
+		}
 		for _, a := range addresses {
 			mine[a.Addr()] = true
 		}

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -221,4 +223,37 @@ func TestGossipIsNotFlooded(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(client.failures()), 40, "%v", client.failures())
 	require.LessOrEqual(t, log.n.Load(), int64(200))
+}
+
+// A machine with many interfaces, as one has where containers run, is not looked at as many times.
+func TestGossipLooksAtManyInterfaces(t *testing.T) {
+	if !namespaced(t) {
+		return
+	}
+	l, h := newLAN(t), newHost(t)
+	interfaces := 0
+	more := func(n int) (bytes uint64) { // that it takes to look
+		for range n {
+			interfaces++
+			l.on(h, fmt.Sprintf("eth%d", interfaces), true)
+		}
+		h.do(func() error {
+			ways, err := discovery.GossipLooks()
+			if err == nil && ways != 2*interfaces+2 {
+				err = fmt.Errorf("%d ways by %d interfaces with two families, and the loopback", ways, interfaces)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range 5 {
+				_, _ = discovery.GossipLooks()
+			}
+			runtime.ReadMemStats(&after)
+			bytes = after.TotalAlloc - before.TotalAlloc
+			return err
+		})
+		return bytes
+	}
+	few := more(15)
+	many := more(45)
+	require.Less(t, many, 6*few, "of four times as many")
 }
