@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(bin)
 		args := append([]string{"build", "-o", bin + string(filepath.Separator)}, buildFlags...)
-		build := exec.Command("go", append(args, "./quickstart", "./events", "./sharding", "./polyglot", "./jobs", "./calls", "./discovery")...)
+		build := exec.Command("go", append(args, "./quickstart", "./events", "./sharding", "./polyglot", "./jobs", "./calls", "./discovery", "./dashboard")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
@@ -396,16 +396,21 @@ func (p *program) waitWithin(t *testing.T, deadline time.Duration) int {
 // waitFor waits until the program has printed something.
 func (p *program) waitFor(t *testing.T, pattern string) {
 	t.Helper()
+	p.waitIn(t, &p.stdout, pattern)
+}
+
+func (p *program) waitIn(t *testing.T, out *output, pattern string) {
+	t.Helper()
 	re, timeout := regexp.MustCompile(pattern), time.After(deadline)
 	for {
-		text, grown := p.stdout.read()
+		text, grown := out.read()
 		if re.MatchString(text) {
 			return
 		}
 		select {
 		case <-grown:
 		case <-p.ended:
-			if !re.MatchString(p.stdout.String()) {
+			if !re.MatchString(out.String()) {
 				require.FailNow(t, "the program ended without printing "+pattern, "%v", p)
 			}
 			return

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +29,11 @@ func main() {
 	bucket := flag.String("bucket", "rolebus", "the bucket of the fleet")
 	listen := flag.String("listen", "127.0.0.1:8080", "where to serve the page")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "dashboard: %q: no arguments are taken, only flags\n", flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *url, *bucket, *listen)
 	stop()
@@ -64,6 +70,7 @@ func run(ctx context.Context, url, bucket, listen string) (err error) {
 		rolebus.WithBucket(bucket),
 		rolebus.WithObserver(),
 		rolebus.WithAllScopes(),
+		rolebus.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))), // such as for what it waits
 		rolebus.WithHandler(d.handler()))
 	if err != nil {
 		return err

@@ -31,9 +31,11 @@ func run() int {
 	flag.DurationVar(&s.pause, "pause", defaultPause(), "")
 	flag.Usage = usage
 	flag.Parse()
-	if flag.NArg() > 0 || s.pause < 0 {
-		usage()
-		return 2
+	switch {
+	case flag.NArg() > 0:
+		return misused("%q: no arguments are taken, only flags", flag.Args())
+	case s.pause < 0:
+		return misused("-pause %v: not less than 0", s.pause)
 	}
 	signal.Ignore(syscall.SIGPIPE) // nobody reads on: an error of the next write, not an end without cleaning up
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -48,6 +50,13 @@ func run() int {
 		return 1
 	}
 	return 0
+}
+
+// misused says what is wrong with the arguments.
+func misused(format string, args ...any) int {
+	fmt.Fprintf(flag.CommandLine.Output(), "discovery: "+format+"\n", args...)
+	usage()
+	return 2
 }
 
 func usage() {

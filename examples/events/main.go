@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,6 +27,11 @@ func main() {
 	node := flag.String("node", "desk-1", "this node's name")
 	roles := flag.String("roles", "reader", "this node's roles, with commas between them")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "events: %q: no arguments are taken, only flags\n", flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	p := &printer{node: *node, roles: split(*roles)}
@@ -56,6 +62,7 @@ func (p *printer) run(ctx context.Context, url string) (err error) {
 	bus, err := rolebus.Connect(ctx, url,
 		rolebus.WithNode(p.node),
 		rolebus.WithRoles(p.roles...),
+		rolebus.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))), // such as for what it waits
 		// The handler hears of all scopes that are joined, on a goroutine of its own.
 		rolebus.WithHandler(rolebus.Handler{
 			OnNodeJoined: handle, OnNodeLeft: handle, OnNodeBuried: handle,

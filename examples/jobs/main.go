@@ -44,9 +44,17 @@ func storyMain() int {
 	flag.Func("faults", "", s.chooseFaults)
 	flag.Usage = usage
 	flag.Parse()
-	if flag.NArg() > 0 || s.lasts <= 0 || s.workers <= 0 || s.rate <= 0 || s.hedge < 0 {
-		usage()
-		return 2
+	switch {
+	case flag.NArg() > 0:
+		return misused("%q: no arguments are taken, only flags", flag.Args())
+	case s.lasts <= 0:
+		return misused("-for %v: more than 0", s.lasts)
+	case s.workers <= 0:
+		return misused("-workers %d: more than 0", s.workers)
+	case s.rate <= 0:
+		return misused("-rate %d: more than 0", s.rate)
+	case s.hedge < 0:
+		return misused("-hedge %v: not less than 0", s.hedge)
 	}
 	if s.seed == 0 {
 		s.seed = rand.Uint64N(1_000_000) + 1 // short enough to be typed again
@@ -80,6 +88,13 @@ func (s *story) chooseFaults(names string) error {
 		s.faults = append(s.faults, fault(name))
 	}
 	return nil
+}
+
+// misused says what is wrong with the arguments.
+func misused(format string, args ...any) int {
+	fmt.Fprintf(flag.CommandLine.Output(), "jobs: "+format+"\n", args...)
+	usage()
+	return 2
 }
 
 func usage() {

@@ -26,6 +26,11 @@ func main() {
 	server := flag.String("url", nats.DefaultURL, "NATS server")
 	bucket := flag.String("bucket", "rolebus", "the fleet's bucket")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "polyglot: %q: no arguments are taken, only flags\n", flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := listen(ctx, *server, *bucket)
 	stop()

@@ -38,9 +38,13 @@ func storyMain() int {
 	flag.DurationVar(&s.pause, "pause", defaultPause(live), "")
 	flag.Usage = usage
 	flag.Parse()
-	if flag.NArg() > 0 || s.timeout <= 0 || s.pause < 0 {
-		usage()
-		return 2
+	switch {
+	case flag.NArg() > 0:
+		return misused("%q: no arguments are taken, only flags", flag.Args())
+	case s.timeout <= 0:
+		return misused("-timeout %v: more than 0", s.timeout)
+	case s.pause < 0:
+		return misused("-pause %v: not less than 0", s.pause)
 	}
 	s.screen = &screen{out: os.Stdout, live: live, color: live && os.Getenv("NO_COLOR") == ""}
 
@@ -60,6 +64,13 @@ func storyMain() int {
 		return 1
 	}
 	return 0
+}
+
+// misused says what is wrong with the arguments.
+func misused(format string, args ...any) int {
+	fmt.Fprintf(flag.CommandLine.Output(), "quickstart: "+format+"\n", args...)
+	usage()
+	return 2
 }
 
 func usage() {

@@ -30,6 +30,11 @@ import (
 func main() {
 	url := flag.String("url", "", "NATS server, such as nats://127.0.0.1:4222; without it one is started")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "sharding: %q: no arguments are taken, only flags\n", flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *url)
 	stop()
