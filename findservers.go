@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,9 @@ func (s *servers) option(o *nats.Options) error {
 	if s.strategy == nil {
 		return nil
 	}
-	o.TLSConfig = s.verify(o.TLSConfig, o.RootCAsCB)
+	s.noTLS = o.TLSConfig == nil && o.TLSCertCB == nil && o.RootCAsCB == nil && !o.Secure
+	s.tls = s.verify(o.TLSConfig, o.RootCAsCB)
+	o.TLSConfig = s.tls
 	// With a limit on tries nats.go gives up, when there is such a function, once the server that it tried last has had its tries, whatever
 	// the others have.
 	if !o.IgnoreDiscoveredServers && (o.MaxReconnect < 0 || o.ReconnectToServerCB != nil) {
@@ -193,6 +196,9 @@ func (d *dialer) choose(ctx context.Context) bool {
 			d.to.Servers = left[:n:n]
 			d.to.NoRandomize = d.keepOrder || d.servers.ranked()
 			d.to.Secure = d.secure || slices.ContainsFunc(all, secureURL) // whichever of them this try goes to
+			if d.to.TLSConfig = d.servers.tls; d.servers.noTLS && !d.to.Secure && strings.HasPrefix(left[0], "ws:") {
+				d.to.TLSConfig = nil // by WebSocket nats.go takes one for the wish for TLS; else the server may want it, too
+			}
 			return true
 		}
 		d.why.tell(time.Now(), d.servers.none(), "node", d.node)

@@ -3,6 +3,7 @@ package rolebus
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,9 @@ type servers struct {
 	given  []string // parts of the URL
 	scheme string   // of the first of them; "" if there is none
 	user   *url.Userinfo
+
+	tls   *tls.Config // that has certificates be for whom the strategy says
+	noTLS bool        // the user says nothing of TLS
 
 	mu      sync.Mutex
 	found   []Address
