@@ -201,8 +201,9 @@ func passes(t *testing.T, p *pipe, sent []byte) bool {
 // What one side cannot hear it does not hear either from the way of its connection: not that it is closed, nor that
 // nobody takes what it sends.
 func TestPipeStalledOneWay(t *testing.T) {
-	heard := make(chan string)
+	joined, heard := make(chan struct{}), make(chan string)
 	p := mendedPipeTo(t, serve(t, func(conn net.Conn) {
+		close(joined)
 		all, _ := io.ReadAll(conn)
 		heard <- string(all)
 	}))
@@ -216,6 +217,7 @@ func TestPipeStalledOneWay(t *testing.T) {
 		_, err := conn.Read(make([]byte, 1))
 		ends <- err
 	}()
+	<-joined // what is stalled before the server has heard of the client keeps it from being heard of, whichever way
 
 	p.stall(up)
 	_, err = conn.Write([]byte(", world"))
