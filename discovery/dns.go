@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
+	"slices"
+	"time"
 
 	"github.com/rolebus/rolebus/internal/hook"
 )
@@ -73,14 +74,17 @@ func (n *dnsName) look(ctx context.Context) []answer {
 	failure := n.follow(ctx, func(name string) bool {
 		some, alone := false, false
 		replies := make([]reply, len(n.families))
-		var asking sync.WaitGroup
+		done := make(chan int, len(n.families))
 		for i, f := range n.families {
 			answers[i] = answer{of: f.record, err: &Failure{
 				Source: f.record + " " + n.name, Reason: ReasonOther, Err: errors.New("the resolver ended its goroutine (runtime.Goexit)"),
 			}}
-			asking.Go(func() { answers[i], replies[i] = n.lookFor(ctx, f, name) })
+			go func() { // joined below
+				defer func() { done <- i }()
+				answers[i], replies[i] = n.lookFor(ctx, f, name)
+			}()
 		}
-		asking.Wait()
+		n.first(answers, replies, done)
 		for i := range answers {
 			some, alone = some || len(answers[i].addresses) > 0, alone || replies[i].alone
 			if len(answers[i].addresses) > 0 {
@@ -95,6 +99,32 @@ func (n *dnsName) look(ctx context.Context) []answer {
 	}
 	return n.together(n.ofOne(answers))
 }
+
+// first waits until all families are done. While nothing was ever found, what one has is told when another one keeps it waiting: there are
+// networks that let no question for AAAA through, and whoever waits for a server should not wait until the timeout.
+func (n *dnsName) first(answers []answer, replies []reply, done <-chan int) {
+	timer := time.NewTimer(soonEnough)
+	defer timer.Stop()
+	var list []Address
+	late, told := false, slices.Contains(n.ever, true)
+	for pending := len(answers); pending > 0; {
+		select {
+		case i := <-done:
+			pending--
+			if replies[i].under.tried <= 1 { // else see ofOne
+				list = append(list, answers[i].addresses...)
+			}
+		case <-timer.C:
+			late = true
+		}
+		if late && !told && pending > 0 && len(list) > 0 {
+			n.t.beside(list, nil)
+			told = true
+		}
+	}
+}
+
+const soonEnough = 250 * time.Millisecond // for an answer that another one waits for
 
 // ofOne leaves out what another name has: where the name has none of one family, search domains may lead to one that has, and that is
 // somebody else's. The first place counts where any address is, or was.

@@ -157,6 +157,19 @@ func TestOneFamilyFailsAndTheOtherIsFollowed(t *testing.T) {
 	}
 }
 
+// Where questions for one family are never answered, as firewalls have it, the other's addresses are found before that is over.
+func TestAFamilyThatIsSilentKeepsNobodyWaiting(t *testing.T) {
+	for _, silent := range []string{"A", "AAAA"} {
+		s := dnstest.New(t)
+		s.Set("nats.example", "10.0.0.1", "fd00::1")
+		s.Fail(silent, dnstest.Silent)
+		w := watchDNS(t, s, "nats.example.", discovery.Timeout(time.Hour))
+		w.eventually(map[string]string{"A": "[fd00::1]:4222", "AAAA": "10.0.0.1:4222"}[silent])
+		require.Empty(t, w.warnings())
+		w.stop()
+	}
+}
+
 // A family that a name never had may be refused by a server that knows nothing of it: then that is told, as nobody knows what it has.
 func TestAServerThatKnowsNothingOfIPv6(t *testing.T) {
 	s := dnstest.New(t)
