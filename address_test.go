@@ -101,6 +101,11 @@ func TestAddressCheck(t *testing.T) {
 		require.ErrorContains(t, a.Check(), says)
 		require.ErrorContains(t, a.Check(), "address ")
 	}
+	// Somebody's own strategy may put a whole URL there.
+	for _, a := range []Address{{Host: "admin:hunter2@a"}, {Host: "nats://hunter2@a:4222"}, {Host: "a", TLSName: "u:hunter2@a"}, {Host: "a", Scheme: "tls://u:hunter2@a"}} {
+		require.ErrorContains(t, a.Check(), "an address has no user and no password")
+		require.NotContains(t, a.Check().Error(), "hunter2")
+	}
 	for _, a := range []Address{{Host: "a"}, {Host: "::1", Port: 1}, {Host: "a", Scheme: "tls", Route: true}, {Host: "a", Scheme: "nats-route", Route: true}, {Host: "10.0.0.1", TLSName: "a.example", Server: "n0", Cluster: "c"}} {
 		require.NoError(t, a.Check())
 	}

@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -89,6 +90,8 @@ func (a Address) Check() error {
 	}
 	var problem error
 	switch {
+	case strings.Contains(a.Host+a.Scheme+a.TLSName, "@"):
+		return errPassword
 	case a.Host == "":
 		problem = fmt.Errorf("it has no host")
 	case !validHost(a.Host):
@@ -104,6 +107,9 @@ func (a Address) Check() error {
 	}
 	return fmt.Errorf("address %q: %w", clip(net.JoinHostPort(a.Host, strconv.Itoa(a.Port))), problem)
 }
+
+// errPassword shows nothing of what may be one.
+var errPassword = errors.New("an address has no user and no password: give them in the URL of Connect, or by WithNATS")
 
 // validHost says whether a host may stand in a URL and be looked up. Unspecified addresses, which some take for their own machine, are
 // where a server listens, not where it is found.
@@ -139,7 +145,7 @@ func inName(r rune) bool {
 func ParseAddress(text string) (Address, error) {
 	text = strings.TrimSpace(text)
 	if strings.Contains(text, "@") {
-		return Address{}, fmt.Errorf("an address has no user and no password: give them in the URL of Connect, or by WithNATS")
+		return Address{}, errPassword
 	}
 	bad := func(err error) (Address, error) {
 		return Address{}, fmt.Errorf("address %q: %w", clip(withoutSecret(text)), err)
