@@ -9,6 +9,7 @@ import (
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/discovery"
 	"github.com/rolebus/rolebus/discovery/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // A node in a pod, which finds the servers of the service nats in its own namespace.
@@ -33,4 +34,26 @@ func ExamplePods() {
 	)
 	fmt.Println(servers)
 	// Output: Combine: Kubernetes pods app.kubernetes.io/name=nats, SRV _nats._tcp.nats.messaging.svc.cluster.local.
+}
+
+// Outside of a pod: with the kubeconfig that kubectl has, and its namespace.
+func ExampleConfig() {
+	ctx := context.Background()
+
+	kubeconfig := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
+	config, err := kubeconfig.ClientConfig()
+	if err != nil {
+		log.Fatal(err)
+	}
+	namespace, _, err := kubeconfig.Namespace()
+	if err != nil {
+		log.Fatal(err)
+	}
+	servers := kubernetes.Service("nats", kubernetes.Config(config), kubernetes.Namespace(namespace))
+
+	bus, err := rolebus.Connect(ctx, "", rolebus.WithDiscovery(servers))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
 }
