@@ -61,7 +61,7 @@ func TestAListThatIsNone(t *testing.T) {
 		"504":             {says(504, status(504, "Timeout", "late")), discovery.ReasonTimeout, nil},
 		"a redirect":      {says(302, "", "Location", "https://example.com/"), discovery.ReasonOther, []string{"redirects"}},
 		"slow":            {slow, discovery.ReasonTimeout, []string{"500ms"}},
-		"slow in between": {slowly, discovery.ReasonTimeout, []string{"500ms"}},
+		"slow in between": {slowly, discovery.ReasonTimeout, []string{"500ms", "discovery.Timeout"}},
 		"it hangs up":     {hangUp, discovery.ReasonUnavailable, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

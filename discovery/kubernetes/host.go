@@ -60,8 +60,13 @@ func (o *options) choosePort(ports []port, shape discovery.Address) (number int,
 		return ports[0].number, ""
 	}
 	names, usual := []string{"nats", "client"}, 4222
-	if shape.Route {
+	switch {
+	case shape.Route:
 		names, usual = []string{"cluster", "route", "routes"}, 6222
+	case shape.Scheme == "ws":
+		names, usual = []string{"websocket", "ws"}, 80
+	case shape.Scheme == "wss":
+		names, usual = []string{"websocket", "wss"}, 443
 	}
 	for _, name := range names {
 		for _, p := range ports {

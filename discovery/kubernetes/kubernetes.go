@@ -18,7 +18,9 @@ import (
 // publishNotReadyAddresses, as those of NATS have it: Kubernetes then calls all endpoints ready, but tells which of them serve.
 func Service(name string, opts ...Option) discovery.Strategy {
 	o := collect(opts)
-	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+	if strings.Contains(name, ".") {
+		o.wrong("service %q: give its name alone, without dots, and its namespace by kubernetes.Namespace", name)
+	} else if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 		o.wrong("service %q: %s", name, problems[0])
 	}
 	o.service = name

@@ -87,8 +87,9 @@ func ServiceName(name string) Option {
 // Port says which port of an endpoint, or of a pod's containers, is meant: its name, or a number, which then need not be known to Kubernetes.
 // Where an endpoint does not have a port of the name it is left out, and that is told once.
 //
-// Default: if there is one TCP port, that; of several the one that is named nats or client, of [discovery.Routes] cluster or route, or has the
-// usual number, 4222 or 6222. If there is none, [discovery.Port], or the usual one.
+// Default: if there is one TCP port, that; of several the one that is named nats or client, of [discovery.Routes] cluster or route, of the
+// scheme ws or wss websocket or as the scheme, or has the usual number: 4222, 6222, 80 or 443. If there is none, [discovery.Port], or the
+// usual one.
 func Port(nameOrNumber string) Option {
 	return func(o *options) {
 		o.port = nameOrNumber
@@ -182,9 +183,16 @@ func Master(host string) Option {
 			o.wrong("Master %q: neither a host, nor host:port, nor an https URL", host)
 		case u.Scheme != "https":
 			o.wrong("Master %q: its scheme must be https: a token would be sent for everybody to read", host)
+		case strings.HasSuffix(u.Host, ":"), u.Port() != "" && !isPort(u.Port()):
+			o.wrong("Master %q: its port must be 1 to 65535", host)
 		}
 		o.master = host
 	}
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 func httpsURL(host string) string {

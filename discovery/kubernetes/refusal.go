@@ -49,7 +49,7 @@ func (f *follower) explain(source, verb string, err error, late bool) *discovery
 		f.answered(failure, verb, status.Status())
 	case late || errors.Is(err, context.DeadlineExceeded):
 		failure.Reason, failure.Err = discovery.ReasonTimeout, fmt.Errorf("no answer within %v: %w", f.w.Timeout(), context.DeadlineExceeded)
-		failure.Mend = "is the API server well, and does a NetworkPolicy let the pod reach it?"
+		failure.Mend = "is the API server well, does a NetworkPolicy let the pod reach it, or is what it lists so much that it needs a longer discovery.Timeout?"
 	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid):
 		failure.Mend = "whoever answers there is not who the certificate authority vouches for, so no token was sent: is ca.crt that of this cluster, " +
 			"and does its certificate name the host that kubernetes.Master says?"
