@@ -216,6 +216,7 @@ type fakeLink struct {
 	outdated   map[[2]string]fakeRecord // and of records
 	noMeta     bool                     // nobody carries questions to the leader
 	mayNotAsk  bool                     // it may not ask the leader, and is told what a replica has
+	unanswered bool                     // what it asks the leader is not answered, what it writes is
 	questions  []string                 // to the leader: about nodes, by name, and "" about all
 	feeds      map[string][]chan *nats.Msg
 	identity   *identity // of the process
@@ -285,6 +286,13 @@ func (l *fakeLink) write(ctx context.Context, op func() error) error {
 
 // atLeader runs an operation that only a leader can do.
 func (l *fakeLink) atLeader(ctx context.Context, op func() error) error {
+	l.mu.Lock()
+	unanswered := l.unanswered
+	l.mu.Unlock()
+	if unanswered {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return l.needsLeader(ctx, errFakeDown, op)
 }
 

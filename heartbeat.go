@@ -75,7 +75,7 @@ type keeper struct {
 	written bool   // a record of this life may be in the bucket
 
 	lapsed    bool      // the lease had ended for long, and the server did not bury this node: others may take it for over
-	adrift    bool      // a write found no stream: before anything else it is made, or mended
+	adrift    adrift    // writes that found no stream: before a record is looked at it is made, or mended
 	buried    life      // as a tombstone named it that was found in the place of the record
 	mentioned bool      // what is refused now was told
 	unheard   bool      // it was told that no heartbeat gets through
@@ -93,7 +93,7 @@ func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, er
 	defer cancel()
 	k.tried = max(k.tried, c.id.version)
 	generation, err := k.store.put(ctx, k.scope, c, replaces)
-	k.adrift = k.adrift || errors.Is(err, errUnanswered)
+	k.adrift.records = drifts(k.adrift.records, err)
 	return generation, err
 }
 
@@ -187,27 +187,52 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
-// tend does what there is to do: it looks at the record if that is in question, writes a change, and renews the lease if that is
-// due. Whether the bus can be reached, and for how long this node is listed, hangs by the lease alone: err says why it is not
+// tend does what there is to do: it looks at the record if that is in question, renews the lease if that is due, and writes a change.
+// The lease comes first, because it has a time: a change that is not answered may use up what is left of it. Whether the bus can be reached, and for how long this node is listed, hangs by the lease alone: err says why it is not
 // renewed, unwritten why a change is not written.
 func (k *keeper) tend(ctx context.Context, suspicious, due bool) (beaten bool, unwritten, err error) {
-	if suspicious {
-		if err := k.look(ctx); err != nil {
-			return false, nil, err
+	switch {
+	case suspicious:
+		if err = k.hold(ctx); err == nil {
+			err = k.look(ctx)
 		}
-		beaten = true
+	case due:
+		err = k.beat(ctx)
 	}
+	if err != nil {
+		return false, nil, err
+	}
+	beaten = suspicious || due
 	unwritten = k.update(ctx)
 	if errors.Is(unwritten, ErrSuperseded) {
 		return beaten, nil, unwritten
 	}
-	if unwritten != nil || due && !beaten {
+	if unwritten != nil {
 		if err := k.beat(ctx); err != nil {
 			return false, unwritten, err
 		}
 		beaten = true
 	}
 	return beaten, unwritten, nil
+}
+
+// hold renews the lease of a record that is in question, if somebody takes that: to find out what is so takes several requests, of
+// which each may be late, and the lease runs meanwhile. It proves nothing, and who is not answered in time cannot find out either.
+func (k *keeper) hold(ctx context.Context) error {
+	err := k.arm(ctx, max(k.id.version, k.tried), k.generation)
+	if isAnswer(err) || errors.Is(err, errConflict) || errors.Is(err, errUnanswered) {
+		return nil
+	}
+	return err
+}
+
+// adrift says which writes nobody took, and none was taken since. While there is no leader nobody takes any; but then one of the same
+// kind is taken again, soon after, and what is missing or amiss need not be found out.
+type adrift struct{ records, leases bool }
+
+// drifts is what adrift says of a kind after one more.
+func drifts(before bool, err error) bool {
+	return errors.Is(err, errUnanswered) || before && err != nil && !errors.Is(err, errConflict)
 }
 
 // nextBeat is a third of a TTL after the heartbeat began that was acknowledged last, however long that took.
@@ -297,8 +322,9 @@ func (k *keeper) arm(ctx context.Context, version, record uint64) error {
 	bound := version + leaseAhead
 	k.bound = max(k.bound, bound) // also if this fails: it may have been stored
 	c := change{kind: kindExpired, node: k.node, id: life{k.id.incarnation, bound}, due: dueAt(now.Add(k.ttl))}
-	if err := k.store.arm(ctx, k.scope, c, record); err != nil {
-		k.adrift = k.adrift || errors.Is(err, errUnanswered)
+	err = k.store.arm(ctx, k.scope, c, record)
+	k.adrift.leases = drifts(k.adrift.leases, err)
+	if err != nil {
 		return err
 	}
 	if !k.due.IsZero() && now.Sub(k.due) > graceOf(k.ttl) {

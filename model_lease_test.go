@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,68 @@ func TestModelALeaseRunsOnThoughAWriteIsNotAcknowledged(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Heartbeats find no leader for a moment. When there is one it stores what is written, but is long about what it is asked: whoever would
+// find out first whether the bucket is still there would be buried.
+func TestModelALeaseIsRenewedWhileNothingIsFoundOut(t *testing.T) {
+	for name, during := range map[string]func(a *fakeBus){
+		"a heartbeat found no leader": func(*fakeBus) {},
+		"nor did a change":            func(a *fakeBus) { a.wants("y") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeBucket()
+				a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+				time.Sleep(3 * fakeTTL)
+				seen, ctx := watchLog(t.Context(), b.Scope), a.LeaseContext()
+				f.headlessFor(false, 4*fakeTTL/10, func() { during(a) })
+				f.mu.Lock()
+				a.link.unanswered = true
+				f.mu.Unlock()
+				for range 20 {
+					time.Sleep(fakeTTL / 2)
+					f.mu.Lock()
+					found := f.records[[2]string{"default", "a"}].c.kind
+					f.mu.Unlock()
+					require.Equal(t, kindState, found, "it was buried")
+				}
+				if name == "a heartbeat found no leader" {
+					require.NoError(t, context.Cause(ctx), "heartbeats are taken again, so that nothing need be found out")
+				}
+				f.mu.Lock()
+				a.link.unanswered = false
+				f.mu.Unlock()
+				time.Sleep(fakeTTL)
+				require.Positive(t, a.LeaseLeft())
+				require.NotContains(t, seen.take(), "NodeLeft a expired")
+				require.NoError(t, a.AddRoles(t.Context(), "z"))
+			})
+		})
+	}
+}
+
+// A heartbeat that is due waits for a change that is under way, and for none that waits, too.
+func TestModelAHeartbeatThatIsDueGoesBeforeAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		a := f.bus(t, "a", WithRoles("x"))
+		const slow = 18 * fakeTTL / 100 // two of them take longer than the interval of heartbeats
+		var last, longest time.Duration
+		began := time.Now()
+		f.mu.Lock()
+		a.link.onPut = func() { time.Sleep(slow) }
+		f.mu.Unlock()
+		for n := range 1000 {
+			a.wants(Role(fmt.Sprint(n)))
+			time.Sleep(fakeTTL / 100)
+			f.mu.Lock()
+			at := f.leases[[2]string{"default", "a"}].at.Sub(began)
+			f.mu.Unlock()
+			longest, last = max(longest, at-last), at
+		}
+		require.LessOrEqual(t, longest, fakeTTL/3+slow)
+	})
 }
 
 // What a replica has that lags says nothing of what is so, nor what it does not have.

@@ -12,14 +12,15 @@ import (
 // find reads the record. A bucket that does not answer, or that took a write of this node's as little as if it were not there, is
 // made or mended before: also if somebody answers who reads for it, such as a mirror.
 func (k *keeper) find(ctx context.Context) (found change, generation uint64, err error) {
-	if !k.adrift {
+	lost := k.adrift != adrift{}
+	if !lost {
 		found, generation, err = k.get(ctx)
 	}
-	if k.adrift || errors.Is(err, errUnanswered) {
+	if lost || errors.Is(err, errUnanswered) {
 		if err := k.ensure(ctx); err != nil {
 			return change{}, 0, err
 		}
-		k.adrift = false
+		k.adrift = adrift{}
 		found, generation, err = k.get(ctx)
 	}
 	return found, generation, err

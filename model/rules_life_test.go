@@ -81,6 +81,31 @@ var lifeRules = []rule{
 		edits: []edit{{"heartbeat.go", "	return generation < k.generation && k.under == k.fleet()", "	return false"}},
 	},
 	{
+		name:  "who finds out what is so heartbeats first",
+		says:  "a process that runs and reaches NATS is never reported lost by a verdict",
+		why:   "who found no leader for a moment asks whether the bucket is still there, and is buried while the servers are long about the answer",
+		found: "TestModelALeaseIsRenewedWhileNothingIsFoundOut",
+		edits: []edit{{"heartbeat.go", "		if err = k.hold(ctx); err == nil {", "		if err == nil {"}},
+	},
+	{
+		name:  "what is taken again is not missing",
+		says:  "a process that runs and reaches NATS is never reported lost by a verdict",
+		why:   "who found no leader for a moment is sure of no lease until it has asked whether the bucket is still there, though its heartbeats are taken",
+		found: "TestModelALeaseIsRenewedWhileNothingIsFoundOut/a_heartbeat",
+		edits: []edit{{"heartbeat.go", "before && err != nil && !errors.Is(err, errConflict)", "before"}},
+	},
+	{
+		name:  "a heartbeat that is due goes before a change",
+		says:  "a process that runs and reaches NATS is never reported lost by a verdict",
+		why:   "a change that is not answered in time costs the lease a part of what is left of it",
+		found: "TestModelAHeartbeatThatIsDueGoesBeforeAChange",
+		edits: []edit{
+			{"heartbeat.go", "	case due:\n		err = k.beat(ctx)\n", ""},
+			{"heartbeat.go", "	beaten = suspicious || due", "	beaten = suspicious"},
+			{"heartbeat.go", "	if unwritten != nil {\n		if err", "	if unwritten != nil || due && !beaten {\n		if err"},
+		},
+	},
+	{
 		name:  "a lease is as good as the record beside it",
 		says:  "A refusal tells the node at once that its record was buried, taken over or wiped",
 		why:   "a node whose record the bucket has forgotten, and the lease with it, is sure of a lease that nobody has",
@@ -92,10 +117,10 @@ var lifeRules = []rule{
 		says:  "A refusal tells the node at once that its record was buried, taken over or wiped",
 		why:   "a wiped record is missed only when somebody reads",
 		found: "TestModelFleet/the_bucket_is_wiped",
-		edits: []edit{{"heartbeat.go", "	if err := k.store.arm(ctx, k.scope, c, record); err != nil {", `	if _, found, err := k.store.get(ctx, k.scope, k.node); err == nil {
+		edits: []edit{{"heartbeat.go", "	err = k.store.arm(ctx, k.scope, c, record)", `	if _, found, err := k.store.get(ctx, k.scope, k.node); err == nil {
 		record = found
 	}
-	if err := k.store.arm(ctx, k.scope, c, record); err != nil {`}},
+	err = k.store.arm(ctx, k.scope, c, record)`}},
 	},
 	{
 		name:  "a rewrite is above every bound",
