@@ -60,6 +60,13 @@ func TestRancherDoesWhatAStrategyShould(t *testing.T) {
 	})
 }
 
+// The suite of Combine puts With through the same, within.
+func TestWithDoesWhatAStrategyShould(t *testing.T) {
+	discoverytest.Run(t, polled(func(_ testing.TB, s discovery.Strategy) discovery.Strategy {
+		return discovery.With(s, discovery.Name("mine"))
+	}))
+}
+
 func TestWithGetsByWithStrategiesThatMisbehave(t *testing.T) {
 	discoverytest.RunConsumer(t, discoverytest.Wrapper(func(s discovery.Strategy) discovery.Strategy {
 		return discovery.With(s, discovery.Name("mine"), discovery.WithLogger(slog.New(slog.DiscardHandler)))

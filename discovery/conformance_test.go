@@ -94,12 +94,6 @@ func TestFuncDoesWhatAStrategyShould(t *testing.T) {
 	}))
 }
 
-func TestWithDoesWhatAStrategyShould(t *testing.T) {
-	discoverytest.Run(t, polled(func(_ testing.TB, s discovery.Strategy) discovery.Strategy {
-		return discovery.With(s, discovery.Name("mine"))
-	}))
-}
-
 func TestCombineDoesWhatAStrategyShould(t *testing.T) {
 	discoverytest.Run(t, polled(func(_ testing.TB, s discovery.Strategy) discovery.Strategy {
 		return discovery.Combine(s, discovery.With(discovery.Combine(s)))

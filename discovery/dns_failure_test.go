@@ -32,6 +32,7 @@ func (w *watched) errors() (texts []string) {
 
 // What is wrong is told apart, with what to do about it, always in the same words, and takes nothing away.
 func TestFailuresOfDNSAreToldApart(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		how    dnstest.How
 		reason discovery.Reason
@@ -123,6 +124,7 @@ func TestFailuresOfDNSAreToldApart(t *testing.T) {
 
 // Each family keeps what it had while it fails, and the other one is followed.
 func TestOneFamilyFailsAndTheOtherIsFollowed(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		fails, stays, source string
 	}{{"A", "10.0.0.1", "A nats.example.: "}, {"AAAA", "fd00::1", "AAAA nats.example.: "}} {
@@ -226,6 +228,7 @@ func (a *asking) OnLookup(info discovery.LookupInfo) {
 
 // A name with a dot at its end costs a query for each record type and lookup, and nothing else.
 func TestQueriesOfALookup(t *testing.T) {
+	t.Parallel()
 	for kind, types := range map[string][]string{"DNS": {"A", "AAAA"}, "IPv4": {"A"}, "SRV": {"SRV"}} {
 		s := dnstest.New(t)
 		s.Set("nats.example", "10.0.0.1", "fd00::1")

@@ -109,6 +109,7 @@ func TestAddressesOfDNSHaveWhatTheOptionsSay(t *testing.T) {
 
 // A family that a name never had is no failure; one that is not to be looked up is not asked for.
 func TestFamilies(t *testing.T) {
+	t.Parallel()
 	s := dnstest.New(t)
 	s.Set("four.example", "10.0.0.1")
 	s.Set("six.example", "fd00::1")

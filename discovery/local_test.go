@@ -203,6 +203,7 @@ func TestAnAnnouncementThatWasRemovedIsWrittenAgain(t *testing.T) {
 
 // What a process that runs writes, and cannot be read, keeps what stands from going, as there is somebody; it is told, the others count.
 func TestAnAnnouncementThatCannotBeReadIsTold(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ text, told string }{
 		"no JSON":     {"hello", "it is not the JSON of an announcement"},
 		"cut":         {`{"version":1,"addresses":[{"host":"x"`, "it is not the JSON of an announcement"},
@@ -216,6 +217,7 @@ func TestAnAnnouncementThatCannotBeReadIsTold(t *testing.T) {
 		"binary":      {"\x00\xff\x00", "it is not the JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			w := watchLocal(t, dir)
 			announce(t, local(dir), "a:1")

@@ -73,6 +73,7 @@ func TestRancherTakesContainersThatRun(t *testing.T) {
 
 // Whatever its metadata service does takes nothing away, and is told once with what to do.
 func TestRancherLosesNothing(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		do     http.HandlerFunc
 		reason discovery.Reason
