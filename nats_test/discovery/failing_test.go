@@ -81,6 +81,7 @@ func byFailingFile(t *testing.T, c *replaced.Cluster) replaced.Source {
 
 // Servers are replaced while nobody can learn where the new ones are.
 func TestServersAreReplacedWhileDiscoveryFails(t *testing.T) {
+	t.Parallel()
 	t.Run("DNS", func(t *testing.T) {
 		t.Parallel()
 		replaced.Run(t, replaced.Course{Shape: replaced.Shape{OnePort: true}}, byFailingDNS(dnstest.NXDomain, dnstest.Silent))

@@ -66,6 +66,12 @@ func TestAllServersAreReplacedTwice(t *testing.T) {
 	}
 }
 
+// TestServersAreReplaced does without: who gossips is believed for a while after its end, and that takes longer than all else there.
+func TestServersThatGossipAreReplaced(t *testing.T) {
+	t.Parallel()
+	replaced.Run(t, replaced.Course{New: true}, byGossip)
+}
+
 // All that can be wrong with DNS, one after another.
 func TestServersAreReplacedWhileDNSFailsInEachWay(t *testing.T) {
 	t.Parallel()

@@ -63,7 +63,6 @@ func TestServersAreReplaced(t *testing.T) {
 		"File":                       {replaced.Course{}, byFile},
 		"DNS":                        {replaced.Course{New: true, Shape: replaced.Shape{OnePort: true}}, byDNS},
 		"SRV":                        {replaced.Course{}, bySRV},
-		"Gossip":                     {replaced.Course{New: true}, byGossip},
 		"own, and servers that tell": {replaced.Course{New: true, Shape: replaced.Shape{Advertise: true}}, byBoard},
 	} {
 		t.Run(name, func(t *testing.T) {
