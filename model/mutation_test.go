@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	mutants = flag.Int("mutants", 3, "how many rules are taken out, one at a time; 0: all of them")
+	mutants = flag.Int("mutants", 1, "how many rules are taken out, one at a time; 0: all of them")
 	seed    = flag.Uint64("seed", 0, "chooses which; 0: by chance")
 )
 

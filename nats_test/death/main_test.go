@@ -28,6 +28,9 @@ var (
 	ttl       = flag.Duration("ttl", 0, "the nodes' TTL; 0 is the package's default")
 )
 
+// long is true with the build tag of that name.
+var long bool
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleOfProcess); role != "" {
 		if err := runProcess(role); err != nil {

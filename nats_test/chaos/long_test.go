@@ -1,0 +1,5 @@
+//go:build linux && long
+
+package chaos_test
+
+func init() { shortRuns = 3 }

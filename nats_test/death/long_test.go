@@ -1,0 +1,5 @@
+//go:build long
+
+package death_test
+
+func init() { long = true }
