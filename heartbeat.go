@@ -188,8 +188,9 @@ func (k *keeper) run(ctx context.Context) error {
 }
 
 // tend does what there is to do: it looks at the record if that is in question, renews the lease if that is due, and writes a change.
-// The lease comes first, because it has a time: a change that is not answered may use up what is left of it. Whether the bus can be reached, and for how long this node is listed, hangs by the lease alone: err says why it is not
-// renewed, unwritten why a change is not written.
+// The lease comes first, because it has a time: a change that is not answered may use up what is left of it. Whether the bus can be
+// reached, and for how long this node is listed, hangs by the lease alone: err says why it is not renewed, unwritten why a change is
+// not written.
 func (k *keeper) tend(ctx context.Context, suspicious, due bool) (beaten bool, unwritten, err error) {
 	switch {
 	case suspicious:
