@@ -55,7 +55,7 @@ func (s *Scope) leave(ctx context.Context, orderly bool) error {
 		s.member.Store(nil)
 		within, cancel := context.WithTimeout(ctx, s.bus.opts.timeout)
 		defer cancel()
-		within, again, done := s.bus.farewell(within, within, s.bus.opts.timeout) // whoever ends the Bus meanwhile may have less time
+		within, again, done := s.bus.farewell(within, context.Background(), s.bus.opts.timeout) // whoever ends the Bus meanwhile may have less time
 		defer done()
 		return s.opErr("leave", m.end(within, again, emptySnapshot))
 	}
