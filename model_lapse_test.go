@@ -241,6 +241,30 @@ func TestModelARecordAloneEndsNoDoubtAboutItsLease(t *testing.T) {
 	require.NotNil(t, snap.live("n"), "it had its lease meanwhile")
 }
 
+// A node that arms its lease lives, wherever that lies, as after the server's clock was set back: the doubt about it begins anew each time.
+func TestModelWhoArmsItsLeaseIsInDoubtAnew(t *testing.T) {
+	now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	snap := newSnapshot("s", "o")
+	state := change{kind: kindState, node: "n", id: life{1, 1}, generation: 1, ttl: fakeTTL}
+	reading := func(lease armed) {
+		now = now.Add(graceOf(fakeTTL) * 2 / 3)
+		snap, _ = snap.apply(news{
+			changes: []change{state}, whole: true, began: snap.serial, now: now, due: now, calm: forEver,
+			lapsed: map[string]string{"n": "it is due in an hour only"}, leases: map[string]armed{"n": lease},
+		})
+	}
+	for armedAt := range uint64(10) {
+		reading(armed{generation: 2 + armedAt})
+		require.NotNil(t, snap.live("n"), "it has armed its lease %d times since", armedAt)
+	}
+	reading(armed{generation: 11})
+	require.NotNil(t, snap.live("n"), "a grace is not over")
+	reading(armed{generation: 11})
+	require.Nil(t, snap.live("n"), "it has not armed it since")
+	reading(armed{generation: 12, unfit: "it is for something else"})
+	require.Nil(t, snap.live("n"), "a lease that buries nobody is none")
+}
+
 // However many died in an outage: the leader is asked once for all of them.
 func TestTheLeaderIsAskedOnceForAllWhoDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

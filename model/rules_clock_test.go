@@ -41,7 +41,7 @@ var clockRules = []rule{
 		name:  "who arms a lease lives",
 		says:  "a process that runs and reaches NATS is never reported lost by a verdict, through any restart of servers, step of their clocks",
 		why:   "after a step back, leases lie too far ahead until their owners have asked what the time is",
-		found: "TestAServersClockThatStepsBack",
+		found: "TestModelWhoArmsItsLeaseIsInDoubtAnew",
 		edits: []edit{{"lapse.go", `if !doubted || lease.unfit == "" && lease.generation > found.value.lease {`, "if !doubted {"}},
 	},
 }

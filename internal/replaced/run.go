@@ -93,6 +93,7 @@ func Run(t *testing.T, course Course, source func(t *testing.T, c *Cluster) Sour
 	}
 	stop()
 	f.check()
+	t.Logf("%d servers replaced under %d buses, %d calls, none failed; every pool had what the source listed within %v", n, buses, f.calls.Load(), f.late.Round(time.Millisecond))
 }
 
 // fleet is the buses, and what went wrong with them.
@@ -101,6 +102,7 @@ type fleet struct {
 	known func(rolebus.Address) string
 	all   []*rolebus.Bus
 	calls atomic.Int64
+	late  time.Duration // the longest that a change of the list took to reach all pools
 
 	log record
 
@@ -223,6 +225,11 @@ func (f *fleet) follow(to []rolebus.Address) {
 		want, known = append(want, a.HostPort()), append(known, f.known(a))
 	}
 	slices.Sort(known)
+	began := time.Now()
+	rolebustest.Within(f.t, patient, fmt.Sprintf("all to know only %v", known), func() bool {
+		return !slices.ContainsFunc(f.all, func(b *rolebus.Bus) bool { return !slices.Equal(Pool(b), known) })
+	})
+	f.late = max(f.late, time.Since(began))
 	for _, b := range f.all {
 		f.t.Cleanup(func() { // of the last one that was waited for
 			if f.t.Failed() && b.Connected() && !slices.Equal(Pool(b), known) {
