@@ -25,6 +25,9 @@ func TestParseAddress(t *testing.T) {
 		"[::1]:4222":                   {Host: "::1", Port: 4222},
 		"FE80:0::1%eth0":               {Host: "fe80::1%eth0"},
 		"[fe80::1%eth0]:4222":          {Host: "fe80::1%eth0", Port: 4222},
+		"[fe80::1%25]:4222":            {Host: "fe80::1%25", Port: 4222},
+		"[fe80::1%250]:4222":           {Host: "fe80::1%250", Port: 4222},
+		"nats://[fe80::1%2525]:4222":   {Host: "fe80::1%25", Port: 4222, Scheme: "nats"},
 		"nats://[fe80::1%25eth0]:4222": {Host: "fe80::1%eth0", Port: 4222, Scheme: "nats"},
 		"12345":                        {Host: "12345"},
 	} {
@@ -128,7 +131,7 @@ func TestAddressAsText(t *testing.T) {
 }
 
 func FuzzAddress(f *testing.F) {
-	for _, text := range []string{"a", "a:1", "nats://[::1]:2", "tls://a.b.", "fe80::1%eth0", "[fe80::1%eth0]:1", "nats-route://a", "u:p@h", "a%25b", "[::1%25]:1", "//a", "a://b://c", "%", "[%"} {
+	for _, text := range []string{"a", "a:1", "nats://[::1]:2", "tls://a.b.", "fe80::1%eth0", "[fe80::1%eth0]:1", "nats-route://a", "u:p@h", "a%25b", "[::1%25]:1", "[::%25]", "fe80::1%250", "//a", "a://b://c", "%", "[%"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

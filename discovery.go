@@ -162,12 +162,13 @@ func ParseAddress(text string) (Address, error) {
 		}
 		return a, nil
 	}
-	full := text
-	if !strings.Contains(text, "://") {
+	full, isURL := text, strings.Contains(text, "://")
+	if !isURL {
 		full = "//" + text
 	}
-	if zone := strings.Index(full, "%"); zone >= 0 && !strings.HasPrefix(full[zone:], "%25") && strings.Contains(full, "[") {
-		full = full[:zone] + "%25" + full[zone+1:] // as HostPort writes it
+	// Only a URL writes the % of a zone as %25; as HostPort has it, %25 is the zone of interface 25.
+	if zone := strings.Index(full, "%"); zone >= 0 && !(isURL && strings.HasPrefix(full[zone:], "%25")) && strings.Contains(full, "[") {
+		full = full[:zone] + "%25" + full[zone+1:]
 	}
 	u, err := url.Parse(full)
 	switch {
