@@ -11,21 +11,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-
-	"github.com/rolebus/rolebus/embedded"
 )
 
 // realKV is the bucket on a real server.
 func realKV(t testing.TB) *kv {
 	t.Helper()
-	srv, err := embedded.Start()
+	nc, err := nats.Connect(realServer(t))
 	require.NoError(t, err)
-	nc, err := nats.Connect(srv.URL())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		nc.Close()
-		require.NoError(t, srv.Close())
-	})
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	silent := slog.New(slog.DiscardHandler)

@@ -9,8 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-
-	"github.com/rolebus/rolebus/embedded"
 )
 
 // asker asks each life of node a in scope s as soon as it hears of it, in an announcement or at the leader.
@@ -66,13 +64,11 @@ func (k *asker) await(t *testing.T, life uint64) {
 func reply(msg *nats.Msg) { _ = msg.Respond(nil) }
 
 func TestEachLifeIsListenedForBeforeItIsAnnounced(t *testing.T) {
-	srv, err := embedded.Start()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, srv.Close()) }()
-	a, err := Connect(t.Context(), srv.URL(), WithNode("a"), WithTTL(minTTL))
+	url := realServer(t)
+	a, err := Connect(t.Context(), url, WithNode("a"), WithTTL(minTTL))
 	require.NoError(t, err)
 	defer func() { _ = a.Close() }()
-	s, k := a.In("s"), newAsker(t, srv.URL(), a.fleet)
+	s, k := a.In("s"), newAsker(t, url, a.fleet)
 	_, err = s.Listen("call", "m", reply)
 	require.NoError(t, err)
 	for range 20 { // a join by a role, a join, a record that says more than the life before could be buried with
@@ -98,10 +94,8 @@ func TestEachLifeIsListenedForBeforeItIsAnnounced(t *testing.T) {
 
 // A newer process of the name has another address, and the older one hears nothing any more.
 func TestWhoIsSupersededIsNotListenedFor(t *testing.T) {
-	srv, err := embedded.Start()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, srv.Close()) }()
-	nc, err := nats.Connect(srv.URL())
+	url := realServer(t)
+	nc, err := nats.Connect(url)
 	require.NoError(t, err)
 	defer nc.Close()
 	older, err := New(t.Context(), nc, WithNode("a"), WithTTL(minTTL))
@@ -109,7 +103,7 @@ func TestWhoIsSupersededIsNotListenedFor(t *testing.T) {
 	_, err = older.Listen("call", "m", reply)
 	require.NoError(t, err)
 	first := older.Snapshot().Node("a")
-	newer, err := Connect(t.Context(), srv.URL(), WithNode("a"), WithTTL(minTTL))
+	newer, err := Connect(t.Context(), url, WithNode("a"), WithTTL(minTTL))
 	require.NoError(t, err)
 	defer func() { _ = newer.Close() }()
 	<-older.Done()

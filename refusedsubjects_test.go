@@ -9,20 +9,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-
-	"github.com/rolebus/rolebus/embedded"
 )
 
 // Several refusals at a time do not hide each other: nobody waits in vain.
 func TestRefusalsOfSeveralSubjects(t *testing.T) {
-	srv, err := embedded.Start(embedded.WithServerOptions(func(o *server.Options) {
+	url := realServer(t, func(o *server.Options) {
 		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"no.>"}}}}}
-	}))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, srv.Close()) }()
+	})
 	o, err := newOptions([]Option{WithNode("n"), WithNATS(nats.UserInfo("u", "p"))})
 	require.NoError(t, err)
-	d, err := newDialer(srv.URL(), o)
+	d, err := newDialer(url, o)
 	require.NoError(t, err)
 	nc, _, err := d.dial(t.Context(), false)
 	require.NoError(t, err)
