@@ -52,7 +52,8 @@ func Start(opts ...Option) (*Server, error) {
 		return nil, fmt.Errorf("embedded server: %w", err)
 	}
 	options.StoreDir = st.dir
-	ns, err := run(options, newServerLog(cfg.log))
+	log := newServerLog(cfg.log)
+	ns, err := run(options, log)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded server: %w", err), st.close())
 	}
@@ -60,6 +61,7 @@ func Start(opts ...Option) (*Server, error) {
 		url: clientURL(ns),
 		close: sync.OnceValue(func() error {
 			stop(ns)
+			log.end()
 			return st.close()
 		}),
 	}, nil
@@ -78,15 +80,17 @@ func (s *Server) Close() error {
 }
 
 func run(options *server.Options, log *serverLog) (*server.Server, error) {
+	log.conceal(secretsOf(options))
 	ns, err := server.NewServer(options)
 	if err != nil {
-		return nil, err
+		return nil, log.clean(err)
 	}
 	sysevents.Import(ns, options)
 	ns.SetLoggerV2(log, options.Debug || log.debugs(), options.Trace, options.TraceVerbose)
 	ns.Start()
 	if err := waitReady(ns, log.fatal); err != nil {
 		stop(ns)
+		log.end()
 		return nil, err
 	}
 	return ns, nil

@@ -61,6 +61,11 @@ func WithName(name string) Option {
 // WithLogger sends what the server logs to l: its notices as Info; its debug messages if l is enabled for Debug when the
 // server starts. The default is silence. The server logs while it holds its own locks, so a handler of l must not wait
 // for this server.
+//
+// Passwords, tokens and keys are hidden, those in the server's options and what has the form of one. What the server says again and again, as of a
+// route that is refused, is limited: of each kind of notice, warning or error a minute has the first three lines, those few that
+// say something new, and the last one with the number of the others, which is logged before the next line after that minute, or by
+// [Server.Close]. Debug messages are not limited.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		c.log = l
