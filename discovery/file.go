@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rolebus/rolebus/internal/regular"
 )
 
 const (
@@ -191,15 +193,7 @@ func missing(err error) bool {
 }
 
 func readList(path string) (*reading, error) {
-	file, info, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if info.Size() > mostOfFile {
-		return nil, tooLarge(mostOfFile)
-	}
-	text, err := readMost(file, mostOfFile)
+	text, info, err := regular.Read(path, mostOfFile)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +205,7 @@ func (f *listFile) explain(path string, err error) error {
 	if whole, failed := filepath.Abs(path); failed == nil {
 		path = whole
 	}
-	failure := &Failure{Source: "file " + path, Reason: ReasonOther, Err: pathless(err)}
+	failure := &Failure{Source: "file " + path, Reason: ReasonOther, Err: regular.Pathless(err)}
 	switch {
 	case missing(err) && f.dirs != nil:
 		failure.Source, failure.Reason, failure.Err = "file "+f.path, ReasonNotFound, fs.ErrNotExist
@@ -224,9 +218,9 @@ func (f *listFile) explain(path string, err error) error {
 		}
 	case errors.Is(err, fs.ErrPermission):
 		failure.Reason, failure.Mend = ReasonForbidden, "let the user of this process read it, and search its directories"
-	case errors.Is(err, errNoFile):
+	case errors.Is(err, regular.ErrNoFile):
 		failure.Reason, failure.Mend = ReasonMalformed, "put a regular file there, or a link to one"
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, regular.ErrTooLarge):
 		failure.Reason, failure.Mend = ReasonMalformed, "is it the right file? one address a line"
 	}
 	return failure

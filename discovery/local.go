@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus/internal/filelock"
+	"github.com/rolebus/rolebus/internal/regular"
 )
 
 // Local finds the servers that processes of this user on this machine have announced, and announces one's own: it is an [Announcer]. It is
@@ -169,7 +170,7 @@ func (r *registry) read() answer {
 		list = append(list, addresses...)
 		switch {
 		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, errEnded):
-		case errors.Is(err, errNoFile), errors.Is(err, errOthers), errors.Is(err, errLinks), errors.Is(err, errName):
+		case errors.Is(err, regular.ErrNoFile), errors.Is(err, errOthers), errors.Is(err, errLinks), errors.Is(err, errName):
 			beside = append(beside, fmt.Errorf("%s: %w", name, err))
 		default:
 			lacks = append(lacks, fmt.Errorf("%s: %w", name, err))
@@ -224,11 +225,11 @@ func (r *registry) entry(name string) ([]Address, error) {
 	path := filepath.Join(r.dir, name)
 	info, err := os.Lstat(path)
 	if err == nil {
-		err = regular(info)
+		err = regular.Check(info)
 	}
 	switch {
 	case err != nil:
-		return nil, pathless(err)
+		return nil, regular.Pathless(err)
 	case !ours(info):
 		return nil, errOthers
 	case linked(info):
@@ -236,15 +237,15 @@ func (r *registry) entry(name string) ([]Address, error) {
 	case !entryName.MatchString(name):
 		return nil, errName
 	}
-	file, _, err := openRegular(path)
+	file, _, err := regular.Open(path)
 	if err != nil {
-		return nil, pathless(err)
+		return nil, regular.Pathless(err)
 	}
 	defer file.Close()
 	held, err := filelock.Held(file)
 	switch {
 	case err != nil:
-		return nil, pathless(err)
+		return nil, regular.Pathless(err)
 	case !held && strings.HasSuffix(name, unready) && time.Since(info.ModTime()) < stillMade:
 		return nil, nil // between its making and its lock it has none
 	case !held:
@@ -253,9 +254,9 @@ func (r *registry) entry(name string) ([]Address, error) {
 	case strings.HasSuffix(name, unready):
 		return nil, nil
 	}
-	text, err := readMost(file, mostEntry)
+	text, err := regular.All(file, mostEntry)
 	if err != nil {
-		return nil, pathless(err)
+		return nil, regular.Pathless(err)
 	}
 	return decodeEntry(text)
 }

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package discovery
+package regular
 
 // neverBlock is nothing where what can be opened by a path does not block.
 const neverBlock = 0
