@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,9 @@ type Server struct {
 // to or belongs to another embedded server, of this process or any other.
 func Start(opts ...Option) (*Server, error) {
 	cfg, err := newConfig(opts)
+	if len(cfg.cluster.given) > 0 {
+		err = errors.Join(err, fmt.Errorf("for Cluster only: %s", strings.Join(cfg.cluster.given, ", ")))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("embedded server: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 type serverLog struct {
 	to    *slog.Logger
 	fatal chan error // holds the first one
+	quiet bool       // notices are for Debug, and what the server says only to who debugs it is for nobody: a cluster says itself what happens
 
 	mu    sync.Mutex
 	hide  *secrets
@@ -69,7 +70,7 @@ func (l *serverLog) end() {
 	l.tell(lines)
 }
 
-func (l *serverLog) Noticef(format string, args ...any) { l.limited(slog.LevelInfo, format, args) }
+func (l *serverLog) Noticef(format string, args ...any) { l.limited(l.notices(), format, args) }
 func (l *serverLog) Warnf(format string, args ...any)   { l.limited(slog.LevelWarn, format, args) }
 func (l *serverLog) Errorf(format string, args ...any)  { l.limited(slog.LevelError, format, args) }
 func (l *serverLog) Debugf(format string, args ...any)  { l.log(slog.LevelDebug, format, args) }
@@ -83,7 +84,14 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 	l.log(slog.LevelError, format, args)
 }
 
-func (l *serverLog) debugs() bool { return l.to.Enabled(context.Background(), slog.LevelDebug) }
+func (l *serverLog) debugs() bool { return !l.quiet && l.to.Enabled(context.Background(), slog.LevelDebug) }
+
+func (l *serverLog) notices() slog.Level {
+	if l.quiet {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
 
 func (l *serverLog) log(level slog.Level, format string, args []any) {
 	if l.to.Enabled(context.Background(), level) {

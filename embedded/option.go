@@ -11,7 +11,7 @@ import (
 
 const loopback = "127.0.0.1"
 
-// Option changes how [Start] runs a server. Of the same option given twice, the later one counts, but both must be valid.
+// Option changes how [Start] runs a server, or [Cluster] a part in a cluster; some are for the latter only, and say so. Of the same option given twice, the later one counts, but both must be valid.
 type Option func(*config) error
 
 type config struct {
@@ -21,6 +21,7 @@ type config struct {
 	name     string // "" is the server's random id
 	log      *slog.Logger
 	last     []func(*server.Options)
+	cluster  clusterConfig
 }
 
 // WithPort makes the server listen on this port, from 1 to 65535. The default, 0, is any free one: see [Server.URL].

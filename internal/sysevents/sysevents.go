@@ -43,6 +43,14 @@ func Import(ns *server.Server, o *server.Options) {
 	}
 }
 
+// Declare has the accounts of these options import the same, so that it is there from the start, and again when the options are reloaded, which
+// takes from accounts what is not in the options. system is one of them.
+func Declare(o *server.Options, system *server.Account) {
+	for _, account := range o.Accounts {
+		importInto(account, system)
+	}
+}
+
 // importInto leaves an account as it is if its own configuration has the import already, or does not allow it.
 func importInto(account, system *server.Account) {
 	if account == system {

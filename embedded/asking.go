@@ -1,0 +1,153 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rolebus/rolebus/internal/found"
+	hellos "github.com/rolebus/rolebus/internal/hello"
+)
+
+// asking is who is asked, and when: all that discovery shows, that are known from before, and of whom others tell.
+//
+// loop only, but for what goroutines send to answers
+type asking struct {
+	asker    *hellos.Asker
+	log      *slog.Logger
+	answers  chan answer
+	asked    map[contact]*asked
+	inFlight sync.WaitGroup
+	ctx      context.Context // ends with the loop
+	problems found.Complaints
+}
+
+// asked is what is known of one that is asked.
+type asked struct {
+	next     time.Time
+	began    time.Time // when it was last asked
+	waits    bool      // for its answer
+	fails    int
+	last     time.Time // when it answered last, or was first to be asked
+	instance string    // who answered
+	told     bool      // its failure
+}
+
+type answer struct {
+	contact contact
+	text    []byte
+	err     error
+}
+
+const (
+	askEvery     = 250 * time.Millisecond
+	askSettled   = time.Second
+	askRarely    = 5 * time.Second
+	askPatience  = 2 * time.Second
+	mostAsked    = 256
+	mostInFlight = 64
+	dropAfter    = time.Minute // one that others told of
+)
+
+func newAsking(ctx context.Context, asker *hellos.Asker, log *slog.Logger) *asking {
+	return &asking{asker: asker, log: log, answers: make(chan answer, mostInFlight), asked: map[contact]*asked{}, ctx: ctx}
+}
+
+// step asks those whose turn it is. every is how often each is asked.
+func (a *asking) step(now time.Time, sure, told []contact, every func(contact) time.Duration, question []byte) {
+	keep := map[contact]bool{}
+	for _, c := range sure {
+		keep[c] = true
+		a.add(now, c)
+	}
+	for _, c := range told {
+		if len(a.asked) < mostAsked {
+			a.add(now, c)
+		}
+	}
+	waiting := 0
+	for c, s := range a.asked {
+		if !keep[c] && !s.waits && now.Sub(s.last) > dropAfter {
+			delete(a.asked, c)
+		}
+		if s.waits {
+			waiting++
+		}
+	}
+	for c, s := range a.asked {
+		if s.waits || now.Before(s.next) || waiting >= mostInFlight {
+			continue
+		}
+		pace := every(c)
+		if s.fails > 0 {
+			pace = min(max(pace, askEvery<<min(s.fails, 4)), askRarely) // it may be there at any moment, and may never
+		}
+		s.waits, s.began, s.next = true, now, now.Add(pace)
+		waiting++
+		a.inFlight.Go(func() {
+			ctx, cancel := context.WithTimeout(a.ctx, askPatience)
+			defer cancel()
+			text, err := a.asker.Ask(ctx, c.String(), c.TLSName, question)
+			select {
+			case a.answers <- answer{c, text, err}:
+			case <-a.ctx.Done():
+			}
+		})
+	}
+}
+
+func (a *asking) add(now time.Time, c contact) {
+	if a.asked[c] == nil && len(a.asked) < mostKnown {
+		a.asked[c] = &asked{last: now}
+	}
+}
+
+// took takes in that somebody answered.
+func (a *asking) took(now time.Time, c contact, instance string) {
+	if s := a.asked[c]; s != nil {
+		*s = asked{next: s.next, last: now, instance: instance}
+	}
+}
+
+// self notes that a contact is this process: there is nothing to learn there.
+func (a *asking) rarely(now time.Time, c contact) {
+	if s := a.asked[c]; s != nil {
+		s.next = now.Add(askRarely)
+	}
+}
+
+// failed takes in that somebody did not, and tells what only a person can mend.
+func (a *asking) failed(now time.Time, c contact, err error) {
+	s := a.asked[c]
+	if s == nil {
+		return
+	}
+	s.waits = false
+	s.fails++
+	what := ""
+	switch {
+	case errors.Is(err, hellos.ErrForeign):
+		what = "it has another secret: give all processes the same, or have discovery show each cluster its own"
+	case errors.Is(err, hellos.ErrVersion):
+		what = "it speaks another version: let all processes have the same one of rolebus"
+	case errors.Is(err, hellos.ErrNone):
+		what = "something else listens there: discovery must show the ports of WithClusterPort"
+	default:
+		a.log.Debug("no answer", "address", c, "error", err)
+		return
+	}
+	if !s.told {
+		s.told = true
+		a.log.Warn("a process that discovery shows is not one of ours", "address", c, "reason", what, "error", err)
+	}
+}
+
+func (a *asking) close() {
+	a.asker.Close()
+	a.inFlight.Wait()
+}
+
+func (a answer) String() string { return fmt.Sprintf("%s: %v", a.contact, a.err) }

@@ -1,0 +1,511 @@
+package embedded
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// brain decides what a process does about its cluster. It is pure: it is told the time, what others say and how its own server is, and
+// answers with orders, which cluster carries out. docs/CLUSTER.md has the algorithm in words.
+//
+//	RETURNING: has a store, looks around
+//	    |   \ removed meanwhile: empty the store
+//	    |    SPARE  (no server; a client of the members)
+//	    |    |   \ invited by the leader, or listed
+//	    |  FOUNDING JOINING              too long: empty the store, SPARE
+//	     \   |   /
+//	      MEMBER                         removed: empty the store, SPARE
+//	         | Leave, or one too many
+//	      LEAVING                        gone, or SPARE
+type brain struct {
+	settings
+	identity
+	instance string
+	nonce    string
+
+	since   time.Time // when the phase began
+	view    view
+	waits   string // for whom or what; "" for nothing
+	refused string // why it may not take part
+	warned  map[string]bool
+	orders  []order // of this step
+
+	// of a spare
+	founders []founder // of the cluster that it founds, or would found
+	proposal string    // that cluster
+	blanks   string    // who could found, as it sees it
+	same     time.Time
+	met      time.Time // when it last heard a member of the cluster that it knows, or began to wait for one
+
+	// of a member
+	unlisted time.Time // since when the leader does not list it
+	routed   []route   // what its server was told
+	again    time.Duration
+	tried    time.Time
+
+	leading leading
+	going   going
+}
+
+// settings are what a process was told.
+type settings struct {
+	fleet string
+	size  int
+
+	settle   time.Duration // for so long all see the same before they found
+	grace    time.Duration // after so long a dead member is replaced
+	patience time.Duration // for so long a process waits for a cluster that it knows before it takes part in founding another
+}
+
+// identity is what is kept in the store directory.
+type identity struct {
+	name    string
+	phase   phase
+	was     phase     // when it was read
+	cluster string    // of a spare: that it knows
+	server  string    // "" of a spare
+	life    int       // how many servers of this name were removed: each had another name
+	members []contact // of the cluster, as far as known
+}
+
+const (
+	returnPatience   = 2 * time.Second
+	foundingPatience = 20 * time.Second
+	joiningPatience  = 25 * time.Second
+	unlistedPatience = 5 * time.Second
+	routePatience    = 2 * time.Minute
+	restartMost      = 30 * time.Second
+)
+
+// status is how the process's own server is.
+type status struct {
+	running bool
+	off     bool     // JetStream is switched off
+	leader  string   // the server that leads the cluster; "" if none is known
+	leads   bool     // this one does
+	applied bool     // it has all that the cluster's group has stored
+	ready   bool     // and all of its streams
+	peers   []peer   // that belong to the cluster, this one among them; nil if not known
+	routed  []string // servers that are connected to it
+	streams int      // that it has a part of
+	problem string   // why it does not run
+}
+
+// peer is a server that belongs to the cluster, as another server sees it.
+type peer struct {
+	name string
+	id   string
+	live bool // as the leader knows
+}
+
+func (s status) has(name string) bool {
+	return slices.ContainsFunc(s.peers, func(p peer) bool { return p.name == name })
+}
+
+// order is what is to be done.
+type order struct {
+	do     action
+	server string  // that is removed
+	id     string  // its id among the peers
+	routes []route // that the server is to know
+	padded bool    // it founds nothing
+	event  any     // for hooks and log
+}
+
+type action int
+
+const (
+	doSave     action = iota // keep the identity
+	doStart                  // run a server, after it was stopped if it runs
+	doEmpty                  // stop it, and empty the store
+	doRoutes                 // have it know these routes
+	doRemove                 // take a server out of the cluster
+	doEvacuate               // have others take what this server stores
+	doStepDown               // have another lead
+	doTell                   // hooks and log
+)
+
+// route is where the server of another is reached by servers.
+type route struct {
+	host string
+	port int
+	name string // whom its certificate is for, if it is not host
+}
+
+func newBrain(now time.Time, s settings, id identity, instance string) *brain {
+	b := &brain{settings: s, identity: id, instance: instance, nonce: randomText(), warned: map[string]bool{}}
+	if b.phase != phaseSpare {
+		b.phase = phaseReturns
+	}
+	b.since, b.met, b.same = now, now, now
+	return b
+}
+
+// step decides. The orders are carried out before the next step.
+func (b *brain) step(now time.Time, own status) []order {
+	b.view.forget(now)
+	b.waits, b.orders = "", nil
+	all := b.view.lately(now)
+	b.foreign(all)
+	switch b.phase {
+	case phaseReturns:
+		b.returning(now, all)
+	case phaseSpare:
+		b.spare(now, all)
+	case phaseFounding:
+		b.founding(now, own)
+	case phaseJoining:
+		b.joining(now, own)
+	case phaseMember, phaseLeaving:
+		b.member(now, own, all)
+	}
+	return b.orders
+}
+
+func (b *brain) order(o order)  { b.orders = append(b.orders, o) }
+func (b *brain) tell(event any) { b.order(order{do: doTell, event: event}) }
+
+func (b *brain) become(now time.Time, p phase) {
+	b.phase, b.since, b.waits, b.refused = p, now, "", ""
+	b.unlisted, b.leading, b.going = time.Time{}, leading{}, going{}
+	b.blanks, b.same, b.proposal = "", now, ""
+	b.routed, b.again = nil, 0
+	b.order(order{do: doSave})
+}
+
+// run has a server run.
+func (b *brain) run(now time.Time, routes []route, padded bool) {
+	b.routed, b.tried = routes, now
+	b.order(order{do: doStart, routes: routes, padded: padded})
+}
+
+// returning looks whether this process may return to its cluster: whether another has its name, or it was replaced.
+func (b *brain) returning(now time.Time, all []*other) {
+	if b.mayNot(all) {
+		b.since = now
+		return
+	}
+	leader, others, back := b.leader(all), false, 1
+	for _, o := range all {
+		if o.hello.Cluster != b.cluster || o.hello.Phase == phaseSpare {
+			continue
+		}
+		back++
+		others = others || slices.Contains(o.hello.Peers, b.server)
+	}
+	whole := b.was == phaseMember || b.was == phaseLeaving
+	switch {
+	case leader != nil && !slices.Contains(leader.hello.Peers, b.server):
+		if whole {
+			b.life++ // removed: that name is not taken in again
+		}
+		b.anew(now, "the cluster replaced it")
+	case leader != nil || others || whole && (back >= b.size || now.Sub(b.since) > returnPatience):
+		b.become(now, phaseMember)
+		if !whole {
+			b.become(now, phaseJoining)
+		}
+		b.run(now, b.routes(now, nil), true)
+	case !whole && now.Sub(b.since) > foundingPatience:
+		b.anew(now, "the cluster was never formed")
+	default:
+		b.waits = "the other members of " + b.cluster
+	}
+}
+
+// leader returns who leads this process's cluster, and has a quorum; nil if nobody is known to.
+func (b *brain) leader(all []*other) *other {
+	for _, o := range all {
+		if o.hello.Cluster == b.cluster && o.hello.Phase.serves() && o.hello.Lead != nil && o.hello.Lead.Quorum {
+			return o
+		}
+	}
+	return nil
+}
+
+// spare waits for a cluster to join, or founds one with others.
+func (b *brain) spare(now time.Time, all []*other) {
+	b.proposal = ""
+	if b.mayNot(all) {
+		return
+	}
+	clusters := map[string]bool{}
+	for _, o := range all {
+		if o.hello.Phase.serves() {
+			clusters[o.hello.Cluster] = true
+		}
+	}
+	switch len(clusters) {
+	case 0:
+		b.found(now, all)
+	case 1:
+		b.join(now, all, sortedKeys(clusters)[0])
+	default:
+		b.waits = fmt.Sprintf("you: two clusters are seen, %s: stop the processes of one, or have discovery show only the other",
+			strings.Join(sortedKeys(clusters), " and "))
+	}
+}
+
+// join waits until it is to join the cluster that there is.
+func (b *brain) join(now time.Time, all []*other, cluster string) {
+	b.blanks, b.met = "", now
+	if b.cluster != cluster {
+		b.cluster = cluster
+		b.order(order{do: doSave})
+	}
+	b.members = b.contacts()
+	server := b.serverName()
+	listed := false
+	leader := b.leader(all)
+	if leader != nil {
+		listed = slices.Contains(leader.hello.Peers, server)
+	} else {
+		for _, o := range all {
+			listed = listed || o.hello.Phase.serves() && slices.Contains(o.hello.Peers, server)
+		}
+	}
+	switch {
+	case listed: // a server of this name belongs to it, and has lost its store: it returns as what it was
+	case leader == nil:
+		b.waits = fmt.Sprintf("a leader of the cluster %s", cluster)
+		return
+	case leader.hello.Lead.Invited != b.instance:
+		return
+	}
+	b.become(now, phaseJoining)
+	b.server = server
+	b.run(now, b.routes(now, nil), true)
+}
+
+// serverName is a name that the cluster has not removed, as far as this process knows: what was removed is not taken in again for minutes.
+func (b *brain) serverName() string {
+	if b.life == 0 {
+		return b.name
+	}
+	return fmt.Sprintf("%s~%d", b.name, b.life)
+}
+
+// found founds a cluster when all founders see that they are the ones.
+func (b *brain) found(now time.Time, all []*other) {
+	self := founder{b.name, b.nonce}
+	blanks, by := []founder{self}, map[founder]*other{}
+	known, forming := b.cluster, false
+	for _, o := range all {
+		switch {
+		case o.hello.Phase == phaseFounding && slices.Contains(o.hello.Founders, self) && foundingOf(b.fleet, o.hello.Founders) == o.hello.Cluster:
+			b.begin(now, all, o.hello.Founders) // this one was agreed upon, and does not see it yet
+			return
+		case o.hello.Phase == phaseReturns:
+			known = o.hello.Cluster
+		case o.hello.Phase != phaseSpare:
+			forming = true
+		case o.hello.Refused != "" || o.hello.Size != b.size:
+		default:
+			if o.hello.Cluster != "" {
+				known = o.hello.Cluster
+			}
+			f := founder{o.hello.Name, o.hello.Nonce}
+			blanks, by[f] = append(blanks, f), o
+		}
+	}
+	slices.SortFunc(blanks, func(a, b founder) int { return strings.Compare(a.Name+" "+a.Nonce, b.Name+" "+b.Nonce) })
+	if seen := fmt.Sprint(blanks); seen != b.blanks {
+		b.blanks, b.same = seen, now
+	}
+	switch {
+	case b.cluster != "" && now.Sub(b.met) > b.patience:
+		b.tell(ForgottenInfo{Cluster: b.cluster, After: b.patience})
+		b.cluster, b.members = "", nil
+		b.order(order{do: doSave})
+		return
+	case known != "":
+		b.waits = fmt.Sprintf("a member of the cluster %s, which was there before", known)
+		return
+	case forming:
+		b.waits = "others, who form a cluster"
+		return
+	case len(blanks) < b.size:
+		b.waits = fmt.Sprintf("%d more of %d processes", b.size-len(blanks), b.size)
+		return
+	}
+	b.founders = slices.Clone(blanks[:b.size])
+	b.proposal = foundingOf(b.fleet, b.founders)
+	switch {
+	case !slices.Contains(b.founders, self):
+		b.waits = "the founders: " + strings.Join(namesOf(b.founders), ", ")
+		return
+	case now.Sub(b.same) < b.settle:
+		b.waits = "more processes to show themselves"
+		return
+	}
+	for _, f := range b.founders {
+		if o := by[f]; o != nil && o.hello.Proposal != b.proposal {
+			b.waits = f.Name + " to see the same processes"
+			return
+		}
+	}
+	b.begin(now, all, b.founders)
+}
+
+// begin runs a server that knows exactly the founders: so the group begins when all of them are there, and never otherwise.
+func (b *brain) begin(now time.Time, all []*other, founders []founder) {
+	var routes []route
+	for _, f := range founders {
+		for _, o := range all {
+			if o.hello.Name == f.Name && o.hello.Nonce == f.Nonce {
+				routes = append(routes, o.route())
+			}
+		}
+	}
+	if len(routes) != len(founders)-1 {
+		b.waits = "a founder who is not seen"
+		return
+	}
+	b.founders, b.cluster, b.server = founders, foundingOf(b.fleet, founders), b.name
+	b.become(now, phaseFounding)
+	b.run(now, routes, false)
+}
+
+func (b *brain) founding(now time.Time, own status) {
+	if own.running && own.leader != "" && own.applied {
+		b.become(now, phaseMember)
+		b.tell(FormedInfo{Cluster: b.cluster, Members: namesOf(b.founders)})
+		return
+	}
+	if now.Sub(b.since) > foundingPatience+spread(b.instance, foundingPatience/4) {
+		b.cluster, b.members = "", nil
+		b.anew(now, "the other founders did not come")
+		return
+	}
+	var missing []string
+	for _, f := range b.founders {
+		if f.Name != b.name && !slices.Contains(own.routed, f.Name) {
+			missing = append(missing, f.Name)
+		}
+	}
+	switch {
+	case own.problem != "":
+		b.waits = own.problem
+	case len(missing) > 0:
+		b.waits = "the other founders: " + strings.Join(missing, ", ")
+	default:
+		b.waits = "the servers to elect a leader"
+	}
+}
+
+func (b *brain) joining(now time.Time, own status) {
+	if own.running && own.leader != "" && own.applied {
+		leader := b.view.server(b.cluster, own.leader)
+		if leader == nil || slices.Contains(leader.hello.Peers, b.server) {
+			b.become(now, phaseMember)
+			b.tell(JoinedInfo{Cluster: b.cluster})
+			return
+		}
+	}
+	b.waits = fmt.Sprintf("the cluster %s to take it in", b.cluster)
+	if own.problem != "" {
+		b.waits = own.problem
+	}
+	for _, o := range b.view.lately(now) {
+		if o.hello.Cluster == b.cluster && slices.Contains(o.hello.Peers, b.server) && own.problem == "" {
+			b.follow(now, own)
+			return // it is one of them, and the others have no leader
+		}
+	}
+	if now.Sub(b.since) > joiningPatience {
+		b.anew(now, "the cluster did not take it in")
+		return
+	}
+	b.follow(now, own)
+}
+
+// anew makes a blank process of this one.
+func (b *brain) anew(now time.Time, why string) {
+	was := b.cluster
+	b.server, b.founders, b.nonce = "", nil, randomText()
+	b.order(order{do: doEmpty})
+	b.become(now, phaseSpare)
+	b.met = now
+	b.tell(LeftInfo{Cluster: was, Reason: why})
+}
+
+// mayNot says whether something keeps this process from taking part, and tells it once.
+func (b *brain) mayNot(all []*other) bool {
+	was := b.refused
+	b.refused = ""
+	for _, o := range all {
+		switch {
+		case o.hello.Name == b.name && (o.hello.Phase != phaseSpare && o.hello.Phase != phaseReturns || o.hello.Instance < b.instance):
+			b.refused = fmt.Sprintf("another process has the name %q, at %s: give each its own with WithName, or leave the choice to its store directory",
+				b.name, o.contact)
+		case o.hello.Phase.serves() && o.hello.Size != b.size && (b.server == "" || o.hello.Cluster == b.cluster):
+			b.refused = fmt.Sprintf("the cluster %s has size %d, and this process was told %d: the size is that of the founding, so give all WithSize(%d)",
+				o.hello.Cluster, o.hello.Size, b.size, o.hello.Size)
+		}
+	}
+	b.waits = b.refused
+	if b.refused != "" && b.refused != was {
+		b.tell(RefusedInfo{Process: b.name, Reason: b.refused})
+	}
+	return b.refused != ""
+}
+
+// foreign tells, once, of others that do not fit.
+func (b *brain) foreign(all []*other) {
+	for _, o := range all {
+		h := o.hello
+		reason := ""
+		switch {
+		case b.server != "" && h.Phase.serves() && h.Cluster != b.cluster:
+			reason = fmt.Sprintf("it belongs to another cluster, %s, and this one is %s: they never mix; stop the processes of one, or have discovery "+
+				"show each its own", h.Cluster, b.cluster)
+		case h.Phase == phaseSpare && h.Size != b.size:
+			reason = fmt.Sprintf("it was told size %d, and this process %d: give all the same", h.Size, b.size)
+		default:
+			continue
+		}
+		if key := h.Name + reason; !b.warned[key] && len(b.warned) < mostKnown {
+			b.warned[key] = true
+			b.tell(RefusedInfo{Process: h.Name, Address: o.contact.String(), Reason: reason})
+		}
+	}
+}
+
+// contacts are those of all who were of this cluster when they were heard last.
+func (b *brain) contacts() []contact {
+	var list []contact
+	for _, o := range b.view.others {
+		if o.hello.Cluster == b.cluster && o.hello.Phase != phaseSpare {
+			list = append(list, o.contact)
+		}
+	}
+	slices.SortFunc(list, func(a, b contact) int { return strings.Compare(a.String(), b.String()) })
+	return list
+}
+
+// routes are those of the members that were heard, and of those that are connected or were until of late.
+func (b *brain) routes(now time.Time, connected []string) []route {
+	var list []route
+	for _, o := range b.view.others {
+		if o.hello.Cluster == b.cluster && o.hello.Phase != phaseSpare &&
+			(now.Sub(o.heard) < routePatience || slices.Contains(connected, o.hello.Server)) {
+			list = append(list, o.route())
+		}
+	}
+	slices.SortFunc(list, func(a, b route) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return slices.Compact(list)
+}
+
+func (o *other) route() route {
+	return route{o.contact.Host, o.hello.RoutePort, o.contact.TLSName}
+}
+
+func namesOf(founders []founder) []string {
+	var names []string
+	for _, f := range founders {
+		names = append(names, f.Name)
+	}
+	return names
+}

@@ -1,0 +1,115 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// carryOut does what the brain has decided.
+func (l *loop) carryOut(o order) {
+	var err error
+	what := ""
+	switch o.do {
+	case doSave:
+		what = "keep what this process is to the cluster"
+		err = writeIdentity(l.store.dir, l.brain.fleet, l.brain.size, l.brain.identity)
+	case doStart:
+		l.start(o)
+		return
+	case doEmpty:
+		what = "empty the store"
+		l.halt()
+		err = emptyStore(l.store.dir)
+	case doRoutes:
+		what = "tell the server where the others are"
+		l.routes, err = l.ways.routes(l.ctx, o.routes, false)
+		if l.member != nil && err == nil {
+			err = l.member.setRoutes(l.urls())
+		}
+	case doTell:
+		l.c.hooks.tell(l.log, o.event)
+		return
+	case doRemove:
+		what = fmt.Sprintf("remove the server %s from the cluster", o.server)
+		if err = l.request(func(ctx context.Context) error { return l.member.remove(ctx, o.server, o.id) }); err == nil {
+			l.c.hooks.tell(l.log, RemovedInfo{Server: o.server})
+			if o.event != nil {
+				l.c.hooks.tell(l.log, o.event)
+			}
+		}
+	case doEvacuate:
+		what = "hand on what the server stores"
+		err = l.request(l.member.evacuate)
+	case doStepDown:
+		what = "have another server lead"
+		err = l.request(l.member.stepDown)
+	}
+	if err != nil && l.cannot.Now(time.Now(), what+err.Error()) {
+		l.log.Warn("could not "+what, "error", err)
+	}
+}
+
+// request asks the cluster's leader, which may be another just now: it is asked again with a later step.
+func (l *loop) request(f func(context.Context) error) error {
+	if l.member == nil {
+		return errors.New("its server does not run")
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, systemPatience)
+	defer cancel()
+	return f(ctx)
+}
+
+// start runs this process's server.
+func (l *loop) start(o order) {
+	l.halt()
+	b := l.brain
+	l.ownRoutes = 1
+	if o.padded {
+		// A server expects as many members as it has routes before it founds anything, its own included: so many there never are.
+		l.ownRoutes = padding * b.size
+	}
+	l.auth = l.sec.routes(b.cluster)
+	var err error
+	if l.routes, err = l.ways.routes(l.ctx, o.routes, !o.padded); err != nil {
+		l.problem = fmt.Sprintf("the transport: %v", err)
+		return
+	}
+	p := place{
+		cluster: b.cluster, server: b.server, dir: l.store.dir, clientPort: l.ports.client, routePort: l.ports.route, routes: l.urls(),
+	}
+	member, err := startMember(l.cfg, p, l.auth)
+	if err != nil {
+		l.problem = fmt.Sprintf("its server, which does not start: %v", err)
+		if l.cannot.Now(time.Now(), l.problem) {
+			l.log.Warn("the server does not start", "error", err)
+		}
+		return
+	}
+	l.member, l.problem = member, ""
+}
+
+const padding = 8
+
+// halt stops the server, if it runs.
+func (l *loop) halt() {
+	if l.member != nil {
+		l.member.stop()
+		l.member = nil
+	}
+	l.problem = ""
+}
+
+// urls are the routes that the server is told.
+func (l *loop) urls() []*url.URL {
+	var list []*url.URL
+	for range l.ownRoutes {
+		list = append(list, l.auth.url(l.host, l.ports.route))
+	}
+	for _, r := range l.routes {
+		list = append(list, l.auth.url(r.host, r.port))
+	}
+	return list
+}

@@ -1,0 +1,236 @@
+package embedded
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// leading is what the leader of the cluster keeps in mind: who has been dead since when, and whom it has asked to come.
+type leading struct {
+	dead    map[string]time.Time // servers
+	vacant  time.Time            // since when a seat is free
+	invited string               // instance
+	asked   time.Time
+	surplus time.Time
+	lead    *lead // what it says
+	came    string // the server that joined last
+	removed time.Time
+}
+
+const (
+	surplusPatience = 30 * time.Second
+	removePause     = time.Second
+)
+
+// member keeps its place, and if it leads, the cluster whole.
+func (b *brain) member(now time.Time, own status, all []*other) {
+	leader := b.leader(all)
+	switch {
+	case leader == nil || own.leads || slices.Contains(leader.hello.Peers, b.server):
+		b.unlisted = time.Time{}
+	case b.unlisted.IsZero():
+		b.unlisted = now
+	case now.Sub(b.unlisted) > unlistedPatience:
+		b.life++
+		b.anew(now, "the cluster removed it")
+		return
+	}
+	switch {
+	case own.off && b.going.asked != (time.Time{}) && !own.leads: // it was removed, as it asked
+		b.left(now)
+		return
+	case !own.running || own.off && b.unlisted.IsZero():
+		b.restart(now, own)
+		return
+	}
+	b.again = 0
+	if own.leader == "" {
+		b.waits = b.leaderless(now, own)
+	}
+	b.leading.lead = nil
+	if own.leads {
+		b.leads(now, own, all)
+	} else {
+		b.leading = leading{}
+	}
+	switch {
+	case b.phase == phaseLeaving:
+		b.leave(now, own, leader)
+	case leader != nil && leader.hello.Lead.Surplus == b.server:
+		b.become(now, phaseLeaving)
+		b.going.spare = true
+	}
+	if b.phase != phaseSpare {
+		b.follow(now, own)
+	}
+}
+
+// restart runs the server again that does not run, or has switched JetStream off: at once, and then less and less often.
+func (b *brain) restart(now time.Time, own status) {
+	b.waits = own.problem
+	if own.off {
+		b.waits = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"
+	}
+	if now.Sub(b.tried) < max(b.again, time.Second) {
+		return
+	}
+	b.again = min(max(2*b.again, time.Second), restartMost)
+	b.run(now, b.routes(now, nil), true)
+}
+
+// leaderless says whom a cluster without a leader waits for.
+func (b *brain) leaderless(now time.Time, own status) string {
+	var gone []string
+	for _, p := range own.peers {
+		if o := b.view.server(b.cluster, p.name); p.name != b.server && (o == nil || !o.fresh(now)) {
+			gone = append(gone, p.name)
+		}
+	}
+	slices.Sort(gone)
+	if quorum := len(own.peers)/2 + 1; len(own.peers)-len(gone) < quorum {
+		return fmt.Sprintf("%s: %d of %d servers are needed; bring them back with their stores; if these are lost for good, a rescue by hand is needed",
+			strings.Join(gone, ", "), quorum, len(own.peers))
+	}
+	return "the servers to elect a leader"
+}
+
+// leads looks after the cluster: invites, removes, lets go, one at a time.
+func (b *brain) leads(now time.Time, own status, all []*other) {
+	l := &b.leading
+	if l.dead == nil {
+		l.dead = map[string]time.Time{}
+	}
+	var live, dead []peer
+	for _, p := range own.peers {
+		if p.name == b.server || p.live {
+			live = append(live, p)
+			delete(l.dead, p.name)
+			continue
+		}
+		dead = append(dead, p)
+		if l.dead[p.name].IsZero() {
+			l.dead[p.name] = now
+		}
+	}
+	for name := range l.dead {
+		if !own.has(name) {
+			delete(l.dead, name)
+		}
+	}
+	l.lead = &lead{Quorum: len(live) >= len(own.peers)/2+1}
+	stay, began := 0, false
+	for _, p := range live {
+		l.lead.Live = append(l.lead.Live, p.name)
+		leaves, going := p.name == b.server && b.phase == phaseLeaving, b.going.began
+		if o := b.view.server(b.cluster, p.name); p.name != b.server && o != nil {
+			leaves, going = o.hello.Phase == phaseLeaving, o.hello.Going
+		}
+		switch {
+		case !leaves:
+			stay++
+		case l.lead.Leaving == "" || going && !began:
+			l.lead.Leaving, began = p.name, going
+		}
+	}
+	if l.lead.Quorum {
+		b.invite(now, all, stay, len(dead), l.lead.Leaving != "")
+		b.surplus(now, live)
+		b.remove(now, live, dead)
+	}
+}
+
+// invite asks a spare to join when a seat is free.
+func (b *brain) invite(now time.Time, all []*other, stay, dead int, leaving bool) {
+	l := &b.leading
+	if stay >= b.size {
+		l.vacant, l.invited = time.Time{}, ""
+		return
+	}
+	if l.vacant.IsZero() {
+		l.vacant = now
+	}
+	wait := fresh // somebody has left
+	switch {
+	case leaving:
+		wait = 0
+	case dead > 0:
+		wait = b.grace // it may be back soon
+	}
+	if now.Sub(l.vacant) < wait {
+		return
+	}
+	first, joining := "", false
+	for _, o := range all {
+		switch {
+		case o.hello.Cluster != b.cluster:
+		case o.hello.Phase == phaseJoining:
+			joining, l.came = true, o.hello.Server
+		case o.hello.Phase != phaseSpare || o.hello.Refused != "" || o.hello.Size != b.size:
+		case o.hello.Instance == l.invited && now.Sub(l.asked) < joiningPatience:
+			joining = true // it is on its way
+		case first == "" || first == l.invited: // another one, rather than one that did not come
+			first = o.hello.Instance
+		}
+	}
+	switch {
+	case joining:
+	case first != "":
+		l.invited, l.asked = first, now
+	default:
+		l.invited = ""
+		b.waits = fmt.Sprintf("a spare process, as %d of %d members are there", stay, b.size)
+	}
+	l.lead.Invited = l.invited
+}
+
+// surplus names a member that is one too many, as when one that was replaced came back in that moment.
+func (b *brain) surplus(now time.Time, live []peer) {
+	l := &b.leading
+	if len(live) <= b.size || l.lead.Leaving != "" {
+		l.surplus = time.Time{}
+		return
+	}
+	if l.surplus.IsZero() {
+		l.surplus = now
+	}
+	if now.Sub(l.surplus) < surplusPatience {
+		return
+	}
+	for _, p := range live { // the last of the others
+		if p.name != b.server && p.name > l.lead.Surplus {
+			l.lead.Surplus = p.name
+		}
+	}
+}
+
+// remove takes a dead member out once another has its place.
+func (b *brain) remove(now time.Time, live, dead []peer) {
+	if len(live) < b.size || now.Sub(b.leading.removed) < removePause {
+		return
+	}
+	for _, p := range dead {
+		long := now.Sub(b.leading.dead[p.name])
+		if o := b.view.server(b.cluster, p.name); o != nil && o.fresh(now) && long < 10*b.grace {
+			continue // the process is there: its server will be
+		}
+		if long >= b.grace {
+			b.leading.removed = now
+			b.order(order{do: doRemove, server: p.name, id: p.id, event: ReplacedInfo{Dead: p.name, By: b.leading.came, Took: long}})
+			return
+		}
+	}
+}
+
+// follow has the server know the routes of the others, and keeps where they are reached.
+func (b *brain) follow(now time.Time, own status) {
+	if contacts := b.contacts(); !slices.Equal(contacts, b.members) && len(contacts) > 0 {
+		b.members = contacts
+		b.order(order{do: doSave})
+	}
+	if routes := b.routes(now, own.routed); !slices.Equal(routes, b.routed) && len(routes) > 0 && own.running {
+		b.routed = routes
+		b.order(order{do: doRoutes, routes: routes})
+	}
+}

@@ -1,0 +1,239 @@
+package embedded
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/internal/found"
+	hellos "github.com/rolebus/rolebus/internal/hello"
+)
+
+// loop is the one goroutine that decides and acts for a process's part in a cluster.
+//
+//	discovery -> asking -> hellos --\
+//	        the others' hellos ------> view -> brain (pure) -> orders -> server, store
+//	                own server ------/            \-> own hello, state
+type loop struct {
+	c      *ClusterServer
+	ctx    context.Context
+	cfg    *config
+	log    *slog.Logger
+	store  *store
+	sec    *security
+	ports  *ports
+	brain  *brain
+	asking *asking
+	ways   *ways
+	host   string // by which this process's server is reached from this machine
+
+	own        atomic.Pointer[hello] // what is answered
+	heard      chan heard
+	discovered atomic.Pointer[[]contact]
+
+	member    *running
+	auth      *routeAuth
+	routes    []route
+	ownRoutes int    // how often its own route is among its server's
+	problem   string // why the server does not run
+	status    status
+	waited    string
+	leader    string
+	cannot    found.Complaints // what could not be done
+	troubled  found.Complaints // what discovery failed with; of its goroutine only
+	strangers sync.Mutex
+	strange   found.Complaints // guarded by strangers
+	gone      chan error       // of Leave
+}
+
+// heard is a hello that came in.
+type heard struct {
+	from  net.Addr
+	hello *hello
+	at    time.Time
+}
+
+const (
+	stepEvery   = 100 * time.Millisecond
+	stepSettled = 500 * time.Millisecond
+	clockApart  = time.Minute
+	mostHeard   = 256
+)
+
+func newLoop(c *ClusterServer, ctx context.Context, st *store, id identity, sec *security, ports *ports) *loop {
+	l := &loop{
+		c: c, ctx: ctx, cfg: c.cfg, log: c.log, store: st, sec: sec, ports: ports,
+		brain: newBrain(time.Now(), c.cfg.cluster.settings, id, randomText()),
+		heard: make(chan heard, mostHeard), host: c.cfg.cluster.advertise,
+	}
+	if l.host == "" {
+		l.host = loopback
+	}
+	l.ways = newWays(c.cfg.cluster.transport, c.log)
+	asker := &hellos.Asker{Secrets: sec.secrets, Dial: l.ways.dial}
+	if sec.cluster != nil {
+		asker.TLS = sec.cluster.Client
+	}
+	l.asking = newAsking(ctx, asker, c.log)
+	l.own.Store(l.self())
+	return l
+}
+
+// run is what the process does until ctx is over.
+func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.Address) {
+	var wg sync.WaitGroup
+	server := &hellos.Server{Secrets: l.sec.secrets, Answer: l.answer, Strange: l.stranger}
+	if l.sec.cluster != nil {
+		server.TLS = l.sec.cluster.Mutual()
+	}
+	wg.Go(func() { server.Serve(l.ports.listener) })
+	wg.Go(func() { l.discover(strategy) })
+	wg.Go(func() { l.ways.run(l.ctx) })
+	if announces != nil {
+		wg.Go(func() { l.announce(announces, own) })
+	}
+	l.steps()
+	if l.member != nil {
+		l.member.rest(context.Background(), l.log)
+		l.member.stop()
+	}
+	server.Close()
+	l.asking.close()
+	wg.Wait()
+	l.c.err = l.store.close()
+}
+
+func (l *loop) steps() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			l.step(time.Now())
+			pace := stepEvery
+			if l.settled() {
+				pace = stepSettled
+			}
+			timer.Reset(pace)
+		case a := <-l.asking.answers:
+			l.take(time.Now(), a)
+		case h := <-l.heard:
+			l.hear(h.at, contactOf(h.from), h.hello)
+		case cmd := <-l.c.commands:
+			cmd.do(l)
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// settled says whether there is nothing to wait for.
+func (l *loop) settled() bool {
+	b := l.brain
+	return b.waits == "" && l.gone == nil && (b.phase == phaseMember && l.status.leader != "" || b.phase == phaseSpare && b.cluster != "" && b.proposal == "")
+}
+
+// step looks, decides and acts.
+func (l *loop) step(now time.Time) {
+	for range mostHeard { // what came meanwhile, so that nothing is decided without it
+		select {
+		case a := <-l.asking.answers:
+			l.take(now, a)
+			continue
+		case h := <-l.heard:
+			l.hear(h.at, contactOf(h.from), h.hello)
+			continue
+		default:
+		}
+		break
+	}
+	l.status = status{problem: l.problem}
+	if l.member != nil {
+		l.status = l.member.status()
+	}
+	for _, o := range l.brain.step(now, l.status) {
+		l.carryOut(o)
+	}
+	l.tell()
+	l.ask(now)
+	if l.gone != nil && l.brain.going.gone {
+		l.gone <- nil
+		l.gone = nil
+	}
+}
+
+// ask asks those whose turn it is.
+func (l *loop) ask(now time.Time) {
+	var sure []contact
+	if list := l.discovered.Load(); list != nil {
+		sure = append(sure, *list...)
+	}
+	sure = append(sure, l.brain.members...)
+	var told []contact
+	partners := map[contact]bool{}
+	for _, o := range l.brain.view.others {
+		told = append(told, o.contact)
+		told = append(told, o.hello.Others...)
+		if o.hello.Phase != phaseSpare && o.hello.Cluster == l.brain.cluster {
+			partners[o.contact] = true
+		}
+	}
+	settled := l.settled()
+	l.asking.step(now, sure, told, func(c contact) time.Duration {
+		switch {
+		case !settled:
+			return askEvery
+		case partners[c]:
+			return askSettled
+		}
+		return askRarely
+	}, l.own.Load().encode())
+}
+
+// tell lets others, users and hooks know what is.
+func (l *loop) tell() {
+	l.own.Store(l.self())
+	l.c.publish(l.brain.state(time.Now(), l.status, l.own.Load()))
+	if l.brain.waits != l.waited {
+		l.waited = l.brain.waits
+		l.c.hooks.tell(l.log, WaitingInfo{For: l.waited})
+	}
+	if l.brain.phase.serves() && l.status.leader != l.leader {
+		l.leader = l.status.leader
+		l.c.hooks.tell(l.log, LeaderInfo{Leader: l.leader})
+	}
+}
+
+// self is what this process says of itself.
+func (l *loop) self() *hello {
+	b := l.brain
+	h := &hello{
+		Version: helloVersion, Fleet: b.fleet, Name: b.name, Instance: b.instance, Nonce: b.nonce, Size: b.size, Phase: b.phase,
+		Kept: !l.store.temporary, Time: time.Now().UTC(),
+		Host: l.cfg.cluster.advertise, Port: l.ports.hello, RoutePort: l.ports.route,
+		Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused,
+		Leader: l.status.leader, Lead: b.leading.lead, Going: b.going.began,
+	}
+	if b.phase == phaseFounding {
+		h.Founders = b.founders
+	}
+	if l.member != nil {
+		h.Client, h.Scheme = l.ports.client, "nats"
+		if l.sec.clientTLS != nil {
+			h.Scheme = "tls"
+		}
+	}
+	for _, p := range l.status.peers {
+		h.Peers = append(h.Peers, p.name)
+	}
+	for _, o := range b.view.lately(time.Now()) {
+		if len(h.Others) < mostOthers {
+			h.Others = append(h.Others, o.contact)
+		}
+	}
+	return h
+}

@@ -1,0 +1,270 @@
+package embedded
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/rolebus/rolebus/internal/sysevents"
+)
+
+// running is a member's server.
+type running struct {
+	ns     *server.Server
+	o      *server.Options
+	system *nats.Conn // of the system account, inside the process
+	log    *serverLog
+}
+
+const (
+	systemAccount  = server.DEFAULT_SYSTEM_ACCOUNT
+	systemPatience = 2 * time.Second
+	deadAfter      = 3 * time.Second // without a sign of life among the servers
+)
+
+// place is where a member's server has its place in the cluster.
+type place struct {
+	cluster, server string
+	dir             string
+	clientPort      int
+	routePort       int
+	routes          []*url.URL
+}
+
+// startMember runs a server that is one of a cluster.
+func startMember(cfg *config, p place, auth *routeAuth) (*running, error) {
+	o, err := memberOptions(cfg, p, auth)
+	if err != nil {
+		return nil, err
+	}
+	user, password := "rolebus-"+randomText(), randomText()
+	if err := systemUser(o, user, password); err != nil {
+		return nil, err
+	}
+	log := newServerLog(cfg.log)
+	log.quiet = true
+	ns, err := run(o, log)
+	if err != nil {
+		return nil, err
+	}
+	system, err := nats.Connect("", nats.InProcessServer(ns), nats.UserInfo(user, password), nats.Name("rolebus cluster"),
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.Timeout(readyTimeout))
+	if err != nil {
+		stop(ns)
+		log.end()
+		return nil, fmt.Errorf("system account: %w", err)
+	}
+	return &running{ns: ns, o: o, system: system, log: log}, nil
+}
+
+// memberOptions are what users asked for, and on top of it what makes the server one of the cluster.
+func memberOptions(cfg *config, p place, auth *routeAuth) (*server.Options, error) {
+	o := cfg.serverOptions()
+	err := errors.Join(
+		check(o.Cluster.Name == "" && o.Cluster.Port == 0 && len(o.Routes) == 0, "server options: Cluster and Routes are made by the cluster itself: leave them empty"),
+		check(o.ServerName == cfg.name, "server options: ServerName: give WithName"),
+		check(o.JetStream, "server options: JetStream must stay on"),
+		check(!o.NoSystemAccount && len(o.TrustedOperators) == 0 && len(o.TrustedKeys) == 0 && o.AccountResolver == nil,
+			"server options: a cluster needs a system account that it can use: operators and NoSystemAccount are not for it; run nats-servers beside it for these"),
+	)
+	if err != nil {
+		return nil, err
+	}
+	o.ServerName, o.StoreDir, o.Port = p.server, p.dir, p.clientPort
+	o.Cluster.Name, o.Cluster.Host, o.Cluster.Port = p.cluster, o.Host, p.routePort
+	o.Cluster.PoolSize = -1 // one connection for each other server: four would be the default
+	o.Routes = p.routes
+	if cfg.cluster.advertise != "" && cfg.cluster.advertise != o.Host {
+		o.Cluster.Advertise = cfg.cluster.advertise + ":" + strconv.Itoa(p.routePort)
+		o.ClientAdvertise = cfg.cluster.advertise + ":" + strconv.Itoa(p.clientPort)
+	}
+	auth.set(o)
+	return o, nil
+}
+
+// systemUser lets this process, and nobody else, use the system account, and leaves it as it is who may connect.
+func systemUser(o *server.Options, user, password string) error {
+	o.SystemAccount = cmp.Or(o.SystemAccount, systemAccount)
+	var account *server.Account
+	for _, a := range o.Accounts {
+		if a.Name == o.SystemAccount {
+			account = a
+		}
+	}
+	if account == nil {
+		account = server.NewAccount(o.SystemAccount)
+		o.Accounts = append(slices.Clone(o.Accounts), account)
+	}
+	sysevents.Declare(o, account)
+	own := &server.User{Username: user, Password: password, Account: account}
+	switch {
+	case o.CustomClientAuthentication != nil:
+		o.CustomClientAuthentication = &orOwn{user: own, other: o.CustomClientAuthentication}
+		return nil
+	case o.Authorization != "":
+		return errors.New("server options: Authorization, a token for all, is not for a cluster: give Username and Password, Users or Nkeys")
+	case o.Username != "":
+		o.Users = append(slices.Clone(o.Users), &server.User{Username: o.Username, Password: o.Password})
+		o.Username, o.Password = "", ""
+	case len(o.Users) == 0 && len(o.Nkeys) == 0: // everybody may connect
+		o.Users = []*server.User{{Username: "anybody-" + randomText(), Password: randomText()}}
+		o.NoAuthUser = o.Users[0].Username
+	}
+	o.Users = append(slices.Clone(o.Users), own)
+	return nil
+}
+
+// orOwn takes this process for itself, and asks a user's own authentication about all others.
+type orOwn struct {
+	user  *server.User
+	other server.Authentication
+}
+
+func (a *orOwn) Check(c server.ClientAuthentication) bool {
+	if o := c.GetOpts(); same(o.Username, a.user.Username) && same(o.Password, a.user.Password) {
+		c.RegisterUser(a.user)
+		return true
+	}
+	return a.other.Check(c)
+}
+
+// status asks the server how it is.
+func (r *running) status() status {
+	if !r.ns.Running() {
+		return status{problem: "its server, which has stopped: see its log"}
+	}
+	s := status{running: true, off: !r.ns.JetStreamEnabled(), leads: r.ns.JetStreamIsLeader(), applied: r.ns.JetStreamIsCurrent()}
+	if routes, err := r.ns.Routez(nil); err == nil {
+		for _, route := range routes.Routes {
+			s.routed = append(s.routed, route.RemoteName)
+		}
+		slices.Sort(s.routed)
+		s.routed = slices.Compact(s.routed)
+	}
+	info, err := r.ns.Jsz(nil)
+	if err != nil || info.Meta == nil {
+		return s
+	}
+	s.leader, s.streams = info.Meta.Leader, info.Streams
+	s.peers = []peer{{name: r.ns.Name(), live: true}}
+	for _, p := range info.Meta.Replicas {
+		dead := p.Offline || !p.Current && (p.Active == 0 || p.Active > deadAfter)
+		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !dead})
+	}
+	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
+	s.ready = s.leader != "" && s.applied && r.healthy()
+	return s
+}
+
+// healthy says whether all that the server stores is up to date.
+func (r *running) healthy() bool {
+	h := r.ns.Healthz(&server.HealthzOptions{})
+	return h != nil && h.StatusCode < 300
+}
+
+// setRoutes has the server know these routes. Those that it knows already stay connected.
+func (r *running) setRoutes(routes []*url.URL) error {
+	o := r.o.Clone()
+	o.Routes = routes
+	r.log.conceal(secretsOf(o))
+	if err := r.ns.ReloadOptions(o); err != nil {
+		return err
+	}
+	r.o = o
+	return nil
+}
+
+// ask asks the cluster's leader to do something.
+func (r *running) ask(ctx context.Context, subject string, what any) error {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, systemPatience)
+	defer cancel()
+	m, err := r.system.RequestWithContext(ctx, subject, text)
+	if err != nil {
+		return err
+	}
+	var answer server.ApiResponse
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return err
+	}
+	if answer.Error != nil {
+		return answer.Error
+	}
+	return nil
+}
+
+// remove takes a server out of the cluster. An id is sure, a name may be that of two.
+func (r *running) remove(ctx context.Context, name, id string) error {
+	if id != "" {
+		name = ""
+	}
+	return r.ask(ctx, server.JSApiRemoveServer, server.JSApiMetaServerRemoveRequest{Server: name, Peer: id})
+}
+
+// evacuate has others store what this server stores.
+func (r *running) evacuate(ctx context.Context) error {
+	return r.ask(ctx, server.JSApiEvacuateServer, server.JSApiMetaServerEvacuateRequest{Server: r.ns.Name()})
+}
+
+// stepDown has others lead all that this server leads.
+func (r *running) stepDown(ctx context.Context) error {
+	var errs []error
+	if info, err := r.ns.Jsz(&server.JSzOptions{Accounts: true, Streams: true, RaftGroups: true}); err == nil {
+		for _, account := range info.AccountDetails {
+			for _, stream := range account.Streams {
+				if r.ns.JetStreamIsStreamLeader(account.Id, stream.Name) {
+					errs = append(errs, r.ns.JetStreamStepdownStream(account.Id, stream.Name))
+				}
+			}
+		}
+	}
+	if r.ns.JetStreamIsLeader() {
+		errs = append(errs, r.ask(ctx, server.JSApiLeaderStepDown, struct{}{}))
+	}
+	return errors.Join(errs...)
+}
+
+// leads says whether the server leads anything.
+func (r *running) leads() bool {
+	info, err := r.ns.Jsz(&server.JSzOptions{RaftGroups: true})
+	return r.ns.JetStreamIsLeader() || err == nil && info.StreamsLeader+info.ConsumersLeader > 0
+}
+
+func (r *running) stop() {
+	r.system.Close()
+	stop(r.ns)
+	r.log.end()
+}
+
+// rest lets others lead, and waits until they do, for a moment: then nobody waits for an election when the server stops.
+func (r *running) rest(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, restPatience)
+	defer cancel()
+	if err := r.stepDown(ctx); err != nil {
+		log.Debug("stepping down", "error", err)
+	}
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for r.leads() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const restPatience = time.Second
