@@ -14,7 +14,7 @@ type leading struct {
 	invited string               // instance
 	asked   time.Time
 	surplus time.Time
-	lead    *lead // what it says
+	lead    *lead  // what it says
 	came    string // the server that joined last
 	removed time.Time
 }

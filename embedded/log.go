@@ -84,7 +84,9 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 	l.log(slog.LevelError, format, args)
 }
 
-func (l *serverLog) debugs() bool { return !l.quiet && l.to.Enabled(context.Background(), slog.LevelDebug) }
+func (l *serverLog) debugs() bool {
+	return !l.quiet && l.to.Enabled(context.Background(), slog.LevelDebug)
+}
 
 func (l *serverLog) notices() slog.Level {
 	if l.quiet {
