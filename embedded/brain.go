@@ -68,6 +68,7 @@ type identity struct {
 	server  string    // "" of a spare
 	life    int       // how many servers of this name were removed: each had another name
 	members []contact // of the cluster, as far as known
+	ports   ports     // that it had
 }
 
 const (
@@ -207,7 +208,7 @@ func (b *brain) returning(now time.Time, all []*other) {
 		if !whole {
 			b.become(now, phaseJoining)
 		}
-		b.run(now, b.routes(now, nil), true)
+		b.run(now, b.routes(now, status{}), true)
 	case !whole && now.Sub(b.since) > foundingPatience:
 		b.anew(now, "the cluster was never formed")
 	default:
@@ -276,7 +277,7 @@ func (b *brain) join(now time.Time, all []*other, cluster string) {
 	}
 	b.become(now, phaseJoining)
 	b.server = server
-	b.run(now, b.routes(now, nil), true)
+	b.run(now, b.routes(now, status{}), true)
 }
 
 // serverName is a name that the cluster has not removed, as far as this process knows: what was removed is not taken in again for minutes.
@@ -485,17 +486,24 @@ func (b *brain) contacts() []contact {
 	return list
 }
 
-// routes are those of the members that were heard, and of those that are connected or were until of late.
-func (b *brain) routes(now time.Time, connected []string) []route {
-	var list []route
+// routes are those of the members that were heard, and of those that are connected or were until of late: of each the one where it was heard last.
+// One that is silent and that the cluster does not have any more is none.
+func (b *brain) routes(now time.Time, own status) []route {
+	last := map[string]*other{}
 	for _, o := range b.view.others {
-		if o.hello.Cluster == b.cluster && o.hello.Phase != phaseSpare &&
-			(now.Sub(o.heard) < routePatience || slices.Contains(connected, o.hello.Server)) {
-			list = append(list, o.route())
+		connected, removed := slices.Contains(own.routed, o.hello.Server), len(own.peers) > 0 && !own.has(o.hello.Server)
+		if o.hello.Cluster != b.cluster || o.hello.Phase == phaseSpare || !connected && (now.Sub(o.heard) > routePatience || removed && !o.fresh(now)) {
+			continue
+		}
+		if was := last[o.hello.Server]; was == nil || o.heard.After(was.heard) {
+			last[o.hello.Server] = o
 		}
 	}
-	slices.SortFunc(list, func(a, b route) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-	return slices.Compact(list)
+	var list []route
+	for _, server := range sortedKeys(last) {
+		list = append(list, last[server].route())
+	}
+	return list
 }
 
 func (o *other) route() route {

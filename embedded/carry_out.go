@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -78,13 +81,16 @@ func (l *loop) start(o order) {
 		return
 	}
 	p := place{
-		cluster: b.cluster, server: b.server, dir: l.store.dir, clientPort: l.ports.client, routePort: l.ports.route, routes: l.urls(),
+		cluster: b.cluster, server: b.server, dir: l.store.dir, clientPort: l.brain.ports.Client, routePort: l.brain.ports.Route, routes: l.urls(),
 	}
 	member, err := startMember(l.cfg, p, l.auth)
 	if err != nil {
 		l.problem = fmt.Sprintf("its server, which does not start: %v", err)
 		if l.cannot.Now(time.Now(), l.problem) {
 			l.log.Warn("the server does not start", "error", err)
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			b.ports.another(l.cfg)
 		}
 		return
 	}
@@ -106,10 +112,12 @@ func (l *loop) halt() {
 func (l *loop) urls() []*url.URL {
 	var list []*url.URL
 	for range l.ownRoutes {
-		list = append(list, l.auth.url(l.host, l.ports.route))
+		list = append(list, l.auth.url(l.host, l.brain.ports.Route))
 	}
 	for _, r := range l.routes {
 		list = append(list, l.auth.url(r.host, r.port))
 	}
+	// nats-server puts what it has in order when it is told others (reload.go, imposeOrder), while its own goroutines read it: so it has it in order.
+	slices.SortFunc(list, func(a, b *url.URL) int { return strings.Compare(a.String(), b.String()) })
 	return list
 }

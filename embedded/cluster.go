@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,9 +111,6 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeIdentity(st.dir, cfg.cluster.fleet, cfg.cluster.size, id); err != nil {
-		return nil, fmt.Errorf("store directory: %w", err)
-	}
 	cfg.name = id.name
 	log := cfg.log.With("process", id.name)
 	hooks, err := newClusterHooks(cfg.cluster.hooks, log)
@@ -125,16 +121,20 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := listen(cfg)
+	listener, ports, err := listen(cfg, id.ports)
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, ports.close)
+	undo = append(undo, func() { listener.Close() })
+	id.ports = ports
+	if err := writeIdentity(st.dir, cfg.cluster.fleet, cfg.cluster.size, id); err != nil {
+		return nil, fmt.Errorf("store directory: %w", err)
+	}
 	// Options of users are tried out here, and not when the first server is needed.
 	if _, err = memberOptions(cfg, place{cluster: "cluster", server: id.name, dir: st.dir}, sec.routes("cluster")); err != nil {
 		return nil, err
 	}
-	own, err := ownAddress(cfg, ports.hello, id.name)
+	own, err := ownAddress(cfg, ports.Hello, id.name)
 	if err != nil && announces != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 		cfg: cfg, log: log, hooks: hooks, cancel: cancel, ended: make(chan struct{}),
 		commands: make(chan command), changed: make(chan struct{}),
 	}
-	l := newLoop(c, running, st, id, sec, ports)
+	l := newLoop(c, running, st, id, sec, listener)
 	c.publish(l.brain.state(time.Now(), status{}, l.self()))
 	go func() {
 		defer close(c.ended)
@@ -331,40 +331,6 @@ func (s *security) routes(cluster string) *routeAuth {
 	}
 	return a
 }
-
-// ports are those that this process has: of hellos, and for its server, when it has one, the same in each of its lives.
-type ports struct {
-	listener net.Listener
-	hello    int
-	route    int
-	client   int
-}
-
-func listen(cfg *config) (*ports, error) {
-	p := &ports{}
-	var err error
-	p.listener, err = net.Listen("tcp", net.JoinHostPort(cfg.host, strconv.Itoa(cfg.cluster.helloPort)))
-	if err != nil {
-		return nil, fmt.Errorf("%w: free it, or choose another by WithHost or WithClusterPort", err)
-	}
-	p.hello = p.listener.Addr().(*net.TCPAddr).Port
-	for _, each := range []struct {
-		port int
-		to   *int
-		mend string
-	}{{cfg.cluster.routePort, &p.route, "WithRoutePort"}, {cfg.port, &p.client, "WithPort"}} {
-		l, err := net.Listen("tcp", net.JoinHostPort(cfg.host, strconv.Itoa(each.port)))
-		if err != nil {
-			p.close()
-			return nil, fmt.Errorf("%w: free it, or choose another by WithHost or %s", err, each.mend)
-		}
-		defer l.Close() // after all were chosen, so that no two are the same
-		*each.to = l.Addr().(*net.TCPAddr).Port
-	}
-	return p, nil
-}
-
-func (p *ports) close() { p.listener.Close() }
 
 // ownAddress is what is announced of this process.
 func ownAddress(cfg *config, port int, name string) (rolebus.Address, error) {

@@ -68,8 +68,17 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 	}
 	add(self, self.url(self.Host), now, true)
 	quorum := false
+	belong := namesOfPeers(own.peers)
+	for _, o := range b.view.lately(now) {
+		if o.hello.Cluster == b.cluster && o.hello.Lead != nil && o.hello.Lead.Quorum && !b.phase.serves() {
+			belong = o.hello.Peers
+		}
+	}
 	for _, o := range b.view.latest() {
 		live := o.fresh(now)
+		if !live && len(belong) > 0 && !slices.Contains(belong, o.hello.Server) {
+			continue // it was removed
+		}
 		if o.hello.Phase == phaseSpare && !live || seen[o.hello.Server] && o.hello.Phase != phaseSpare {
 			continue
 		}
@@ -136,4 +145,12 @@ func (s *ClusterState) urls() []string {
 		}
 	}
 	return list
+}
+
+func namesOfPeers(peers []peer) []string {
+	var names []string
+	for _, p := range peers {
+		names = append(names, p.name)
+	}
+	return names
 }

@@ -77,7 +77,7 @@ func (b *brain) restart(now time.Time, own status) {
 		return
 	}
 	b.again = min(max(2*b.again, time.Second), restartMost)
-	b.run(now, b.routes(now, nil), true)
+	b.run(now, b.routes(now, status{}), true)
 }
 
 // leaderless says whom a cluster without a leader waits for.
@@ -229,7 +229,7 @@ func (b *brain) follow(now time.Time, own status) {
 		b.members = contacts
 		b.order(order{do: doSave})
 	}
-	if routes := b.routes(now, own.routed); !slices.Equal(routes, b.routed) && len(routes) > 0 && own.running {
+	if routes := b.routes(now, own); !slices.Equal(routes, b.routed) && len(routes) > 0 && own.running {
 		b.routed = routes
 		b.order(order{do: doRoutes, routes: routes})
 	}

@@ -22,7 +22,7 @@ import (
 type serverLog struct {
 	to    *slog.Logger
 	fatal chan error // holds the first one
-	quiet bool       // notices are for Debug, and what the server says only to who debugs it is for nobody: a cluster says itself what happens
+	quiet bool       // it says itself what happens who runs the server, so each line is a level less, and what is for Debug is for nobody
 
 	mu    sync.Mutex
 	hide  *secrets
@@ -70,7 +70,7 @@ func (l *serverLog) end() {
 	l.tell(lines)
 }
 
-func (l *serverLog) Noticef(format string, args ...any) { l.limited(l.notices(), format, args) }
+func (l *serverLog) Noticef(format string, args ...any) { l.limited(slog.LevelInfo, format, args) }
 func (l *serverLog) Warnf(format string, args ...any)   { l.limited(slog.LevelWarn, format, args) }
 func (l *serverLog) Errorf(format string, args ...any)  { l.limited(slog.LevelError, format, args) }
 func (l *serverLog) Debugf(format string, args ...any)  { l.log(slog.LevelDebug, format, args) }
@@ -88,13 +88,6 @@ func (l *serverLog) debugs() bool {
 	return !l.quiet && l.to.Enabled(context.Background(), slog.LevelDebug)
 }
 
-func (l *serverLog) notices() slog.Level {
-	if l.quiet {
-		return slog.LevelDebug
-	}
-	return slog.LevelInfo
-}
-
 func (l *serverLog) log(level slog.Level, format string, args []any) {
 	if l.to.Enabled(context.Background(), level) {
 		l.tell([]line{{level, l.text(format, args)}})
@@ -102,6 +95,9 @@ func (l *serverLog) log(level slog.Level, format string, args []any) {
 }
 
 func (l *serverLog) limited(level slog.Level, format string, args []any) {
+	if l.quiet {
+		level -= slog.LevelInfo - slog.LevelDebug
+	}
 	if !l.to.Enabled(context.Background(), level) {
 		return
 	}

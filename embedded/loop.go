@@ -19,17 +19,17 @@ import (
 //	        the others' hellos ------> view -> brain (pure) -> orders -> server, store
 //	                own server ------/            \-> own hello, state
 type loop struct {
-	c      *ClusterServer
-	ctx    context.Context
-	cfg    *config
-	log    *slog.Logger
-	store  *store
-	sec    *security
-	ports  *ports
-	brain  *brain
-	asking *asking
-	ways   *ways
-	host   string // by which this process's server is reached from this machine
+	c        *ClusterServer
+	ctx      context.Context
+	cfg      *config
+	log      *slog.Logger
+	store    *store
+	sec      *security
+	listener net.Listener // of hellos
+	brain    *brain
+	asking   *asking
+	ways     *ways
+	host     string // by which this process's server is reached from this machine
 
 	own        atomic.Pointer[hello] // what is answered
 	heard      chan heard
@@ -64,9 +64,9 @@ const (
 	mostHeard   = 256
 )
 
-func newLoop(c *ClusterServer, ctx context.Context, st *store, id identity, sec *security, ports *ports) *loop {
+func newLoop(c *ClusterServer, ctx context.Context, st *store, id identity, sec *security, listener net.Listener) *loop {
 	l := &loop{
-		c: c, ctx: ctx, cfg: c.cfg, log: c.log, store: st, sec: sec, ports: ports,
+		c: c, ctx: ctx, cfg: c.cfg, log: c.log, store: st, sec: sec, listener: listener,
 		brain: newBrain(time.Now(), c.cfg.cluster.settings, id, randomText()),
 		heard: make(chan heard, mostHeard), host: c.cfg.cluster.advertise,
 	}
@@ -90,7 +90,7 @@ func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.A
 	if l.sec.cluster != nil {
 		server.TLS = l.sec.cluster.Mutual()
 	}
-	wg.Go(func() { server.Serve(l.ports.listener) })
+	wg.Go(func() { server.Serve(l.listener) })
 	wg.Go(func() { l.discover(strategy) })
 	wg.Go(func() { l.ways.run(l.ctx) })
 	if announces != nil {
@@ -214,21 +214,19 @@ func (l *loop) self() *hello {
 	h := &hello{
 		Version: helloVersion, Fleet: b.fleet, Name: b.name, Instance: b.instance, Nonce: b.nonce, Size: b.size, Phase: b.phase,
 		Kept: !l.store.temporary, Time: time.Now().UTC(),
-		Host: l.cfg.cluster.advertise, Port: l.ports.hello, RoutePort: l.ports.route,
+		Host: l.cfg.cluster.advertise, Port: l.brain.ports.Hello, RoutePort: l.brain.ports.Route,
 		Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused,
 		Leader: l.status.leader, Lead: b.leading.lead, Going: b.going.began,
+		Peers: namesOfPeers(l.status.peers),
 	}
 	if b.phase == phaseFounding {
 		h.Founders = b.founders
 	}
 	if l.member != nil {
-		h.Client, h.Scheme = l.ports.client, "nats"
+		h.Client, h.Scheme = l.brain.ports.Client, "nats"
 		if l.sec.clientTLS != nil {
 			h.Scheme = "tls"
 		}
-	}
-	for _, p := range l.status.peers {
-		h.Peers = append(h.Peers, p.name)
 	}
 	for _, o := range b.view.lately(time.Now()) {
 		if len(h.Others) < mostOthers {

@@ -21,7 +21,7 @@ func (l *loop) discover(strategy rolebus.Strategy) {
 			for _, a := range list {
 				port := a.Port
 				if port == 0 {
-					port = l.ports.hello // without a port it is the same for all
+					port = l.brain.ports.Hello // without a port it is the same for all
 				}
 				contacts = append(contacts, contact{Host: a.Host, Port: port, TLSName: a.TLSName})
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/rolebus/rolebus/internal/sysevents"
 )
@@ -47,17 +48,18 @@ func startMember(cfg *config, p place, auth *routeAuth) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	user, password := "rolebus-"+randomText(), randomText()
-	if err := systemUser(o, user, password); err != nil {
+	own, err := systemUser(o)
+	if err != nil {
 		return nil, err
 	}
 	log := newServerLog(cfg.log)
 	log.quiet = true
+	inOrder(o)
 	ns, err := run(o, log)
 	if err != nil {
 		return nil, err
 	}
-	system, err := nats.Connect("", nats.InProcessServer(ns), nats.UserInfo(user, password), nats.Name("rolebus cluster"),
+	system, err := nats.Connect("", nats.InProcessServer(ns), own, nats.Name("rolebus cluster"),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.Timeout(readyTimeout))
 	if err != nil {
 		stop(ns)
@@ -92,9 +94,17 @@ func memberOptions(cfg *config, p place, auth *routeAuth) (*server.Options, erro
 	return o, nil
 }
 
-// systemUser lets this process, and nobody else, use the system account, and leaves it as it is who may connect.
-func systemUser(o *server.Options, user, password string) error {
+// inOrder puts in order what nats-server would put in order itself when options are reloaded, while others read it.
+func inOrder(o *server.Options) {
+	slices.SortFunc(o.Users, func(a, b *server.User) int { return cmp.Compare(a.Username, b.Username) })
+	slices.SortFunc(o.Nkeys, func(a, b *server.NkeyUser) int { return cmp.Compare(a.Nkey, b.Nkey) })
+	slices.SortFunc(o.Accounts, func(a, b *server.Account) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// systemUser lets this process, and nobody else, use the system account, and leaves it as it is who may connect. It returns how.
+func systemUser(o *server.Options) (nats.Option, error) {
 	o.SystemAccount = cmp.Or(o.SystemAccount, systemAccount)
+	o.Users, o.Nkeys, o.Accounts = slices.Clone(o.Users), slices.Clone(o.Nkeys), slices.Clone(o.Accounts)
 	var account *server.Account
 	for _, a := range o.Accounts {
 		if a.Name == o.SystemAccount {
@@ -103,25 +113,33 @@ func systemUser(o *server.Options, user, password string) error {
 	}
 	if account == nil {
 		account = server.NewAccount(o.SystemAccount)
-		o.Accounts = append(slices.Clone(o.Accounts), account)
+		o.Accounts = append(o.Accounts, account)
 	}
 	sysevents.Declare(o, account)
-	own := &server.User{Username: user, Password: password, Account: account}
 	switch {
 	case o.CustomClientAuthentication != nil:
+		own := &server.User{Username: "rolebus-" + randomText(), Password: randomText() + randomText(), Account: account}
 		o.CustomClientAuthentication = &orOwn{user: own, other: o.CustomClientAuthentication}
-		return nil
+		return nats.UserInfo(own.Username, own.Password), nil
 	case o.Authorization != "":
-		return errors.New("server options: Authorization, a token for all, is not for a cluster: give Username and Password, Users or Nkeys")
+		return nil, errors.New("server options: Authorization, a token for all, is not for a cluster: give Username and Password, Users or Nkeys")
 	case o.Username != "":
-		o.Users = append(slices.Clone(o.Users), &server.User{Username: o.Username, Password: o.Password})
+		o.Users = append(o.Users, &server.User{Username: o.Username, Password: o.Password})
 		o.Username, o.Password = "", ""
 	case len(o.Users) == 0 && len(o.Nkeys) == 0: // everybody may connect
-		o.Users = []*server.User{{Username: "anybody-" + randomText(), Password: randomText()}}
+		o.Users = []*server.User{{Username: "anybody-" + randomText(), Password: randomText() + randomText()}}
 		o.NoAuthUser = o.Users[0].Username
 	}
-	o.Users = append(slices.Clone(o.Users), own)
-	return nil
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, err
+	}
+	public, err := key.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	o.Nkeys = append(o.Nkeys, &server.NkeyUser{Nkey: public, Account: account})
+	return nats.Nkey(public, key.Sign), nil
 }
 
 // orOwn takes this process for itself, and asks a user's own authentication about all others.
