@@ -207,6 +207,8 @@ func (a *Asker) greet(ctx context.Context, conn net.Conn, to destination) (l *li
 		return nil, 0, fmt.Errorf("%w: the other speaks TLS, and this side does not", ErrTLS)
 	case err != nil:
 		return nil, 0, lost(err)
+	case theirs == mine:
+		return nil, 0, fmt.Errorf("%w: it echoes", ErrNone)
 	case theirs.mode() == wantsTLS:
 		return nil, 0, fmt.Errorf("%w: the other wants TLS, and this side does not speak it", ErrTLS)
 	case theirs.mode() == sealed && m == inClear:

@@ -37,6 +37,8 @@
 // The server takes the first of the proofs that is right for a secret of its own: so there is one in common, as long as there is one at all,
 // and secrets can be exchanged in any order (see below). The asker proves itself first; until it has, the server sends nothing that depends
 // on a secret, and reads nothing that is longer than this. What was recorded is of no use: each side adds its own random bytes.
+// An asker knows that one of ours answers, not which one: somebody in between can pass a connection on to another of ours, whole. TLS tells
+// who it is, and so can answers.
 //
 // A question, and an answer, is a frame:
 //

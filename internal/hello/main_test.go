@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus/internal/atonce"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -43,7 +44,7 @@ func newPlace(t *testing.T, s *Server) *place {
 		}
 	}
 	s.Strange = func(from net.Addr, err error) {
-		require.NotNil(t, from)
+		assert.NotNil(t, from)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.stranges = append(p.stranges, err)
