@@ -112,6 +112,31 @@ func TestServerThatReturnsIsAskedAnew(t *testing.T) {
 	requireAsk(t, a, p.at)
 }
 
+// A server closes connections to make room for others, which have not said who they are yet: so who has not been heard comes again, but not
+// for ever.
+func TestLostConnectionsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, &Server{Secrets: these(secret)})
+	closes := fake(t, func(net.Conn) {})
+	for _, lost := range []int64{1, attempts - 1, attempts} {
+		var dialed atomic.Int64
+		a := newAsker(t, &Asker{Secrets: these(secret), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dialed.Add(1) <= lost {
+				address = closes
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}})
+		_, err := a.Ask(within(t), p.at, "", nil)
+		if lost < attempts {
+			require.NoError(t, err)
+			require.Equal(t, lost+1, dialed.Load())
+			continue
+		}
+		require.ErrorIs(t, err, errLost)
+		require.EqualValues(t, attempts, dialed.Load())
+	}
+}
+
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0") // its connections are made by the kernel, and nobody accepts them

@@ -200,7 +200,7 @@ func (s *Server) tell(v *visitor, err error) {
 		named = named || errors.Is(err, is)
 	}
 	switch {
-	case named && !evicted:
+	case named:
 	case stage == proved: // it is one of ours, and went
 		return
 	case evicted:

@@ -168,7 +168,7 @@ func TestMachines(t *testing.T) {
 func TestSlowStrangers(t *testing.T) {
 	t.Parallel()
 	impatient := usual
-	impatient.prove, impatient.frame, impatient.idle = 30*time.Millisecond, 30*time.Millisecond, time.Minute
+	impatient.prove = 30 * time.Millisecond
 	p := newPlace(t, &Server{Secrets: these(secret), limits: impatient})
 	slowly := func(conn net.Conn, b []byte) {
 		for _, c := range b {
@@ -186,6 +186,8 @@ func TestSlowStrangers(t *testing.T) {
 	require.ErrorIs(t, p.told(t, 1)[0], ErrSilent)
 	require.ErrorContains(t, p.told(t, 1)[0], "within 30ms")
 
+	impatient = usual
+	impatient.frame = 30 * time.Millisecond
 	open := newPlace(t, &Server{limits: impatient})
 	conn, err = net.Dial("tcp", open.at)
 	require.NoError(t, err)
@@ -257,6 +259,25 @@ func TestKnownMakeRoom(t *testing.T) {
 		}
 	}
 	require.Empty(t, p.told(t, 0))
+}
+
+// Who asked last stays.
+func TestWhoAskedLongestAgoMakesRoom(t *testing.T) {
+	t.Parallel()
+	few := usual
+	few.known = 2
+	p := newPlace(t, &Server{Secrets: these(secret), limits: few})
+	var dialed [3]atomic.Int64
+	var all []*Asker
+	for i := range dialed {
+		all = append(all, newAsker(t, &Asker{Secrets: these(secret), Dial: counted(&dialed[i])}))
+	}
+	for _, i := range []int{0, 1, 0, 2, 0, 1} { // the third has the second go, and the second the third
+		p.quiet(t)
+		requireAsk(t, all[i], p.at)
+	}
+	require.EqualValues(t, 1, dialed[0].Load())
+	require.EqualValues(t, 2, dialed[1].Load())
 }
 
 func TestFull(t *testing.T) {

@@ -26,7 +26,7 @@ func TestWrongSecrets(t *testing.T) {
 		"the fifth of the asker":  {[]string{secret}, many(secret), "the other has another one"},
 		"a secret that begins so": {[]string{secret}, []string{secret + "\x00"}, "the other has another one"},
 		"empty ones are left out": {[]string{"", secret}, []string{"", secret}, ""},
-		"the same one twice":      {many(secret), []string{secret, secret, secret, secret, "1"}, ""},
+		"the same one twice":      {[]string{"1"}, []string{secret, secret, secret, secret, "1"}, ""},
 		"the fifth of the server": {many(secret), []string{secret}, ""},
 		"the fourth of the asker": {[]string{secret}, []string{"1", "2", "3", secret}, ""},
 		"several, another order":  {[]string{other, secret}, []string{secret, other}, ""},
@@ -143,4 +143,35 @@ func TestSecretThatIsWithdrawnEndsConnections(t *testing.T) {
 		_, err := a.Ask(within(t), p.at, "", nil)
 		require.ErrorIs(t, err, ErrForeign)
 	})
+}
+
+// The asker's order counts, not the server's.
+func TestWhichSecretIsSpoken(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, &Server{Secrets: these("x", other, secret)})
+	for i, secrets := range [][]string{{secret, other}, {"unknown", secret, other}, {"unknown", "y", "z", other}} {
+		which := -1
+		a := newAsker(t, &Asker{Secrets: these(secrets...), Spoken: func(address string, n int) {
+			require.Equal(t, p.at, address)
+			which = n
+		}})
+		requireAsk(t, a, p.at)
+		require.Equal(t, []int{0, 1, 3}[i], which)
+	}
+}
+
+// A secret that is withdrawn just after it was spoken on a new connection: the question was not heard, and is asked on another one.
+func TestSecretThatIsWithdrawnAtOnce(t *testing.T) {
+	t.Parallel()
+	var times, dialed atomic.Int64
+	p := newPlace(t, &Server{Secrets: func() []string {
+		if times.Add(1) == 1 {
+			return []string{secret}
+		}
+		return []string{other}
+	}})
+	a := newAsker(t, &Asker{Secrets: these(secret, other), Dial: counted(&dialed)})
+	requireAsk(t, a, p.at)
+	require.EqualValues(t, 2, dialed.Load())
+	require.EqualValues(t, 2, p.asked.Load(), "each question once")
 }

@@ -129,3 +129,27 @@ func TestWrongSecretInTLS(t *testing.T) {
 	require.NoError(t, err, "another version is answered in TLS")
 	require.Equal(t, sealed, o.mode())
 }
+
+func TestStrangersLearnNothingFromTLS(t *testing.T) {
+	t.Parallel()
+	by := newAuthority(t)
+	p := newPlace(t, &Server{TLS: by.config(t, by)})
+	for i, c := range []struct {
+		says, hears string
+		is          error
+	}{
+		{"GET / HTTP/1.1\r\n\r\n", "", ErrNone},
+		{"rb", "", ErrSilent},
+		{"random", "", ErrNone},
+		{string(opens(1, 0)), "rbh\x01\x02", ErrTLS},
+		{"rbh\x07", "rbh\x01\x02", ErrTLS},
+		{"\x16\x03\x01\x00\x05hello", "\x15", ErrTLS}, // an alert
+	} {
+		got := stranger(t, p.at, []byte(c.says))
+		if c.hears == "" {
+			require.Empty(t, got, c.says)
+		}
+		require.Equal(t, c.hears, string(got[:min(len(got), len(c.hears))]), c.says)
+		require.ErrorIs(t, p.told(t, i+1)[i], c.is, c.says)
+	}
+}
