@@ -136,9 +136,11 @@ func (p *place) load() *certs.Pair {
 	return pair
 }
 
+// write puts a file at its place at once: these tests have what they read count at once, too.
 func write(t testing.TB, path, text string) {
 	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+	require.NoError(t, os.Rename(path+".new", path))
 }
 
 // lines is a log.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,12 +75,16 @@ func TestWhatOthersMayRefuseIsAWarning(t *testing.T) {
 				warned.then(p)
 			}
 			pair := p.load()
-			pair.Mutual()
+			pair.Pace(time.Hour, 0)
+			pair.Client("host.test")
+			pair.Server(true)
+			pair.Mutual() // does not wait for the next look
+			require.Equal(t, 1, p.log.count("level=WARN", warned.told), p.log)
 			require.ErrorContains(t, pair.Look(), warned.told)
 			require.Equal(t, 1, p.log.count("level=WARN", warned.told), p.log)
 			require.Equal(t, 1, p.log.count("level="), p.log)
 
-			p.put(a.issue(t, []string{"host.test"}))
+			p.put(a.issue(t, []string{"host.test"}, usage(x509.ExtKeyUsageAny)))
 			require.NoError(t, os.Chmod(p.files.Key, 0o600))
 			p.trust(a)
 			require.NoError(t, pair.Look())
@@ -128,10 +133,20 @@ func TestTheLastGoodOnesStay(t *testing.T) {
 	p.trust(b)
 	require.Error(t, shake(t, client, server).client)
 	require.Equal(t, 1, p.log.count("certificate authorities replaced", "CN=one", "CN=two"), p.log)
+	for range 3 {
+		require.ErrorContains(t, pair.Look(), "counts only from")
+	}
+	require.Equal(t, 1, p.log.count("level=WARN", "counts only from"), p.log)
+
+	// Nor does a new certificate wait for authorities that can be read.
+	write(t, p.files.CA, b.pem+a.pem[:300])
 	p.put(b.issue(t, []string{"host.test"}))
 	now := shake(t, client, server)
 	now.well(t)
 	require.False(t, now.seen.Equal(first.seen))
+	require.Error(t, pair.Look())
+	p.trust(b)
+	shake(t, client, server).well(t)
 	require.Equal(t, 1, p.log.count("level=INFO", "certificate replaced", "serial="+now.seen.SerialNumber.Text(16), "notAfter="), p.log)
 	require.Equal(t, 1, p.log.count("nothing is wrong with the files any more"), p.log)
 }

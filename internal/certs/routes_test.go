@@ -74,7 +74,7 @@ func TestACertificateAuthorityIsReplacedUnderACluster(t *testing.T) {
 	stays()
 	for _, m := range all {
 		require.Zero(t, m.place.log.count("level=WARN"), m.place.log)
-		require.Zero(t, m.log.count("[error]", "TLS"), m.log)
+		require.Zero(t, m.log.count("[error]", "TLS", "certificate"), m.log) // a cut may end a handshake otherwise
 	}
 
 	// And who has only the old ones is refused, by routes and by clients' ports, and refuses, and all others stay as they are.

@@ -144,37 +144,52 @@ func met(all ...*member) (issuers []string) {
 	return slices.Compact(issuers)
 }
 
-// links are its routes, each with the number that the server has given it: another one is another connection.
-func (m *member) links() (links []string) {
-	rz, err := m.ns.Routez(nil)
-	require.NoError(m.t, err)
-	for _, route := range rz.Routes {
-		links = append(links, fmt.Sprint(route.RemoteName, " ", route.Rid))
-	}
-	slices.Sort(links)
-	return links
+// link is a route of one to another, as one end has it.
+type link struct {
+	from, to string
+	id       uint64 // which the server has given it: another one is another connection
+	dialed   bool
 }
 
-// formed waits until each has one route to each other, and none of those of before, and returns which.
-func formed(t testing.TB, all []*member, before ...string) (links []string) {
+// formed waits until each has one route to each other, and none of those of before, and returns them.
+func formed(t testing.TB, all []*member, before ...link) (links []link) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		links = nil
+		dialed := map[string]int{} // by pair
 		for _, m := range all {
-			own := m.links()
-			if len(own) != len(all)-1 {
+			rz, err := m.ns.Routez(nil)
+			if err != nil || len(rz.Routes) != len(all)-1 {
 				return false
 			}
-			others := slices.DeleteFunc(slices.Clone(all), func(other *member) bool { return other == m })
-			for i, other := range others {
-				if !strings.HasPrefix(own[i], other.name+" ") || slices.Contains(before, m.name+" to "+own[i]) {
+			for _, route := range rz.Routes {
+				i := slices.IndexFunc(all, func(other *member) bool { return other.name == route.RemoteName })
+				if i < 0 {
 					return false
 				}
-				links = append(links, m.name+" to "+own[i])
+				l := link{m.name, route.RemoteName, route.Rid, route.Port == all[i].port}
+				if slices.Contains(before, l) {
+					return false
+				}
+				links = append(links, l)
+				pair := []string{l.from, l.to}
+				slices.Sort(pair)
+				if l.dialed {
+					dialed[strings.Join(pair, " ")]++
+				} else {
+					dialed[strings.Join(pair, " ")] += 0
+				}
 			}
 		}
-		return true
+		for _, ends := range dialed {
+			// Servers that dial each other at once may each keep the connection that the other one closes, and begin anew.
+			if ends != 1 {
+				return false
+			}
+		}
+		return len(dialed) == len(all)*(len(all)-1)/2
 	}, deadline, 10*time.Millisecond, "%v", logs(all))
+	slices.SortFunc(links, func(a, b link) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	return links
 }
 

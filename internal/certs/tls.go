@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // RoutesWarning is what nats-server logs, as a warning without arguments, when it starts and when it reloads its options with what [Pair.Mutual]
@@ -57,10 +58,8 @@ func (p *Pair) Mutual() *tls.Config {
 	p.both.Store(true)
 	_ = p.Look() // which tells what is wrong
 	config := p.Server(true)
-	p.dials(config, func(host string) (names []string) {
-		if host != "" {
-			names = append(names, host)
-		}
+	p.dials(config, func(host string) []string {
+		names := []string{host}
 		if p.names != nil {
 			names = append(names, p.names(host)...)
 		}
@@ -98,26 +97,18 @@ func (p *Pair) dials(config *tls.Config, names func(host string) []string) {
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.kept.Get().cert, nil }
 }
 
-// isFor says why a certificate is for none of the names.
+// isFor says why a certificate is for none of the names, of which those that are empty say nothing.
 func isFor(leaf *x509.Certificate, names []string) error {
-	var first error
-	for _, name := range names {
-		if name == "" {
-			continue // which says nothing
-		}
-		err := leaf.VerifyHostname(name)
-		if err == nil {
-			return nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	if first == nil {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
+	if len(names) == 0 {
 		return errors.New("nobody says whom the certificate must be for: dial a name, or give the names of who has this address")
 	}
+	first := leaf.VerifyHostname(names[0])
+	if first == nil || slices.ContainsFunc(names[1:], func(name string) bool { return leaf.VerifyHostname(name) == nil }) {
+		return nil
+	}
 	if len(names) > 1 {
-		return fmt.Errorf("%w; nor for any other name that is known: %q", first, names)
+		return fmt.Errorf("%w; nor for any other name that is known: %q", first, names[1:])
 	}
 	return first
 }

@@ -35,6 +35,7 @@ type Kept[T any] struct {
 	every, quiet time.Duration
 	seen         []string // at the last reading
 	wrong        []error  // after the last look
+	told         []string // that may be so still
 }
 
 // New reads the files, as they are now, and returns an error if that makes no value: all that is wrong with them. What is wrong though there
@@ -42,7 +43,7 @@ type Kept[T any] struct {
 // It and make are called by one goroutine at a time; no more must happen in them than in a function that holds a lock.
 //
 // When files change they count once they have stood for a second, as they may be half written, or one of several. It is told by when they were
-// written; where that is in the future, as where clocks differ, by their having been the same at the look before.
+// written; where that is in the future, as where clocks differ, by their having been the same at the reading before.
 func New[T any](log *slog.Logger, files []File, make MakeFunc[T], changed func(old, new *T)) (*Kept[T], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -85,11 +86,11 @@ func (k *Kept[T]) Pace(every, quiet time.Duration) {
 // look needs mu, but in New.
 func (k *Kept[T]) look() {
 	defer func() { k.next.Store(int64(time.Since(k.epoch) + k.every)) }()
-	now, old := time.Now(), k.last.Load()
+	now, old, before := time.Now(), k.last.Load(), k.wrong
 	r, wrong := read(k.files, now, k.quiet)
-	if len(wrong) > 0 {
-		k.seen = nil
-		k.tell(wrong)
+	if len(wrong) > 0 { // what else was told may still be so
+		k.wrong = wrong
+		k.tell()
 		return
 	}
 	again := slices.Equal(k.seen, r.texts)
@@ -104,22 +105,27 @@ func (k *Kept[T]) look() {
 			k.changed(old, made)
 		}
 	}
-	k.tell(append(wrong, r.open...))
+	k.wrong = append(wrong, r.open...)
+	k.tell()
+	k.told = slices.DeleteFunc(k.told, func(text string) bool { return !slices.ContainsFunc(k.wrong, says(text)) })
+	if len(k.wrong) == 0 && len(before) > 0 {
+		k.log.Info("nothing is wrong with the files any more", "was", errors.Join(before...).Error())
+	}
 }
 
 // tell needs mu, but in New. What is wrong at first is returned if it leaves no value.
-func (k *Kept[T]) tell(wrong []error) {
-	before := k.wrong
-	k.wrong = wrong
+func (k *Kept[T]) tell() {
 	if k.last.Load() == nil {
 		return
 	}
-	for _, err := range wrong {
-		if !slices.ContainsFunc(before, func(other error) bool { return other.Error() == err.Error() }) {
-			k.log.Warn(err.Error())
+	for _, err := range k.wrong {
+		if text := err.Error(); !slices.Contains(k.told, text) {
+			k.told = append(k.told, text)
+			k.log.Warn(text)
 		}
 	}
-	if len(wrong) == 0 && len(before) > 0 {
-		k.log.Info("nothing is wrong with the files any more", "was", errors.Join(before...).Error())
-	}
+}
+
+func says(text string) func(error) bool {
+	return func(err error) bool { return err.Error() == text }
 }

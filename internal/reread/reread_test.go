@@ -143,3 +143,51 @@ func TestWhatIsWrongIsToldOnceUntilItIsMended(t *testing.T) {
 		require.Zero(t, count("from"))
 	})
 }
+
+// Files that are read together count when all have stood, whichever was written last.
+func TestFilesStandTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		paths := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b")}
+		write := func(i int, later time.Duration) {
+			require.NoError(t, os.WriteFile(paths[i], []byte(time.Now().String()), 0o600))
+			at := time.Now().Add(later)
+			require.NoError(t, os.Chtimes(paths[i], at, at))
+		}
+		write(0, 0)
+		write(1, 0)
+		kept, err := reread.New(nil, []reread.File{{Path: paths[0], Most: 100}, {Path: paths[1], Most: 100}},
+			func(_ time.Time, texts []string, old *string) (*string, []error) {
+				both := strings.Join(texts, " ")
+				if old != nil && *old == both {
+					return old, nil
+				}
+				return &both, nil
+			}, func(_, _ *string) {})
+		require.NoError(t, err)
+		kept.Pace(0, time.Second)
+		for i := range 2 {
+			for _, later := range []time.Duration{0, time.Hour} {
+				time.Sleep(time.Minute)
+				before := kept.Get()
+				write(1-i, -2*time.Second)
+				write(i, later)
+				require.Equal(t, before, kept.Get())
+				time.Sleep(time.Second)
+				after := kept.Get()
+				require.NotEqual(t, before, after)
+				write(i, -time.Second) // what is of the future would be so still
+				kept.Get()
+			}
+		}
+		time.Sleep(time.Minute)
+		before := kept.Get()
+		write(0, 0)
+		write(1, time.Hour)
+		for range 3 { // the same again and again, of which one was written just now
+			require.Equal(t, before, kept.Get())
+		}
+		time.Sleep(time.Second)
+		require.NotEqual(t, before, kept.Get())
+	})
+}
