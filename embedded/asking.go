@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,6 +98,26 @@ func (a *asking) step(now time.Time, sure, told []contact, every func(contact) t
 			}
 		})
 	}
+}
+
+// open says how many there are of whom nobody can say yet whether they are there: they neither answered nor failed to.
+func (a *asking) open(sure, told []contact) int {
+	open := map[contact]bool{}
+	for i, c := range slices.Concat(sure, told) {
+		switch s := a.asked[c]; {
+		case s != nil:
+			open[c] = s.fails == 0 && s.instance == ""
+		case i < len(sure) && len(a.asked) < mostKnown || len(a.asked) < mostAsked:
+			open[c] = true // it is asked next
+		}
+	}
+	n := 0
+	for _, yes := range open {
+		if yes {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *asking) add(now time.Time, c contact) {

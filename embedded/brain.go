@@ -33,6 +33,7 @@ type brain struct {
 	orders  []order // of this step
 
 	// of a spare
+	open     int       // how many it knows who have neither answered nor failed to: it does not found without them
 	founders []founder // of the cluster that it founds, or would found
 	proposal string    // that cluster
 	blanks   string    // who could found, as it sees it
@@ -339,6 +340,9 @@ func (b *brain) found(now time.Time, all []*other) {
 		return
 	case now.Sub(b.same) < b.settle:
 		b.waits = "more processes to show themselves"
+		return
+	case b.open > 0:
+		b.waits = fmt.Sprintf("an answer of %d others that discovery shows", b.open)
 		return
 	}
 	for _, f := range b.founders {

@@ -107,6 +107,9 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 		return nil, err
 	}
 	undo = append(undo, func() { err = errors.Join(err, st.close()) })
+	if err := removeEmptied(st.dir); err != nil {
+		return nil, fmt.Errorf("store directory: %w", err)
+	}
 	id, err := readIdentity(st.dir, cfg)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,7 @@ func (l *loop) step(now time.Time) {
 	if l.member != nil {
 		l.status = l.member.status()
 	}
+	l.brain.open = l.asking.open(l.contacts())
 	for _, o := range l.brain.step(now, l.status) {
 		l.carryOut(o)
 	}
@@ -166,18 +168,24 @@ func (l *loop) step(now time.Time) {
 	}
 }
 
-// ask asks those whose turn it is.
-func (l *loop) ask(now time.Time) {
-	var sure []contact
+// contacts are those to be asked: the sure ones, and those of whom others told.
+func (l *loop) contacts() (sure, told []contact) {
 	if list := l.discovered.Load(); list != nil {
 		sure = append(sure, *list...)
 	}
 	sure = append(sure, l.brain.members...)
-	var told []contact
-	partners := map[contact]bool{}
 	for _, o := range l.brain.view.others {
 		told = append(told, o.contact)
 		told = append(told, o.hello.Others...)
+	}
+	return sure, told
+}
+
+// ask asks those whose turn it is.
+func (l *loop) ask(now time.Time) {
+	sure, told := l.contacts()
+	partners := map[contact]bool{}
+	for _, o := range l.brain.view.others {
 		if o.hello.Phase != phaseSpare && o.hello.Cluster == l.brain.cluster {
 			partners[o.contact] = true
 		}
@@ -231,6 +239,13 @@ func (l *loop) self() *hello {
 	for _, o := range b.view.lately(time.Now()) {
 		if len(h.Others) < mostOthers {
 			h.Others = append(h.Others, o.contact)
+		}
+	}
+	if list := l.discovered.Load(); list != nil && b.phase == phaseSpare && b.cluster == "" { // who founds must have asked all whom anybody knows
+		for _, c := range *list {
+			if len(h.Others) < mostOthers && !slices.Contains(h.Others, c) {
+				h.Others = append(h.Others, c)
+			}
 		}
 	}
 	return h

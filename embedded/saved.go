@@ -67,11 +67,17 @@ func readIdentity(dir string, cfg *config) (identity, error) {
 		return id, fmt.Errorf("size %d: the cluster %s was founded with size %d, which cannot be changed: give WithSize(%d)", cfg.cluster.size, s.Cluster, s.Size, s.Size)
 	}
 	s.Members = slices.DeleteFunc(s.Members, func(c contact) bool { return !validHost(c.Host) || !validPort(c.Port) })
-	id = identity{name: s.Name, phase: s.Phase, was: s.Phase, cluster: s.Cluster, server: s.Server, life: s.Life, members: s.Members, ports: s.Ports}
+	id = identity{name: s.Name, phase: s.Phase, cluster: s.Cluster, server: s.Server, life: s.Life, members: s.Members, ports: s.Ports}
+	return id.afterRestart(stored), nil
+}
+
+// afterRestart is who a process is that was this one, and whether it found its store.
+func (id identity) afterRestart(stored bool) identity {
+	id.was = id.phase
 	if id.phase != phaseSpare && !stored && id.phase != phaseFounding && id.phase != phaseJoining { // what was stored is lost: it returns under the same name, and empty
 		id.phase, id.server = phaseSpare, ""
 	}
-	return id, nil
+	return id
 }
 
 // writeIdentity replaces the file at once.
@@ -109,4 +115,19 @@ func hasStreams(dir string) (bool, error) {
 // jetstreamDir is where nats-server keeps what it stores, in its store directory.
 const jetstreamDir = "jetstream"
 
-func emptyStore(dir string) error { return os.RemoveAll(filepath.Join(dir, jetstreamDir)) }
+// emptyStore takes away at once all that a server has stored, and then removes it: what a process that died meanwhile would have left is no store,
+// and not half of one.
+func emptyStore(dir string) error {
+	if err := removeEmptied(dir); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(dir, jetstreamDir), filepath.Join(dir, emptiedDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return removeEmptied(dir)
+}
+
+// emptiedDir is what a store is called that was emptied, as long as it is not removed.
+const emptiedDir = "jetstream-emptied"
+
+func removeEmptied(dir string) error { return os.RemoveAll(filepath.Join(dir, emptiedDir)) }

@@ -1,0 +1,6 @@
+//go:build long
+
+package embedded
+
+// simSeeds is how many histories a test of simulations has.
+const simSeeds = 10000

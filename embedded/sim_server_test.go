@@ -1,0 +1,452 @@
+package embedded
+
+import (
+	"slices"
+	"time"
+)
+
+// srv is a model of one nats-server with JetStream, as far as docs/CLUSTER.md says what it does.
+type srv struct {
+	p       *proc
+	name    string
+	cluster string
+	routes  []route
+	padded  bool
+	expect  int // as many have to be there before it founds anything
+	st      *simStore
+	term    int // of the leader that it follows
+	leads   bool
+	alone   time.Time // since when it leads without more than half
+	follows *srv      // the leader that it hears
+	heard   time.Time // when it heard it last
+	caught  time.Time // when it will have all; zero: it does not copy
+	off     bool
+	streams int
+	empties time.Time // when others will have its streams
+}
+
+// simStore is what it has on disk: a log of entries, of which those that more than half have stored are acknowledged.
+type simStore struct {
+	g       *group
+	log     int
+	expect  int
+	removed time.Time // when its server was taken out of the group
+}
+
+// group is a consensus group. That a second one is made in a world of one is what must never happen.
+type group struct {
+	cluster string
+	peers   map[string]time.Time // since when
+	removed map[string]time.Time
+	leader  *srv
+	term    int
+	elect   time.Time // when one is elected next
+	acked   int
+	begun   bool // all of a fresh group were there once
+}
+
+func (s *srv) up() bool { return s.p.srv == s && !s.p.frozen && !s.off }
+
+// empty is a store that has no state yet: its vote counts for less.
+func (s *srv) empty() bool { return s.st.g == nil || s.st.log == 0 }
+
+func (g *group) most() int { return len(g.peers)/2 + 1 }
+
+func (g *group) names() []string { return sortedKeys(g.peers) }
+
+func (w *world) startServer(p *proc, o order) {
+	st := p.m.disk.store
+	if st == nil {
+		st = &simStore{expect: max(2, len(o.routes)+1)}
+		if o.padded {
+			st.expect = padding * w.settings.size
+		}
+		p.m.disk.store = st
+	}
+	s := &srv{p: p, name: p.b.server, cluster: p.b.cluster, routes: o.routes, padded: o.padded, st: st, streams: 1, expect: st.expect}
+	p.srv = s
+	w.log("%s runs the server %s of %s, %d routes, padded %v, empty %v", p.m.name, s.name, s.cluster, len(s.routes), s.padded, st.g == nil)
+}
+
+func (w *world) halt(p *proc) {
+	if p.srv == nil {
+		return
+	}
+	for pair := range w.linked {
+		if pair[0] == p.srv || pair[1] == p.srv {
+			delete(w.linked, pair)
+		}
+	}
+	p.srv = nil
+}
+
+func (w *world) running() []*srv {
+	var list []*srv
+	for _, m := range w.machines {
+		if m.proc != nil && m.proc.srv != nil {
+			list = append(list, m.proc.srv)
+		}
+	}
+	return list
+}
+
+func (s *srv) knows(o *srv) bool {
+	return slices.ContainsFunc(s.routes, func(r route) bool { return r.host == o.p.m.host && r.port == o.p.route })
+}
+
+func pairOf(a, b *srv) [2]*srv {
+	if a.p.m.n > b.p.m.n {
+		a, b = b, a
+	}
+	return [2]*srv{a, b}
+}
+
+func (w *world) connected(a, b *srv) bool {
+	at, ok := w.linked[pairOf(a, b)]
+	return a == b || ok && !at.After(w.now)
+}
+
+// link connects servers: by their routes, and by those of others, of whom they tell each other.
+func (w *world) link(all []*srv) {
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			pair := pairOf(a, b)
+			there, here := w.dials(a.p.m, b.p.m), w.dials(b.p.m, a.p.m)
+			if _, ok := w.linked[pair]; ok {
+				if !there && !here {
+					delete(w.linked, pair)
+				}
+				continue
+			}
+			if a.cluster != b.cluster || a.name == b.name || a.p.frozen || b.p.frozen || !there && !here {
+				continue
+			}
+			ok := there && a.knows(b) || here && b.knows(a)
+			for _, c := range all {
+				ok = ok || c != a && c != b && w.connected(a, c) && w.connected(c, b)
+			}
+			if ok {
+				w.linked[pair] = w.now.Add(w.between(20*time.Millisecond, 200*time.Millisecond))
+			}
+		}
+	}
+}
+
+// serve lets the servers' time go by.
+func (w *world) serve() {
+	all := w.running()
+	w.link(all)
+	for _, g := range w.groups {
+		w.lead(g, all)
+	}
+	for _, s := range all {
+		if s.up() && s.st.g == nil && !s.padded {
+			w.begin(s, all)
+		}
+	}
+}
+
+// begin makes a group when as many empty servers are there as one of them expects.
+func (w *world) begin(s *srv, all []*srv) {
+	there := []*srv{}
+	for _, o := range all {
+		if o.up() && o.cluster == s.cluster && w.connected(s, o) {
+			if o.st.g != nil {
+				return // a leader takes it in, if there is one
+			}
+			there = append(there, o)
+		}
+	}
+	if len(there) < s.expect {
+		return
+	}
+	g := &group{cluster: s.cluster, peers: map[string]time.Time{}, removed: map[string]time.Time{}}
+	for _, o := range there {
+		g.peers[o.name] = w.now
+		o.st.g = g
+	}
+	g.elect = w.now.Add(w.between(100*time.Millisecond, 600*time.Millisecond))
+	if w.rng.IntN(4) == 0 {
+		g.elect = w.now.Add(w.between(1600*time.Millisecond, 5100*time.Millisecond)) // the first campaign fails
+	}
+	w.groups = append(w.groups, g)
+	w.log("a group of %v is made for %s", g.names(), g.cluster)
+	w.checkFounded(g, there)
+}
+
+// with returns the peers that are up and connected to a server, itself among them.
+func (w *world) with(g *group, s *srv, all []*srv) []*srv {
+	var list []*srv
+	seen := map[string]bool{}
+	for _, o := range all {
+		if _, peer := g.peers[o.name]; peer && o.up() && o.cluster == g.cluster && (o.st.g == g || o.st.g == nil) && w.connected(s, o) && !seen[o.name] {
+			seen[o.name] = true
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func (w *world) lead(g *group, all []*srv) {
+	l := g.leader
+	healthy := l != nil && l.up() && l.leads && l.st.g == g && hasKey(g.peers, l.name) && len(w.with(g, l, all)) >= g.most()
+	if l != nil && !healthy {
+		w.log("%s leads %s no more", l.name, g.cluster)
+		g.leader = nil
+		g.elect = w.now.Add(w.between(300*time.Millisecond, 9*time.Second))
+	}
+	for _, s := range all { // who believes to lead, and does not
+		if s.st.g != g || !s.leads || s == g.leader || s.p.frozen {
+			continue
+		}
+		if s.alone.IsZero() {
+			s.alone = w.now
+		}
+		if g.leader != nil && w.connected(s, g.leader) || w.now.Sub(s.alone) > 10*time.Second || s.off {
+			s.leads, s.alone = false, time.Time{}
+		}
+	}
+	if g.leader == nil {
+		if !w.now.Before(g.elect) {
+			w.vote(g, all)
+		}
+		return
+	}
+	for _, s := range all {
+		if s.up() && s.cluster == g.cluster && w.connected(l, s) {
+			w.follow(g, l, s)
+		}
+	}
+	if l.leads {
+		w.write(g, l, all)
+	}
+}
+
+func hasKey[K comparable, V any](m map[K]V, k K) bool {
+	_, ok := m[k]
+	return ok
+}
+
+// vote elects a leader: by more than half of those that have something stored, or by all of whom some have nothing.
+func (w *world) vote(g *group, all []*srv) {
+	var can []*srv
+	for _, s := range all {
+		if !s.up() || s.st.g != g || !hasKey(g.peers, s.name) {
+			continue
+		}
+		votes, blank, better := 0, 0, false
+		for _, o := range w.with(g, s, all) {
+			switch {
+			case o.st.g == g && o.st.log > s.st.log:
+				better = true // it votes for none that has less
+			case g.begun && o.empty():
+				blank++
+			default:
+				votes++
+			}
+		}
+		if votes >= g.most() || votes > 0 && votes+blank == len(g.peers) && !better {
+			can = append(can, s)
+		}
+	}
+	if len(can) == 0 {
+		g.elect = w.now.Add(500 * time.Millisecond)
+		return
+	}
+	l := can[w.rng.IntN(len(can))]
+	g.term++
+	g.leader, g.begun, l.leads, l.alone, l.term = l, true, true, time.Time{}, g.term
+	l.st.log = max(l.st.log, 1)
+	w.log("%s leads %s, peers %v, has %d of %d", l.name, g.cluster, g.names(), l.st.log, g.acked)
+	if l.st.log < g.acked {
+		if !w.lossy {
+			w.fail("acknowledged entries are lost: %s leads with %d of %d", l.name, l.st.log, g.acked)
+		}
+		g.acked = l.st.log
+	}
+}
+
+// follow has a server hear the leader: taken in if it is new, put out if it was removed, and brought up to date.
+func (w *world) follow(g *group, l, s *srv) {
+	first := s.follows != l || w.now.Sub(s.heard) > time.Second
+	s.follows, s.heard = l, w.now
+	if s == l {
+		return
+	}
+	if s.st.g != nil && s.st.g != g {
+		w.fail("two groups of %s meet", g.cluster)
+		return
+	}
+	at, removed := g.removed[s.name]
+	again := removed && w.now.Sub(at) > 5*time.Minute
+	if !hasKey(g.peers, s.name) {
+		if removed && !again {
+			if s.st.g == g && hasKey(g.removed, s.name) && s.st.removed.IsZero() {
+				s.st.removed = at
+			}
+			return
+		}
+		g.peers[s.name] = w.now
+		w.log("%s takes %s in, peers %v", l.name, s.name, g.names())
+	}
+	if s.st.g == nil {
+		s.st.g, s.st.log = g, 0
+	}
+	switch {
+	case first || s.term != g.term || s.caught.IsZero():
+		s.term = g.term
+		s.caught = w.now.Add(w.between(100*time.Millisecond, 300*time.Millisecond))
+		if s.st.log < l.st.log-200 || s.st.log == 0 {
+			s.caught = w.now.Add(w.between(300*time.Millisecond, w.slow))
+		}
+	case !s.caught.After(w.now):
+		s.st.log = l.st.log
+	}
+}
+
+// current says whether a server has all that its group has.
+func (w *world) current(s *srv) bool {
+	return s.leads || s.st.g != nil && s.follows != nil && s.follows == s.st.g.leader && w.now.Sub(s.heard) < time.Second && !s.caught.IsZero() && !s.caught.After(w.now)
+}
+
+// write stores an entry, and acknowledges it when more than half have it.
+func (w *world) write(g *group, l *srv, all []*srv) {
+	l.st.log++
+	have := 0
+	for _, s := range w.with(g, l, all) {
+		if s == l || w.current(s) {
+			s.st.log = l.st.log
+			have++
+		}
+	}
+	if have >= g.most() {
+		g.acked = l.st.log
+	}
+}
+
+func (w *world) statusOf(p *proc) status {
+	s := p.srv
+	if s == nil {
+		return status{}
+	}
+	out := status{running: true, off: s.off, leads: s.leads && !s.off, streams: s.streams}
+	g := s.st.g
+	if !s.empties.IsZero() && !s.empties.After(w.now) && w.covered(g, s) {
+		s.streams = 0
+	}
+	all := w.running()
+	for _, o := range all {
+		if o != s && w.connected(s, o) {
+			out.routed = append(out.routed, o.name)
+		}
+	}
+	slices.Sort(out.routed)
+	if s.off {
+		return out
+	}
+	switch {
+	case g == nil:
+		out.peers = []peer{{name: s.name, live: true}}
+		for _, name := range out.routed {
+			out.peers = append(out.peers, peer{name: name, live: true})
+		}
+		return out
+	case s.leads:
+		out.leader = s.name
+	case s.follows != nil && s.follows.leads && w.now.Sub(s.heard) < 5*time.Second:
+		out.leader = s.follows.name
+	}
+	out.applied = out.leader != "" && w.current(s)
+	out.ready = out.applied
+	names := g.names()
+	if !hasKey(g.peers, s.name) {
+		names = append(names, s.name) // it does not know yet
+		slices.Sort(names)
+	}
+	for _, name := range names {
+		live := name == s.name
+		for _, o := range all {
+			live = live || o.name == name && o.up() && w.connected(s, o)
+		}
+		out.peers = append(out.peers, peer{name: name, id: "id-" + name, live: live})
+	}
+	return out
+}
+
+// heads returns the leader that a server's requests reach.
+func (w *world) heads(s *srv) *srv {
+	if s == nil || s.st.g == nil {
+		return nil
+	}
+	if l := s.st.g.leader; l != nil && l.leads && w.connected(s, l) && s.up() && l.up() {
+		return l
+	}
+	return nil
+}
+
+func (w *world) remove(p *proc, o order) {
+	s := p.srv
+	if w.heads(s) == nil || w.rng.IntN(5) == 0 {
+		return // it is asked again
+	}
+	g := s.st.g
+	if !hasKey(g.peers, o.server) {
+		return
+	}
+	w.checkRemoval(p, g, o)
+	w.removals++
+	delete(g.peers, o.server)
+	g.removed[o.server] = w.now
+	w.log("%s has %s removed, peers %v", p.m.name, o.server, g.names())
+	for _, m := range w.machines {
+		st := m.disk.store
+		if st == nil || st.g != g || m.disk.saved == nil || m.disk.saved.server != o.server {
+			continue
+		}
+		st.removed = w.now
+		if m.proc != nil && m.proc.srv != nil && m.proc.srv.name == o.server && (m.proc.srv == s || w.connected(s, m.proc.srv)) {
+			m.proc.srv.off, m.proc.srv.leads = true, false
+		}
+	}
+}
+
+// evacuate has others take what a server stores: it is over when they have all of it.
+func (w *world) evacuate(p *proc) {
+	s := p.srv
+	if w.heads(s) == nil || !s.empties.IsZero() || len(w.with(s.st.g, s, w.running()))-1 < w.settings.size {
+		return
+	}
+	s.empties = w.now.Add(w.between(200*time.Millisecond, 2*time.Second))
+}
+
+// covered says whether as many others as there are to be have all that was acknowledged.
+func (w *world) covered(g *group, but *srv) bool {
+	have := 0
+	for _, o := range w.running() {
+		if o != but && o.st.g == g && hasKey(g.peers, o.name) && o.st.log >= g.acked {
+			have++
+		}
+	}
+	return have >= w.settings.size
+}
+
+func (w *world) stepDown(p *proc) {
+	s := p.srv
+	if w.heads(s) != s || w.rng.IntN(5) == 0 {
+		return
+	}
+	g := s.st.g
+	var can []*srv
+	for _, o := range w.with(g, s, w.running()) {
+		if o != s && w.current(o) {
+			can = append(can, o)
+		}
+	}
+	if len(can) == 0 {
+		return
+	}
+	l := can[w.rng.IntN(len(can))]
+	g.term++
+	s.leads, l.leads, g.leader, l.term = false, true, l, g.term
+	w.log("%s has %s lead", s.name, l.name)
+}

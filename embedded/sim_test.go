@@ -1,0 +1,516 @@
+package embedded
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// world is a simulation of processes that form a cluster: the real brain of each, and models of all else: the network, discovery, asking, stores, and
+// nats-server with its consensus (sim_server_test.go). Time is the world's own, and so is chance: a seed is one history, always the same.
+//
+//	machine (host, store, name) - process (brain, asks) - server (of the model)
+type world struct {
+	now      time.Time
+	rng      *rand.Rand
+	settings settings
+	machines []*machine
+	events   events
+	serial   int // of events, instances
+
+	delay time.Duration        // an answer's, at most
+	loss  float64              // of questions that are never answered
+	far   map[[2]int]bool      // machines between which an answer takes nearly as long as it is waited for
+	slow  time.Duration        // a copy's to a new member, at most
+	cuts  map[[2]*machine]bool // the first cannot dial the second
+
+	groups   []*group
+	linked   map[[2]*srv]time.Time // since when, or from when on
+	breaks   breaks
+	apart    bool // discovery may show two groups that know nothing of each other
+	lossy    bool // more stores were lost at once than can be survived
+	failure  string
+	history  []string
+	removals int
+	formed   time.Time
+}
+
+// breaks are ways to break the brain, to show that what is checked can fail.
+type breaks struct {
+	orders func(p *proc, o order) (order, bool) // what is carried out in an order's stead
+	hello  func(p *proc, h *hello)              // what is said
+	status func(p *proc, s *status)             // what is known of the own server
+}
+
+type machine struct {
+	w      *world
+	n      int
+	host   string
+	name   string
+	disk   disk
+	proc   *proc
+	fixed  bool                   // the same ports in each life
+	shown  map[*machine]time.Time // by discovery, from then on
+	exists bool                   // its process is to run
+	lives  int
+	since  time.Time // when it began to wait to be told of
+}
+
+type disk struct {
+	saved *identity
+	store *simStore
+}
+
+// proc is one life of a process.
+type proc struct {
+	m       *machine
+	b       *brain
+	own     *hello
+	status  status
+	srv     *srv
+	port    int
+	route   int
+	next    time.Time
+	asks    map[contact]*simAsk
+	frozen  bool
+	late    []func() // what came while it was frozen
+	leaving bool
+	gone    bool
+	told    []any
+	twice   time.Time // since when another has its server's name
+	stale   time.Time // since when it runs a store that was removed, and could know
+}
+
+type simAsk struct {
+	next, last time.Time
+	waits      bool
+	fails      int
+	open       bool // was never answered, nor failed
+}
+
+type event struct {
+	at time.Time
+	n  int
+	do func()
+}
+
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at.Before(e[j].at) || e[i].at.Equal(e[j].at) && e[i].n < e[j].n
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
+
+const simTick = 50 * time.Millisecond
+
+func newWorld(seed uint64, size int) *world {
+	return &world{
+		now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), rng: rand.New(rand.NewPCG(seed, 1)),
+		settings: settings{fleet: "sim", size: size, settle: usualSettle, grace: 5 * time.Second, patience: 5 * time.Minute},
+		delay:    50 * time.Millisecond, slow: time.Second, cuts: map[[2]*machine]bool{}, linked: map[[2]*srv]time.Time{},
+	}
+}
+
+func (w *world) log(format string, args ...any) {
+	w.history = append(w.history, fmt.Sprintf("%8.2f ", w.now.Sub(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (w *world) fail(format string, args ...any) {
+	if w.failure == "" {
+		w.failure = fmt.Sprintf(format, args...)
+		w.log("FAILED: %s", w.failure)
+	}
+}
+
+func (w *world) between(a, b time.Duration) time.Duration {
+	if b <= a {
+		return a
+	}
+	return a + time.Duration(w.rng.Int64N(int64(b-a)))
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	w.serial++
+	heap.Push(&w.events, event{w.now.Add(d), w.serial, do})
+}
+
+// machine adds one on which no process runs yet.
+func (w *world) machine(name string) *machine {
+	m := &machine{w: w, n: len(w.machines), name: name, shown: map[*machine]time.Time{}, fixed: true}
+	m.host = fmt.Sprintf("10.0.0.%d", m.n+1)
+	w.machines = append(w.machines, m)
+	return m
+}
+
+// show has discovery show one machine to another, from then on.
+func (w *world) show(to, of *machine, at time.Time) { to.shown[of] = at }
+
+func (m *machine) start() {
+	w := m.w
+	id := identity{name: m.name, phase: phaseSpare}
+	if m.disk.saved != nil {
+		id = m.disk.saved.afterRestart(m.disk.store != nil)
+	}
+	w.serial++
+	m.lives++
+	m.exists = true
+	p := &proc{m: m, port: 6222, route: 7000, asks: map[contact]*simAsk{}, next: w.now}
+	if !m.fixed {
+		p.port, p.route = 10000+w.serial, 30000+w.serial%30000
+	}
+	p.b = newBrain(w.now, w.settings, id, fmt.Sprintf("%08x", w.rng.Uint32()))
+	p.b.nonce = fmt.Sprintf("%08x", w.rng.Uint32())
+	m.proc = p
+	p.own = w.helloOf(p)
+	w.log("%s starts as %s, instance %s", m.name, p.b.phase, p.b.instance)
+}
+
+// stop ends the process, as SIGKILL does.
+func (m *machine) stop() {
+	if m.proc == nil {
+		return
+	}
+	m.w.log("%s (%s) is gone", m.name, m.proc.b.instance)
+	m.w.halt(m.proc)
+	m.proc, m.exists = nil, false
+}
+
+// lose empties its store directory, whole.
+func (m *machine) lose() { m.disk = disk{} }
+
+func (m *machine) freeze() {
+	if m.proc != nil {
+		m.w.log("%s is frozen", m.name)
+		m.proc.frozen = true
+	}
+}
+
+func (m *machine) thaw() {
+	if p := m.proc; p != nil && p.frozen {
+		m.w.log("%s thaws", m.name)
+		p.frozen, p.next = false, m.w.now
+		for _, do := range p.late {
+			do()
+		}
+		p.late = nil
+	}
+}
+
+func (w *world) dials(a, b *machine) bool { return a == b || !w.cuts[[2]*machine{a, b}] }
+
+// run lets time go by until it is over, or something is wrong.
+func (w *world) run(d time.Duration) {
+	w.until(d, func() bool { return false })
+}
+
+// until lets time go by until ok; it says whether that came.
+func (w *world) until(d time.Duration, ok func() bool) bool {
+	for end := w.now.Add(d); w.now.Before(end) && w.failure == ""; {
+		if ok() {
+			return true
+		}
+		w.now = w.now.Add(simTick)
+		for len(w.events) > 0 && !w.events[0].at.After(w.now) {
+			heap.Pop(&w.events).(event).do()
+		}
+		w.serve()
+		for _, m := range w.machines {
+			if p := m.proc; p != nil && !p.frozen && !w.now.Before(p.next) {
+				w.step(p)
+			}
+		}
+		w.check()
+	}
+	return ok()
+}
+
+func (w *world) step(p *proc) {
+	p.status = w.statusOf(p)
+	if w.breaks.status != nil {
+		w.breaks.status(p, &p.status)
+	}
+	p.b.open = w.open(p)
+	phase, waits, refused := p.b.phase, p.b.waits, p.b.refused
+	for _, o := range p.b.step(w.now, p.status) {
+		if w.breaks.orders != nil {
+			var ok bool
+			if o, ok = w.breaks.orders(p, o); !ok {
+				continue
+			}
+		}
+		w.carryOut(p, o)
+	}
+	if p.b.phase != phase || p.b.waits != waits || p.b.refused != refused {
+		w.log("%s is %s of %s, server %q, waits for %q", p.m.name, p.b.phase, p.b.cluster, p.b.server, p.b.waits)
+	}
+	p.own = w.helloOf(p)
+	w.ask(p)
+	p.next = w.now.Add(stepEvery)
+	if simSettled(p) {
+		p.next = w.now.Add(stepSettled)
+	}
+	if p.leaving && p.b.going.gone {
+		p.gone = true
+		p.m.stop()
+	}
+}
+
+func simSettled(p *proc) bool {
+	b := p.b
+	return b.waits == "" && !p.leaving && (b.phase == phaseMember && p.status.leader != "" || b.phase == phaseSpare && b.cluster != "" && b.proposal == "")
+}
+
+// leave has a process leave for good.
+func (w *world) leave(p *proc) {
+	w.log("%s is to leave", p.m.name)
+	p.leaving, p.next = true, w.now
+	p.b.goes(w.now)
+	for _, o := range p.b.orders {
+		w.carryOut(p, o)
+	}
+}
+
+func (w *world) carryOut(p *proc, o order) {
+	disk := &p.m.disk
+	switch o.do {
+	case doSave:
+		id := p.b.identity
+		id.members = slices.Clone(id.members)
+		disk.saved = &id
+	case doStart:
+		w.halt(p)
+		w.startServer(p, o)
+	case doEmpty:
+		w.halt(p)
+		disk.store = nil
+	case doRoutes:
+		if p.srv != nil {
+			p.srv.routes = o.routes
+		}
+	case doRemove:
+		w.remove(p, o)
+	case doEvacuate:
+		w.evacuate(p)
+	case doStepDown:
+		w.stepDown(p)
+	case doTell:
+		p.told = append(p.told, o.event)
+		w.log("%s tells %T%+v", p.m.name, o.event, o.event)
+	}
+}
+
+// helloOf is what loop.self says.
+func (w *world) helloOf(p *proc) *hello {
+	b := p.b
+	h := &hello{
+		Version: helloVersion, Fleet: b.fleet, Name: b.name, Instance: b.instance, Nonce: b.nonce, Size: b.size, Phase: b.phase,
+		Port: p.port, RoutePort: p.route, Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused,
+		Leader: p.status.leader, Lead: b.leading.lead, Going: b.going.began,
+	}
+	if b.phase == phaseFounding {
+		h.Founders = slices.Clone(b.founders)
+	}
+	for _, peer := range p.status.peers {
+		h.Peers = append(h.Peers, peer.name)
+	}
+	for _, o := range b.view.lately(w.now) {
+		h.Others = append(h.Others, o.contact)
+	}
+	for _, c := range w.shown(p) {
+		if b.phase == phaseSpare && b.cluster == "" && !slices.Contains(h.Others, c) {
+			h.Others = append(h.Others, c)
+		}
+	}
+	if w.breaks.hello != nil {
+		w.breaks.hello(p, h)
+	}
+	return h
+}
+
+// shown is what discovery shows.
+func (w *world) shown(p *proc) []contact {
+	var list []contact
+	for _, m := range w.machines { // in order: chance must go the same way each time
+		if at, ok := p.m.shown[m]; ok && !at.After(w.now) {
+			port := 6222
+			if m.proc != nil {
+				port = m.proc.port
+			}
+			list = append(list, contact{Host: m.host, Port: port})
+		}
+	}
+	return list
+}
+
+// open is what asking.open says.
+func (w *world) open(p *proc) int {
+	open := map[contact]bool{}
+	for _, c := range slices.Concat(w.shown(p), p.b.members) {
+		open[c] = true
+	}
+	for _, o := range p.b.view.others {
+		open[o.contact] = true
+		for _, c := range o.hello.Others {
+			open[c] = true
+		}
+	}
+	n := 0
+	for c := range open {
+		if a := p.asks[c]; a == nil || a.open {
+			n++
+		}
+	}
+	return n
+}
+
+// ask is what loop.ask and asking do.
+func (w *world) ask(p *proc) {
+	keep, add := map[contact]bool{}, func(c contact) {
+		if p.asks[c] == nil {
+			p.asks[c] = &simAsk{last: w.now, open: true}
+		}
+	}
+	for _, c := range slices.Concat(w.shown(p), p.b.members) {
+		keep[c] = true
+		add(c)
+	}
+	partners := map[contact]bool{}
+	for _, o := range p.b.view.others {
+		add(o.contact)
+		for _, c := range o.hello.Others {
+			add(c)
+		}
+		if o.hello.Phase != phaseSpare && o.hello.Cluster == p.b.cluster {
+			partners[o.contact] = true
+		}
+	}
+	settled := simSettled(p)
+	var turn []contact
+	for c, a := range p.asks {
+		switch {
+		case !keep[c] && !a.waits && w.now.Sub(a.last) > dropAfter:
+			delete(p.asks, c)
+		case !a.waits && !w.now.Before(a.next):
+			turn = append(turn, c)
+		}
+	}
+	slices.SortFunc(turn, func(a, b contact) int { return strings.Compare(a.String(), b.String()) })
+	for _, c := range turn {
+		pace := askEvery
+		if settled {
+			pace = askRarely
+			if partners[c] {
+				pace = askSettled
+			}
+		}
+		w.put(p, c, pace)
+	}
+}
+
+// put puts a question to whoever listens there.
+func (w *world) put(p *proc, c contact, pace time.Duration) {
+	a := p.asks[c]
+	if a.fails > 0 {
+		pace = min(max(pace, askEvery<<min(a.fails, 4)), askRarely)
+	}
+	a.waits, a.next = true, w.now.Add(pace)
+	back := func(do func()) func() { // to the asker, if it is there
+		return func() {
+			switch {
+			case p.m.proc != p:
+			case p.frozen:
+				p.late = append(p.late, do)
+			default:
+				do()
+			}
+		}
+	}
+	failed := back(func() {
+		a.waits, a.open = false, false
+		a.fails++
+		p.b.view.miss(w.now, c)
+	})
+	to := w.at(c.Host)
+	if to == nil || to.proc == nil || to.proc.port != c.Port {
+		w.after(w.between(time.Millisecond, 5*time.Millisecond), failed) // the port is closed
+		return
+	}
+	if !w.dials(p.m, to) || w.rng.Float64() < w.loss {
+		w.after(askPatience, failed)
+		return
+	}
+	question, deadline, answered := *p.own, w.now.Add(askPatience), false
+	w.after(askPatience, func() {
+		if !answered {
+			failed()
+		}
+	})
+	w.after(w.travels(p.m, to), func() {
+		q := to.proc
+		if q == nil || q.port != c.Port {
+			return
+		}
+		hear := func() {
+			w.hear(q, contact{Host: p.m.host}, &question)
+			if !w.dials(p.m, to) || w.now.After(deadline) {
+				return
+			}
+			answer := *q.own
+			w.after(w.travels(to, p.m), back(func() {
+				if answered || w.now.After(deadline) {
+					return
+				}
+				answered = true
+				*a = simAsk{next: a.next, last: w.now}
+				w.hear(p, c, &answer)
+				if o := p.b.view.others[answer.Instance]; o == nil || o.contact != c {
+					a.next = w.now.Add(askRarely)
+				}
+			}))
+		}
+		if q.frozen {
+			q.late = append(q.late, hear)
+			return
+		}
+		hear()
+	})
+}
+
+// travels is how long it takes from one to another.
+func (w *world) travels(from, to *machine) time.Duration {
+	if w.far[[2]int{min(from.n, to.n), max(from.n, to.n)}] {
+		return w.between(800*time.Millisecond, 990*time.Millisecond)
+	}
+	return w.between(time.Millisecond, w.delay/2+2*time.Millisecond)
+}
+
+func (w *world) at(host string) *machine {
+	for _, m := range w.machines {
+		if m.host == host {
+			return m
+		}
+	}
+	return nil
+}
+
+func (w *world) hear(p *proc, from contact, h *hello) {
+	if h.Instance != p.b.instance {
+		said := *h
+		said.Others = slices.Clone(h.Others)
+		if err := said.check(); err != nil {
+			w.fail("%s says what is refused: %v", h.Name, err)
+			return
+		}
+		p.b.view.hear(w.now, from, &said)
+	}
+}
