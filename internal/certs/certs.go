@@ -20,19 +20,19 @@ type Files struct {
 	Cert, Key string // what this process shows: its certificate, with those between it and the authority after it, and the key
 	CA        string // the authorities that sign the others' certificates: several while one is replaced by another
 
-	// Names are further names that the certificate of a dialed route may be for, besides the host of its URL: see [Pair.Mutual]. It is called
-	// within handshakes, by several goroutines at once, and must not block. May be nil.
+	// Names are further names that the certificate of a dialed route may be for, besides the host of its URL: see [Pair.Mutual]. It is
+	// called within handshakes, by several goroutines at once, and must not block. May be nil.
 	Names func(host string) []string
 }
 
-// Pair is a certificate with its key, and the authorities that others' must be of, as the files have them. Its methods may be called by several goroutines at
-// once.
+// Pair is a certificate with its key, and the authorities that others' must be of, as the files have them. Its methods may be called by
+// several goroutines at once.
 //
-// All configurations that it makes follow the files: when a handshake begins and the last look at them was more than a second ago, they are
-// read. What has changed counts once it has stood for a second, for all handshakes from then on; what is connected stays. A new certificate and its key
-// may be written one after the other: until they fit, the old ones stay in use. So they do whatever else is wrong with the files,
-// and a certificate that has expired, or does not count yet, never takes the place of one that is good. What is wrong is logged as a warning, once
-// until it is mended, and what has been replaced as information.
+// All configurations that it makes follow the files: when a handshake begins and the last look at them was more than a second ago, they
+// are read. What has changed counts once it has stood for a second, for all handshakes from then on; what is connected stays. A new
+// certificate and its key may be written one after the other: until they fit, the old ones stay in use. So they do whatever else is wrong
+// with the files, and a certificate that has expired, or does not count yet, never takes the place of one that is good. What is wrong is
+// logged as a warning, once until it is mended, and what has been replaced as information.
 type Pair struct {
 	kept  *reread.Kept[material]
 	names func(host string) []string
@@ -48,8 +48,9 @@ type material struct {
 	pool  *x509.CertPool
 }
 
-// Load reads the files. It returns an error that says of each what is wrong, if they make no pair. A certificate that has expired, or does not
-// count yet, is no error but a warning, as it may be mended while the process runs, and so is a key that anybody on the machine may read. log may be nil.
+// Load reads the files. It returns an error that says of each what is wrong, if they make no pair. A certificate that has expired, or
+// does not count yet, is no error but a warning, as it may be mended while the process runs, and so is a key that anybody on the machine
+// may read. log may be nil.
 func Load(f Files, log *slog.Logger) (*Pair, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

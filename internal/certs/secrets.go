@@ -23,12 +23,13 @@ type SecretFile struct{ kept *reread.Kept[secrets] }
 
 type secrets struct{ list []string }
 
-// Secrets reads the secrets in a file, one a line. The first is spoken, and all are accepted: so a secret is replaced without anybody being
-// refused by adding the new one below the old one everywhere, then having it first everywhere, then removing the old one. White space around a secret
-// is no part of it; empty lines and lines that begin with # are passed over.
+// Secrets reads the secrets in a file, one a line. The first is spoken, and all are accepted: so a secret is replaced without anybody
+// being refused by adding the new one below the old one everywhere, then having it first everywhere, then removing the old one. White
+// space around a secret is no part of it; empty lines and lines that begin with # are passed over.
 //
-// It returns an error if there is none, or one of fewer than 16 bytes, or which is no text, if there are more than 16, or more than 64 KiB,
-// or the file cannot be read. No error or line of the log has anything of a secret in it. That anybody on the machine may read the file is a warning.
+// It returns an error if there is none, or one of fewer than 16 bytes, or which is no text, if there are more than 16, or more than 64
+// KiB, or the file cannot be read. No error or line of the log has anything of a secret in it. That anybody on the machine may read the
+// file is a warning.
 func Secrets(path string, log *slog.Logger) (*SecretFile, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -207,3 +207,11 @@ func TestASessionIsNoWayAround(t *testing.T) {
 		}
 	}
 }
+
+// Whom a client believes is said once, whatever a clone asks for.
+func TestWhomAClientBelievesIsSaidOnce(t *testing.T) {
+	pair := newPlace(t, newAuthority(t, "one"), []string{"host.test"}).load()
+	shake(t, dial(pair.Client("host.test"), "other.test"), pair.Server(false)).well(t)
+	require.ErrorContains(t, shake(t, dial(pair.Client("other.test"), "host.test"), pair.Server(false)).client, "not other.test")
+	require.ErrorContains(t, shake(t, dial(pair.Client(""), "host.test"), pair.Server(false)).client, "nobody says whom")
+}

@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// RoutesWarning is what nats-server logs, as a warning without arguments, when it starts and when it reloads its options with what [Pair.Mutual]
-// returns. It is not so: all that it says is not verified is verified by the configuration itself.
+// RoutesWarning is what nats-server logs, as a warning without arguments, when it starts and when it reloads its options with what
+// [Pair.Mutual] returns. It is not so: all that it says is not verified is verified by the configuration itself.
 const RoutesWarning = "TLS certificate chain and hostname of solicited routes will not be verified. DO NOT USE IN PRODUCTION!"
 
 // Server is for a listener. With clients who connects must show a certificate of one of the authorities. Sessions are not resumed: each
@@ -45,15 +45,16 @@ func (p *Pair) Client(name string) *tls.Config {
 	return config
 }
 
-// Mutual is for nats-server's routes, in server.Options.Cluster.TLSConfig: for all who accept and all who dial, who both must show a certificate of one of
-// the authorities. It accepts as Server(true) does. Who dials wants a certificate for the host of the route's URL, which nats-server sets as
-// ServerName, or for one of Names(host).
+// Mutual is for nats-server's routes, in server.Options.Cluster.TLSConfig: for all who accept and all who dial, who both must show a
+// certificate of one of the authorities. It accepts as Server(true) does. Who dials wants a certificate for the host of the route's URL,
+// which nats-server sets as ServerName, or for one of Names(host).
 //
-// Where the host is an IP address, crypto/tls tells nobody which one it is. Then Names("") is asked, and the certificate must be for one of
-// those, be they names or addresses: let it return what the certificates of all members of the cluster may be for. Without Names
-// no route to an IP address is made.
+// Where the host is an IP address, crypto/tls tells nobody which one it is. Then Names("") is asked, and the certificate must be for one
+// of those, be they names or addresses: let it return what the certificates of all members of the cluster may be for. Without Names no
+// route to an IP address is made.
 //
-// InsecureSkipVerify is set in it, as there is no other way to let the authorities change: [RoutesWarning] is what nats-server says of that.
+// InsecureSkipVerify is set in it, as there is no other way to let the authorities change: [RoutesWarning] is what nats-server says of
+// that.
 func (p *Pair) Mutual() *tls.Config {
 	p.both.Store(true)
 	_ = p.Look() // which tells what is wrong

@@ -38,12 +38,12 @@ type Kept[T any] struct {
 	told         []string // that may be so still
 }
 
-// New reads the files, as they are now, and returns an error if that makes no value: all that is wrong with them. What is wrong though there
-// is a value, now or later, is logged as a warning, each text once until it is mended. changed is called with each value but the first.
-// It and make are called by one goroutine at a time; no more must happen in them than in a function that holds a lock.
+// New reads the files, as they are now, and returns an error if that makes no value: all that is wrong with them. What is wrong though
+// there is a value, now or later, is logged as a warning, each text once until it is mended. changed is called with each value but the
+// first. It and make are called by one goroutine at a time; no more must happen in them than in a function that holds a lock.
 //
-// When files change they count once they have stood for a second, as they may be half written, or one of several. It is told by when they were
-// written; where that is in the future, as where clocks differ, by their having been the same at the reading before.
+// When files change they count once they have stood for a second, as they may be half written, or one of several. It is told by when they
+// were written; where that is in the future, as where clocks differ, by their having been the same at the reading before.
 func New[T any](log *slog.Logger, files []File, make MakeFunc[T], changed func(old, new *T)) (*Kept[T], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
