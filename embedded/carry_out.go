@@ -27,11 +27,9 @@ func (l *loop) carryOut(o order) {
 		l.halt()
 		err = emptyStore(l.store.dir)
 	case doRoutes:
-		what = "tell the server where the others are"
-		l.routes, err = l.ways.routes(l.ctx, o.routes, false)
-		if l.member != nil && err == nil {
-			err = l.member.setRoutes(l.urls())
-		}
+		l.ends = o.routes
+		l.reroute()
+		return
 	case doTell:
 		l.c.hooks.tell(l.log, o.event)
 		return
@@ -55,6 +53,18 @@ func (l *loop) carryOut(o order) {
 	}
 }
 
+// reroute tells the server where the ways to the others begin, if that has changed.
+func (l *loop) reroute() {
+	routes, err := l.ways.routes(l.ctx, l.ends, false)
+	if err != nil || l.member == nil || slices.Equal(routes, l.routes) {
+		return
+	}
+	l.routes = routes
+	if err := l.member.setRoutes(l.urls()); err != nil && l.cannot.Now(time.Now(), err.Error()) {
+		l.log.Warn("could not tell the server where the others are", "error", l.member.log.clean(err))
+	}
+}
+
 // request asks the cluster's leader, which may be another just now: it is asked again with a later step.
 func (l *loop) request(f func(context.Context) error) error {
 	if l.member == nil {
@@ -75,6 +85,7 @@ func (l *loop) start(o order) {
 		l.ownRoutes = padding * b.size
 	}
 	l.auth = l.sec.routes(b.cluster)
+	l.ends = o.routes
 	var err error
 	if l.routes, err = l.ways.routes(l.ctx, o.routes, !o.padded); err != nil {
 		l.problem = fmt.Sprintf("the transport: %v", err)

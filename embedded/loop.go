@@ -38,9 +38,10 @@ type loop struct {
 
 	member    *running
 	auth      *routeAuth
-	routes    []route
-	ownRoutes int    // how often its own route is among its server's
-	problem   string // why the server does not run
+	ends      []route // the others' routes
+	routes    []route // where the ways to them begin: what the server was told
+	ownRoutes int     // how often its own route is among its server's
+	problem   string  // why the server does not run
 	status    status
 	waited    string
 	leader    string
@@ -160,6 +161,7 @@ func (l *loop) step(now time.Time) {
 	for _, o := range l.brain.step(now, l.status) {
 		l.carryOut(o)
 	}
+	l.reroute() // ways may have broken down
 	l.tell()
 	l.ask(now)
 	if l.gone != nil && l.brain.going.gone {
@@ -190,6 +192,8 @@ func (l *loop) ask(now time.Time) {
 			partners[o.contact] = true
 		}
 	}
+	itself := func(c contact) bool { return c.Host == l.cfg.cluster.advertise && c.Port == l.brain.ports.Hello }
+	sure, told = slices.DeleteFunc(sure, itself), slices.DeleteFunc(told, itself)
 	settled := l.settled()
 	l.asking.step(now, sure, told, func(c contact) time.Duration {
 		switch {

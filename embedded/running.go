@@ -25,12 +25,16 @@ type running struct {
 	o      *server.Options
 	system *nats.Conn // of the system account, inside the process
 	log    *serverLog
+
+	healthy bool // when it was looked at last
+	looked  time.Time
 }
 
 const (
 	systemAccount  = server.DEFAULT_SYSTEM_ACCOUNT
 	systemPatience = 2 * time.Second
 	deadAfter      = 3 * time.Second // without a sign of life among the servers
+	healthEvery    = 5 * time.Second
 )
 
 // place is where a member's server has its place in the cluster.
@@ -180,14 +184,18 @@ func (r *running) status() status {
 		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !dead})
 	}
 	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
-	s.ready = s.leader != "" && s.applied && r.healthy()
+	s.ready = s.leader != "" && s.applied && r.upToDate(time.Now())
 	return s
 }
 
-// healthy says whether all that the server stores is up to date.
-func (r *running) healthy() bool {
-	h := r.ns.Healthz(&server.HealthzOptions{})
-	return h != nil && h.StatusCode < 300
+// upToDate says whether all that the server stores is. To look costs more the more streams there are: of a server that is, that was a moment ago
+// will do.
+func (r *running) upToDate(now time.Time) bool {
+	if !r.healthy || now.Sub(r.looked) > healthEvery {
+		h := r.ns.Healthz(&server.HealthzOptions{})
+		r.healthy, r.looked = h != nil && h.StatusCode < 300, now
+	}
+	return r.healthy
 }
 
 // setRoutes has the server know these routes. Those that it knows already stay connected.

@@ -217,19 +217,9 @@ func (w *ways) dial(ctx context.Context, network, address string) (net.Conn, err
 // begin returns where a way begins, and waits until it stands.
 func (w *ways) begin(ctx context.Context, end End, until time.Time) (End, error) {
 	for {
-		w.mu.Lock()
-		if was, wanted := w.wanted[end]; !wanted || !was.IsZero() {
-			w.wanted[end] = until
-		}
-		begin, stands := w.stands[end]
-		changed, failure := w.changed, w.failure
-		w.mu.Unlock()
+		begin, stands, changed, failure := w.want(end, until)
 		if stands {
 			return begin, nil
-		}
-		select {
-		case w.wake <- struct{}{}:
-		default:
 		}
 		select {
 		case <-changed:
@@ -239,7 +229,23 @@ func (w *ways) begin(ctx context.Context, end End, until time.Time) (End, error)
 	}
 }
 
-// routes are where the ways to these routes begin, those that stand, and whether all do. Ways to other routes are not wanted any more.
+// want has a way stand from now on, and says whether it does.
+func (w *ways) want(end End, until time.Time) (begin End, stands bool, changed <-chan struct{}, failure error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if was, wanted := w.wanted[end]; !wanted || !was.IsZero() {
+		w.wanted[end] = until
+	}
+	if begin, stands = w.stands[end]; !stands {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+	return begin, stands, w.changed, w.failure
+}
+
+// routes are where the ways to these routes begin: those that stand, or, if all are waited for, all. Ways to other routes are not wanted any more.
 func (w *ways) routes(ctx context.Context, routes []route, all bool) ([]route, error) {
 	if w.transport == nil {
 		return routes, nil
@@ -255,12 +261,16 @@ func (w *ways) routes(ctx context.Context, routes []route, all bool) ([]route, e
 	defer cancel()
 	var list []route
 	for _, r := range routes {
-		begin, err := w.begin(ctx, End{r.host, r.port}, time.Time{})
-		switch {
-		case err == nil:
+		begin, stands, _, _ := w.want(End{r.host, r.port}, time.Time{})
+		if !stands && all {
+			var err error
+			if begin, err = w.begin(ctx, End{r.host, r.port}, time.Time{}); err != nil {
+				return nil, err
+			}
+			stands = true
+		}
+		if stands {
 			list = append(list, route{begin.Host, begin.Port, r.name})
-		case all:
-			return nil, err
 		}
 	}
 	return list, nil
