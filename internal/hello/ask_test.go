@@ -84,6 +84,7 @@ func TestManyAskAtOnce(t *testing.T) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	require.Len(t, a.kept, 1)
+	soon(t, func() bool { _, known := p.counts(); return known == 1 })
 	require.Empty(t, p.told(t, 0))
 }
 
@@ -200,6 +201,7 @@ func TestServerFreezesOnAKeptConnection(t *testing.T) {
 	close(frozen)
 	requireAsk(t, a, p.at)
 	require.EqualValues(t, 2, dialed.Load())
+	soon(t, func() bool { _, known := p.counts(); return known == 1 })
 }
 
 func TestKeptConnectionsEnd(t *testing.T) {

@@ -148,15 +148,17 @@ func TestSecretThatIsWithdrawnEndsConnections(t *testing.T) {
 // The asker's order counts, not the server's.
 func TestWhichSecretIsSpoken(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, &Server{Secrets: these("x", other, secret)})
-	for i, secrets := range [][]string{{secret, other}, {"unknown", secret, other}, {"unknown", "y", "z", other}} {
-		which := -1
-		a := newAsker(t, &Asker{Secrets: these(secrets...), Spoken: func(address string, n int) {
-			require.Equal(t, p.at, address)
-			which = n
-		}})
-		requireAsk(t, a, p.at)
-		require.Equal(t, []int{0, 1, 3}[i], which)
+	for _, accepted := range [][]string{{"x", other, secret}, {secret, other, "x"}} {
+		p := newPlace(t, &Server{Secrets: these(accepted...)})
+		for i, secrets := range [][]string{{secret, other}, {"unknown", secret, other}, {"unknown", "y", "z", other}} {
+			which := -1
+			a := newAsker(t, &Asker{Secrets: these(secrets...), Spoken: func(address string, n int) {
+				require.Equal(t, p.at, address)
+				which = n
+			}})
+			requireAsk(t, a, p.at)
+			require.Equal(t, []int{0, 1, 3}[i], which)
+		}
 	}
 }
 
