@@ -170,7 +170,7 @@ func (l *loop) step(now time.Time) {
 	}
 }
 
-// contacts are those to be asked: the sure ones, and those of whom others told.
+// contacts are those to be asked: the sure ones, and those of whom others told. This process, where it knows that, is none.
 func (l *loop) contacts() (sure, told []contact) {
 	if list := l.discovered.Load(); list != nil {
 		sure = append(sure, *list...)
@@ -180,7 +180,8 @@ func (l *loop) contacts() (sure, told []contact) {
 		told = append(told, o.contact)
 		told = append(told, o.hello.Others...)
 	}
-	return sure, told
+	itself := func(c contact) bool { return c.Host == l.cfg.cluster.advertise && c.Port == l.brain.ports.Hello }
+	return slices.DeleteFunc(sure, itself), slices.DeleteFunc(told, itself)
 }
 
 // ask asks those whose turn it is.
@@ -192,8 +193,6 @@ func (l *loop) ask(now time.Time) {
 			partners[o.contact] = true
 		}
 	}
-	itself := func(c contact) bool { return c.Host == l.cfg.cluster.advertise && c.Port == l.brain.ports.Hello }
-	sure, told = slices.DeleteFunc(sure, itself), slices.DeleteFunc(told, itself)
 	settled := l.settled()
 	l.asking.step(now, sure, told, func(c contact) time.Duration {
 		switch {
