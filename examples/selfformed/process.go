@@ -96,15 +96,6 @@ func (p *process) stop(within <-chan time.Time) error {
 	return errors.Join(fmt.Errorf("%s did not end in time and was killed", p.name), err)
 }
 
-func (p *process) hasEnded() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
-}
-
 // end tells how the process ended, in its own words if it said any.
 func (p *process) end() string {
 	if said := strings.TrimSpace(p.said.String()); said != "" {
