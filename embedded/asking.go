@@ -47,6 +47,7 @@ const (
 	askEvery     = 250 * time.Millisecond
 	askSettled   = time.Second
 	askRarely    = 5 * time.Second
+	askSeldom    = 30 * time.Second // a spare the other spares, of which there may be many
 	askPatience  = 2 * time.Second
 	mostAsked    = 256
 	mostInFlight = 64

@@ -1,5 +1,10 @@
-// Package embedded runs a real nats-server with JetStream inside the process: for a program that brings its own bus, and
-// for tests.
+// Package embedded runs a real nats-server with JetStream inside the process: alone, for a program that brings its own bus, and for tests
+// ([Start]); or as one of a cluster that processes form by themselves, with nothing to install, to find or to replace ([Cluster]).
+//
+//	c, err := embedded.Cluster(ctx, discovery.Gossip("workers", secret), embedded.WithSize(3), embedded.WithSecret(secret))
+//	...
+//	defer c.Close()
+//	bus, err := c.Connect(ctx, rolebus.WithRoles("worker"))
 //
 // Its clients hear on the subject rolebus.sys.disconnect which client of their account has just gone: the news comes from
 // the server, names the connection, and is there within a millisecond of a process's death. So a fleet on this server notices

@@ -200,6 +200,8 @@ func (l *loop) ask(now time.Time) {
 			return askEvery
 		case partners[c]:
 			return askSettled
+		case l.brain.phase == phaseSpare:
+			return askSeldom // they ask the members, as this one does
 		}
 		return askRarely
 	}, l.own.Load().encode())
