@@ -3,6 +3,7 @@ package hello
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -138,6 +139,16 @@ func TestLostConnectionsAreTriedAgain(t *testing.T) {
 	}
 }
 
+func TestLostInTLS(t *testing.T) {
+	t.Parallel()
+	var dialed atomic.Int64
+	a := newAsker(t, &Asker{TLS: func(string) *tls.Config { return &tls.Config{} }, Dial: counted(&dialed)})
+	_, err := a.Ask(within(t), fake(t, func(net.Conn) {}), "", nil)
+	require.ErrorIs(t, err, errLost)
+	require.NotErrorIs(t, err, ErrTLS, "nobody said anything about that")
+	require.EqualValues(t, attempts, dialed.Load())
+}
+
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0") // its connections are made by the kernel, and nobody accepts them
@@ -266,8 +277,10 @@ func TestCloseEndsQuestions(t *testing.T) {
 
 func TestServerCloses(t *testing.T) {
 	t.Parallel()
+	patient := usual
+	patient.prove = time.Hour // so that nobody goes by himself
 	for range 20 {
-		p := newPlace(t, &Server{Secrets: these(secret)})
+		p := newPlace(t, &Server{Secrets: these(secret), limits: patient})
 		also := p.serve(t, "127.0.0.1:0")
 		a := newAsker(t, &Asker{Secrets: these(secret)})
 		requireAsk(t, a, p.at)
