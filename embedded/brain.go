@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,12 +42,15 @@ type brain struct {
 	met      time.Time // when it last heard a member of the cluster that it knows, or began to wait for one
 
 	// of a member
+	took     time.Time // when its server took its place
+	off      time.Time // since when its server has JetStream switched off
 	unlisted time.Time // since when the leader does not list it
 	routed   []route   // what its server was told
 	again    time.Duration
 	tried    time.Time
 
 	leading leading
+	parting bool // it is to leave for good
 	going   going
 }
 
@@ -149,6 +153,9 @@ func newBrain(now time.Time, s settings, id identity, instance string) *brain {
 func (b *brain) step(now time.Time, own status) []order {
 	b.view.forget(now)
 	b.waits, b.orders = "", nil
+	if b.going.gone {
+		return nil
+	}
 	all := b.view.lately(now)
 	b.foreign(all)
 	switch b.phase {
@@ -171,7 +178,7 @@ func (b *brain) tell(event any) { b.order(order{do: doTell, event: event}) }
 
 func (b *brain) become(now time.Time, p phase) {
 	b.phase, b.since, b.waits, b.refused = p, now, "", ""
-	b.unlisted, b.leading, b.going = time.Time{}, leading{}, going{}
+	b.unlisted, b.off, b.leading, b.going = time.Time{}, time.Time{}, leading{}, going{}
 	b.blanks, b.same, b.proposal = "", now, ""
 	b.routed, b.again = nil, 0
 	b.order(order{do: doSave})
@@ -200,6 +207,13 @@ func (b *brain) returning(now time.Time, all []*other) {
 	whole := b.was == phaseMember || b.was == phaseLeaving
 	switch {
 	case leader != nil && !slices.Contains(leader.hello.Peers, b.server):
+		if b.unlisted.IsZero() {
+			b.unlisted = now
+		}
+		if now.Sub(b.unlisted) <= unlistedPatience { // it may be a leader that has just been replaced, and the next one lists it
+			b.waits = "whether the cluster has replaced it"
+			return
+		}
 		if whole {
 			b.life++ // removed: that name is not taken in again
 		}
@@ -209,6 +223,7 @@ func (b *brain) returning(now time.Time, all []*other) {
 		if !whole {
 			b.become(now, phaseJoining)
 		}
+		b.took = now
 		b.run(now, b.routes(now, status{}), true)
 	case !whole && now.Sub(b.since) > foundingPatience:
 		b.anew(now, "the cluster was never formed")
@@ -220,7 +235,7 @@ func (b *brain) returning(now time.Time, all []*other) {
 // leader returns who leads this process's cluster, and has a quorum; nil if nobody is known to.
 func (b *brain) leader(all []*other) *other {
 	for _, o := range all {
-		if o.hello.Cluster == b.cluster && o.hello.Phase.serves() && o.hello.Lead != nil && o.hello.Lead.Quorum {
+		if o.hello.Cluster == b.cluster && o.hello.leads() {
 			return o
 		}
 	}
@@ -260,15 +275,22 @@ func (b *brain) join(now time.Time, all []*other, cluster string) {
 	b.members = b.contacts()
 	server := b.serverName()
 	listed := false
+	var runs []string // servers that the leader hears
 	leader := b.leader(all)
 	if leader != nil {
-		listed = slices.Contains(leader.hello.Peers, server)
+		listed, runs = slices.Contains(leader.hello.Peers, server), leader.hello.Lead.Live
 	} else {
 		for _, o := range all {
 			listed = listed || o.hello.Phase.serves() && slices.Contains(o.hello.Peers, server)
 		}
 	}
 	switch {
+	case listed && slices.Contains(runs, server): // it has died a moment ago, or another process has this name, and is not heard here
+		b.waits = fmt.Sprintf("the server %s to be gone, whose place is this process's: if it runs elsewhere, two processes have one name", server)
+		return
+	case listed && b.open > 0:
+		b.waits = fmt.Sprintf("an answer of %d others, one of whom may have its name", b.open)
+		return
 	case listed: // a server of this name belongs to it, and has lost its store: it returns as what it was
 	case leader == nil:
 		b.waits = fmt.Sprintf("a leader of the cluster %s", cluster)
@@ -276,8 +298,8 @@ func (b *brain) join(now time.Time, all []*other, cluster string) {
 	case leader.hello.Lead.Invited != b.instance:
 		return
 	}
+	b.server, b.took = server, now
 	b.become(now, phaseJoining)
-	b.server = server
 	b.run(now, b.routes(now, status{}), true)
 }
 
@@ -313,6 +335,7 @@ func (b *brain) found(now time.Time, all []*other) {
 		}
 	}
 	slices.SortFunc(blanks, func(a, b founder) int { return strings.Compare(a.Name+" "+a.Nonce, b.Name+" "+b.Nonce) })
+	blanks = slices.CompactFunc(blanks, func(a, b founder) bool { return a.Name == b.Name }) // one of them will be refused
 	if seen := fmt.Sprint(blanks); seen != b.blanks {
 		b.blanks, b.same = seen, now
 	}
@@ -368,7 +391,7 @@ func (b *brain) begin(now time.Time, all []*other, founders []founder) {
 		b.waits = "a founder who is not seen"
 		return
 	}
-	b.founders, b.cluster, b.server = founders, foundingOf(b.fleet, founders), b.name
+	b.founders, b.cluster, b.server, b.took = founders, foundingOf(b.fleet, founders), b.name, now
 	b.become(now, phaseFounding)
 	b.run(now, routes, false)
 }
@@ -420,6 +443,7 @@ func (b *brain) joining(now time.Time, own status) {
 		}
 	}
 	if now.Sub(b.since) > joiningPatience {
+		b.life++ // as when a server of this name was removed a short while ago
 		b.anew(now, "the cluster did not take it in")
 		return
 	}
@@ -433,6 +457,7 @@ func (b *brain) anew(now time.Time, why string) {
 	b.order(order{do: doEmpty})
 	b.become(now, phaseSpare)
 	b.met = now
+	b.going.gone = b.parting
 	b.tell(LeftInfo{Cluster: was, Reason: why})
 }
 
@@ -442,7 +467,7 @@ func (b *brain) mayNot(all []*other) bool {
 	b.refused = ""
 	for _, o := range all {
 		switch {
-		case o.hello.Name == b.name && (o.hello.Phase != phaseSpare && o.hello.Phase != phaseReturns || o.hello.Instance < b.instance):
+		case o.hello.Name == b.name && cmp.Or(cmp.Compare(o.hello.Phase.claims(), b.phase.claims()), strings.Compare(b.instance, o.hello.Instance)) > 0:
 			b.refused = fmt.Sprintf("another process has the name %q, at %s: give each its own with WithName, or leave the choice to its store directory",
 				b.name, o.contact)
 		case o.hello.Phase.serves() && o.hello.Size != b.size && (b.server == "" || o.hello.Cluster == b.cluster):
@@ -455,6 +480,28 @@ func (b *brain) mayNot(all []*other) bool {
 		b.tell(RefusedInfo{Process: b.name, Reason: b.refused})
 	}
 	return b.refused != ""
+}
+
+// replaced says whether another has this process's server: it looked before it began, and had no answer of this one, which was frozen, or cut off.
+// The later one stays: it has what the cluster stored since.
+func (b *brain) replaced(all []*other) bool {
+	for _, o := range all {
+		if o.hello.Name != b.name || o.hello.Server != b.server || o.hello.Cluster != b.cluster || o.hello.Phase.claims() < phaseMember.claims() {
+			continue
+		}
+		if age := o.heard.Sub(b.took).Milliseconds(); cmp.Or(cmp.Compare(o.hello.Took, age), strings.Compare(b.instance, o.hello.Instance)) < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// tookFor is for how long this process's server has had its place.
+func (b *brain) tookFor(now time.Time) int64 {
+	if b.server == "" || b.took.IsZero() {
+		return 0
+	}
+	return max(now.Sub(b.took).Milliseconds(), 0)
 }
 
 // foreign tells, once, of others that do not fit.

@@ -34,6 +34,7 @@ type hello struct {
 
 	Cluster  string    `json:"cluster,omitempty"`  // that it founds, joins, or is in; of a spare: that it knows
 	Server   string    `json:"server,omitempty"`   // its server's name in the cluster
+	Took     int64     `json:"took,omitempty"`     // for how many milliseconds it has had that place
 	Proposal string    `json:"proposal,omitempty"` // the cluster that it would found
 	Founders []founder `json:"founders,omitempty"` // of the cluster that it founds
 	Refused  string    `json:"refused,omitempty"`  // why it may not take part
@@ -85,6 +86,17 @@ const (
 )
 
 var phases = []phase{phaseSpare, phaseFounding, phaseJoining, phaseMember, phaseLeaving, phaseReturns}
+
+// claims says how much a claim to a name counts: who runs a server has it, and who has stored something has it before who has nothing.
+func (p phase) claims() int {
+	switch p {
+	case phaseSpare:
+		return 0
+	case phaseReturns:
+		return 1
+	}
+	return 2
+}
 
 // serves says whether a process of this phase belongs to a cluster that was founded.
 func (p phase) serves() bool { return p == phaseMember || p == phaseLeaving }
@@ -145,6 +157,12 @@ func (h *hello) check() error {
 	}
 	h.Others = slices.DeleteFunc(h.Others, func(c contact) bool { return !validHost(c.Host) || !validPort(c.Port) })
 	return nil
+}
+
+// leads says whether its server leads a cluster, and can decide. What does not go together counts for nothing: by a leader's list stores are emptied.
+func (h *hello) leads() bool {
+	return h.Lead != nil && h.Lead.Quorum && h.Phase.serves() && h.Leader == h.Server &&
+		slices.Contains(h.Peers, h.Server) && len(h.Lead.Live) > len(h.Peers)/2
 }
 
 func validPort(port int) bool { return port >= 1 && port <= 65535 }

@@ -9,7 +9,9 @@ import (
 
 // leading is what the leader of the cluster keeps in mind: who has been dead since when, and whom it has asked to come.
 type leading struct {
+	since   time.Time
 	dead    map[string]time.Time // servers
+	leaving string               // whose turn it is to go
 	vacant  time.Time            // since when a seat is free
 	invited string               // instance
 	asked   time.Time
@@ -27,6 +29,9 @@ const (
 // member keeps its place, and if it leads, the cluster whole.
 func (b *brain) member(now time.Time, own status, all []*other) {
 	leader := b.leader(all)
+	if b.leading.lead = nil; !own.leads { // what it said as the leader is over, also if its server is not there now
+		b.leading = leading{}
+	}
 	switch {
 	case leader == nil || own.leads || slices.Contains(leader.hello.Peers, b.server):
 		b.unlisted = time.Time{}
@@ -37,23 +42,35 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		b.anew(now, "the cluster removed it")
 		return
 	}
+	if b.replaced(all) {
+		b.anew(now, "another process of its name has taken its place while it did not answer")
+		return
+	}
+	if b.off.IsZero() || !own.off {
+		b.off = time.Time{}
+		if own.off {
+			b.off = now
+		}
+	}
 	switch {
-	case own.off && b.going.asked != (time.Time{}) && !own.leads: // it was removed, as it asked
+	case own.off && b.going.began && !b.unlisted.IsZero(): // it was removed, as it asked
 		b.left(now)
 		return
-	case !own.running || own.off && b.unlisted.IsZero():
+	case !own.running || own.off && b.unlisted.IsZero() && now.Sub(b.off) > unlistedPatience:
 		b.restart(now, own)
 		return
+	case own.off: // it was removed, which the leader will say; or it cannot write
+		b.waits = switchedOff
+		return
+	case b.parting && b.phase == phaseMember:
+		b.become(now, phaseLeaving)
 	}
 	b.again = 0
 	if own.leader == "" {
 		b.waits = b.leaderless(now, own)
 	}
-	b.leading.lead = nil
 	if own.leads {
 		b.leads(now, own, all)
-	} else {
-		b.leading = leading{}
 	}
 	switch {
 	case b.phase == phaseLeaving:
@@ -71,7 +88,7 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 func (b *brain) restart(now time.Time, own status) {
 	b.waits = own.problem
 	if own.off {
-		b.waits = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"
+		b.waits = switchedOff
 	}
 	if now.Sub(b.tried) < max(b.again, time.Second) {
 		return
@@ -79,6 +96,8 @@ func (b *brain) restart(now time.Time, own status) {
 	b.again = min(max(2*b.again, time.Second), restartMost)
 	b.run(now, b.routes(now, status{}), true)
 }
+
+const switchedOff = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"
 
 // leaderless says whom a cluster without a leader waits for.
 func (b *brain) leaderless(now time.Time, own status) string {
@@ -100,7 +119,7 @@ func (b *brain) leaderless(now time.Time, own status) string {
 func (b *brain) leads(now time.Time, own status, all []*other) {
 	l := &b.leading
 	if l.dead == nil {
-		l.dead = map[string]time.Time{}
+		l.since, l.dead = now, map[string]time.Time{}
 	}
 	var live, dead []peer
 	for _, p := range own.peers {
@@ -120,29 +139,44 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 		}
 	}
 	l.lead = &lead{Quorum: len(live) >= len(own.peers)/2+1}
-	stay, began := 0, false
+	stay, next, named, began := 0, "", false, ""
 	for _, p := range live {
 		l.lead.Live = append(l.lead.Live, p.name)
 		leaves, going := p.name == b.server && b.phase == phaseLeaving, b.going.began
 		if o := b.view.server(b.cluster, p.name); p.name != b.server && o != nil {
 			leaves, going = o.hello.Phase == phaseLeaving, o.hello.Going
 		}
-		switch {
-		case !leaves:
+		if !leaves {
 			stay++
-		case l.lead.Leaving == "" || going && !began:
-			l.lead.Leaving, began = p.name, going
+			continue
+		}
+		named = named || p.name == l.leaving
+		if next == "" {
+			next = p.name
+		}
+		if going && began == "" {
+			began = p.name
 		}
 	}
+	switch {
+	case began != "":
+		l.leaving = began
+	case named: // it does not know yet
+	case now.Sub(l.since) > fresh:
+		l.leaving = next
+	default: // another leader may have told one to go, who has begun: that is heard until then
+		l.leaving = ""
+	}
+	l.lead.Leaving = l.leaving
 	if l.lead.Quorum {
-		b.invite(now, all, stay, len(dead), l.lead.Leaving != "")
+		b.invite(now, own, all, stay, len(dead))
 		b.surplus(now, live)
 		b.remove(now, live, dead)
 	}
 }
 
 // invite asks a spare to join when a seat is free.
-func (b *brain) invite(now time.Time, all []*other, stay, dead int, leaving bool) {
+func (b *brain) invite(now time.Time, own status, all []*other, stay, dead int) {
 	l := &b.leading
 	if stay >= b.size {
 		l.vacant, l.invited = time.Time{}, ""
@@ -153,7 +187,7 @@ func (b *brain) invite(now time.Time, all []*other, stay, dead int, leaving bool
 	}
 	wait := fresh // somebody has left
 	switch {
-	case leaving:
+	case l.lead.Leaving != "":
 		wait = 0
 	case dead > 0:
 		wait = b.grace // it may be back soon
@@ -166,7 +200,8 @@ func (b *brain) invite(now time.Time, all []*other, stay, dead int, leaving bool
 		switch {
 		case o.hello.Cluster != b.cluster:
 		case o.hello.Phase == phaseJoining:
-			joining, l.came = true, o.hello.Server
+			l.came = o.hello.Server
+			joining = joining || !own.has(o.hello.Server) // one that belongs to it already takes no seat that is free
 		case o.hello.Phase != phaseSpare || o.hello.Refused != "" || o.hello.Size != b.size:
 		case o.hello.Instance == l.invited && now.Sub(l.asked) < joiningPatience:
 			joining = true // it is on its way

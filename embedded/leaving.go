@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -9,7 +10,8 @@ import (
 //
 //	waits for its turn, and for another to take its place -> evacuated -> steps down -> removed -> gone
 type going struct {
-	spare bool // it stays as a spare
+	spare bool      // it stays as a spare
+	turn  time.Time // when it became its turn
 	began bool
 	since time.Time
 	asked time.Time // when it last asked for something
@@ -18,21 +20,22 @@ type going struct {
 
 const (
 	leavePatience = 15 * time.Second // for its place to be taken
-	emptyPatience = 10 * time.Second // for its streams to be elsewhere
+	emptyPatience = 10 * time.Minute // for its streams to be elsewhere
+	emptyShort    = 10 * time.Second // if there are too few others to take them
 	askAgain      = time.Second
 )
 
-// goes begins to leave.
+// goes begins to leave. Who founds, joins or returns may belong to the cluster already without knowing it: it leaves when it does.
 func (b *brain) goes(now time.Time) {
-	b.orders = nil
-	if !b.phase.serves() {
+	b.orders, b.parting = nil, true
+	switch {
+	case b.phase == phaseSpare || b.refused != "":
 		b.going.gone = true
-		return
-	}
-	if b.phase != phaseLeaving {
+	case b.phase == phaseMember:
 		b.become(now, phaseLeaving)
+	default:
+		b.going.spare = false
 	}
-	b.going.spare = false
 }
 
 // leave leaves, step by step.
@@ -46,7 +49,7 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 			says, listed = leader.hello.Lead, slices.Contains(leader.hello.Peers, b.server)
 		}
 	}
-	if says == nil {
+	if says == nil || !says.Quorum {
 		b.waits = "a leader, to leave"
 		return
 	}
@@ -54,28 +57,49 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 		b.left(now)
 		return
 	}
+	staying := len(says.Live) - 1
 	if !g.began {
-		staying := len(says.Live) - 1
-		switch {
-		case says.Leaving != b.server:
+		if says.Leaving != b.server {
+			g.turn = time.Time{}
 			b.waits = "another to leave first"
-		case staying < b.size && now.Sub(b.since) < leavePatience:
+			return
+		}
+		if g.turn.IsZero() {
+			g.turn = now
+		}
+		from := b.since
+		if b.successor() {
+			from = g.turn
+		}
+		switch {
+		case staying >= b.size:
+			g.began, g.since = true, now
+		case g.spare: // it is not one too many any more
+			b.become(now, phaseMember)
+			return
+		case now.Sub(from) < leavePatience:
 			b.waits = "another to take its place"
+			return
 		default:
 			g.began, g.since = true, now
 		}
-		if !g.began {
-			return
-		}
+	}
+	patience := emptyShort
+	if staying >= b.size {
+		patience = emptyPatience
+	}
+	b.waits = "the cluster to let it go"
+	if own.streams > 0 && now.Sub(g.since) < patience {
+		b.waits = fmt.Sprintf("others to have what it stores: %d streams", own.streams)
 	}
 	if now.Sub(g.asked) < askAgain {
 		return
 	}
 	g.asked = now
 	switch {
-	case own.streams > 0 && now.Sub(g.since) < emptyPatience && len(says.Live) > 1:
+	case own.streams > 0 && now.Sub(g.since) < patience && staying > 0:
 		b.order(order{do: doEvacuate})
-	case own.leads && len(says.Live) > 1:
+	case own.leads && len(own.peers) > 1:
 		b.order(order{do: doStepDown})
 	case own.leads: // there is nobody whom it could leave anything to
 		b.left(now)
@@ -93,5 +117,14 @@ func (b *brain) left(now time.Time) {
 		why = "it was one too many"
 	}
 	b.anew(now, why)
-	b.going = going{gone: !spare}
+}
+
+// successor says whether there is one who could take this member's place.
+func (b *brain) successor() bool {
+	for _, o := range b.view.others {
+		if (o.hello.Phase == phaseSpare || o.hello.Phase == phaseJoining) && o.hello.Cluster == b.cluster && o.hello.Refused == "" && o.failed.IsZero() {
+			return true
+		}
+	}
+	return false
 }

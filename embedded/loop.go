@@ -228,7 +228,7 @@ func (l *loop) self() *hello {
 		Version: helloVersion, Fleet: b.fleet, Name: b.name, Instance: b.instance, Nonce: b.nonce, Size: b.size, Phase: b.phase,
 		Kept: !l.store.temporary, Time: time.Now().UTC(),
 		Host: l.cfg.cluster.advertise, Port: l.brain.ports.Hello, RoutePort: l.brain.ports.Route,
-		Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused,
+		Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused, Took: b.tookFor(time.Now()),
 		Leader: l.status.leader, Lead: b.leading.lead, Going: b.going.began,
 		Peers: namesOfPeers(l.status.peers),
 	}

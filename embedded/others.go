@@ -56,7 +56,13 @@ func (l *loop) answer(from net.Addr, text []byte) []byte {
 	case l.heard <- heard{from, h, time.Now()}:
 	default: // it asks again
 	}
-	return l.own.Load().encode()
+	own := l.own.Load()
+	if time.Since(own.Time) > fresh && own.Lead != nil { // frozen until now, or busy: what it decided as the leader may be over
+		said := *own
+		said.Lead = nil
+		own = &said
+	}
+	return own.encode()
 }
 
 // stranger tells of somebody who is none of ours. It is called from several goroutines.

@@ -63,7 +63,7 @@ func (w *world) check() {
 		if s == nil {
 			continue
 		}
-		if p.b.going.began {
+		if p.b.going.began && s.st.g != nil && hasKey(s.st.g.peers, s.name) {
 			if other := going[s.cluster]; other != "" {
 				w.fail("%s and %s leave at once", other, m.name)
 			}

@@ -35,6 +35,7 @@ type world struct {
 	failure  string
 	history  []string
 	removals int
+	pending  int // faults that are not over
 	formed   time.Time
 }
 
@@ -56,7 +57,8 @@ type machine struct {
 	shown  map[*machine]time.Time // by discovery, from then on
 	exists bool                   // its process is to run
 	lives  int
-	since  time.Time // when it began to wait to be told of
+	busy   bool // something goes wrong with it already
+	gone   bool // it will be
 }
 
 type disk struct {
@@ -69,6 +71,7 @@ type proc struct {
 	m       *machine
 	b       *brain
 	own     *hello
+	said    time.Time // when own was made
 	status  status
 	srv     *srv
 	port    int
@@ -166,7 +169,7 @@ func (m *machine) start() {
 	m.exists = true
 	p := &proc{m: m, port: 6222, route: 7000, asks: map[contact]*simAsk{}, next: w.now}
 	if !m.fixed {
-		p.port, p.route = 10000+w.serial, 30000+w.serial%30000
+		p.port, p.route = 10000+w.serial%20000, 30000+w.serial%30000
 	}
 	p.b = newBrain(w.now, w.settings, id, fmt.Sprintf("%08x", w.rng.Uint32()))
 	p.b.nonce = fmt.Sprintf("%08x", w.rng.Uint32())
@@ -253,7 +256,7 @@ func (w *world) step(p *proc) {
 	if p.b.phase != phase || p.b.waits != waits || p.b.refused != refused {
 		w.log("%s is %s of %s, server %q, waits for %q", p.m.name, p.b.phase, p.b.cluster, p.b.server, p.b.waits)
 	}
-	p.own = w.helloOf(p)
+	p.own, p.said = w.helloOf(p), w.now
 	w.ask(p)
 	p.next = w.now.Add(stepEvery)
 	if simSettled(p) {
@@ -314,7 +317,7 @@ func (w *world) helloOf(p *proc) *hello {
 	b := p.b
 	h := &hello{
 		Version: helloVersion, Fleet: b.fleet, Name: b.name, Instance: b.instance, Nonce: b.nonce, Size: b.size, Phase: b.phase,
-		Port: p.port, RoutePort: p.route, Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused,
+		Port: p.port, RoutePort: p.route, Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused, Took: b.tookFor(w.now),
 		Leader: p.status.leader, Lead: b.leading.lead, Going: b.going.began,
 	}
 	if b.phase == phaseFounding {
@@ -466,6 +469,9 @@ func (w *world) put(p *proc, c contact, pace time.Duration) {
 				return
 			}
 			answer := *q.own
+			if w.now.Sub(q.said) > fresh {
+				answer.Lead = nil
+			}
 			w.after(w.travels(to, p.m), back(func() {
 				if answered || w.now.After(deadline) {
 					return

@@ -48,9 +48,23 @@ func (v *view) hear(now time.Time, from contact, h *hello) {
 			delete(v.others, instance)
 		}
 	}
+	if len(v.others) >= mostKnown {
+		v.drop(now)
+	}
 	if len(v.others) < mostKnown {
 		v.others[h.Instance] = &other{hello: h, contact: from, heard: now}
 	}
+}
+
+// drop makes room: who was heard longest ago goes, if it is gone.
+func (v *view) drop(now time.Time) {
+	last := ""
+	for instance, o := range v.others {
+		if !o.fresh(now) && (last == "" || o.heard.Before(v.others[last].heard)) {
+			last = instance
+		}
+	}
+	delete(v.others, last)
 }
 
 // miss takes in that who is reached there did not answer.
