@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rolebus/rolebus/discovery"
+	"github.com/rolebus/rolebus/internal/lan"
 )
 
 // fails waits until a failure with the text was told.
@@ -61,11 +62,11 @@ type stranger struct {
 	ttl   int // of the last one
 }
 
-func newStranger(t testing.TB, p *port) *stranger {
+func newStranger(t testing.TB, p *lan.Port) *stranger {
 	var p4 *ipv4.PacketConn
 	s := &stranger{to: &net.UDPAddr{IP: net.IPv4(233, 252, 1, 32), Port: 45892}}
-	p.do(func() error {
-		ifi, err := net.InterfaceByName(p.name)
+	p.Do(func() error {
+		ifi, err := net.InterfaceByName(p.Name)
 		if err != nil {
 			return err
 		}
@@ -116,21 +117,21 @@ func (s *stranger) send(packets ...[]byte) {
 const fast = 100 * time.Millisecond
 
 func TestGossipClustersOnOneNetwork(t *testing.T) {
-	if !namespaced(t) {
+	if !lan.Namespaced(t) {
 		return
 	}
-	l := newLAN(t)
-	a, b, c := l.host(), l.host(), l.host()
+	l := lan.New(t)
+	a, b, c := l.Host(), l.Host(), l.Host()
 	mine := discovery.Gossip("one", gossipSecret, discovery.Interval(fast))
 	foreign := discovery.Gossip("one", gossipSecret+"-another", discovery.Interval(fast))
 	other := discovery.Gossip("two", gossipSecret, discovery.Interval(fast))
-	onMine, onForeign, onOther := discovering(t, on{c.host, mine}), discovering(t, on{c.host, foreign}), discovering(t, on{b.host, other})
-	announcing(t, on{a.host, mine}, a.server())
-	announcing(t, on{b.host, foreign}, b.server())
-	announcing(t, on{b.host, other}, c.server())
-	lists(t, onMine, a.server())
-	lists(t, onForeign, b.server())
-	lists(t, onOther, c.server())
+	onMine, onForeign, onOther := discovering(t, on{c.Host, mine}), discovering(t, on{c.Host, foreign}), discovering(t, on{b.Host, other})
+	announcing(t, on{a.Host, mine}, at(a))
+	announcing(t, on{b.Host, foreign}, at(b))
+	announcing(t, on{b.Host, other}, at(c))
+	lists(t, onMine, at(a))
+	lists(t, onForeign, at(b))
+	lists(t, onOther, at(c))
 	fails(t, onMine, `are sealed with another secret, or were changed on their way (if it is one of yours`)
 	fails(t, onMine, `are of another cluster, with the same secret: "two" (give the clusters`)
 	fails(t, onOther, `are of another cluster, with the same secret: "one"`)
@@ -141,94 +142,94 @@ func TestGossipClustersOnOneNetwork(t *testing.T) {
 }
 
 func TestGossipIsNotReplayed(t *testing.T) {
-	if !namespaced(t) {
+	if !lan.Namespaced(t) {
 		return
 	}
-	l := newLAN(t)
-	a, b, c := l.host(), l.host(), l.host()
-	s := newStranger(t, l.host())
+	l := lan.New(t)
+	a, b, c := l.Host(), l.Host(), l.Host()
+	s := newStranger(t, l.Host())
 	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast))
-	client := discovering(t, on{c.host, gossip})
-	stopA := announcing(t, on{a.host, gossip}, a.server())
-	lists(t, client, a.server())
-	announcing(t, on{b.host, gossip}, b.server())
-	lists(t, client, a.server(), b.server())
+	client := discovering(t, on{c.Host, gossip})
+	stopA := announcing(t, on{a.Host, gossip}, at(a))
+	lists(t, client, at(a))
+	announcing(t, on{b.Host, gossip}, at(b))
+	lists(t, client, at(a), at(b))
 	require.Eventually(t, func() bool { return len(s.recorded()) > 20 }, 20*time.Second, 10*time.Millisecond)
 	stopA()
-	lists(t, client, b.server())
+	lists(t, client, at(b))
 	after := client.told()
 	tape := s.recorded() // states, questions of clients, answers to them, and a's goodbye
 
 	// Whoever starts only now has never heard any of it.
-	late := discovering(t, on{a.host, gossip})
+	late := discovering(t, on{a.Host, gossip})
 	for range 20 {
 		s.send(tape...)
 	}
-	lists(t, late, b.server())
+	lists(t, late, at(b))
 	for i := range 3 { // each has gone through all that was sent before
-		x := c.server()
+		x := at(c)
 		x.Port += i
-		stop := announcing(t, on{c.host, gossip}, x)
-		lists(t, late, b.server(), x)
-		lists(t, client, b.server(), x)
+		stop := announcing(t, on{c.Host, gossip}, x)
+		lists(t, late, at(b), x)
+		lists(t, client, at(b), x)
 		s.send(tape...)
 		stop()
 		s.send(s.recorded()...)
-		lists(t, late, b.server())
-		lists(t, client, b.server())
+		lists(t, late, at(b))
+		lists(t, client, at(b))
 	}
-	require.False(t, client.ever(a.server(), after), "it came back")
-	require.False(t, late.ever(a.server(), 0))
+	require.False(t, client.ever(at(a), after), "it came back")
+	require.False(t, late.ever(at(a), 0))
 
 	// The same address in a new life does not go by the goodbye of the old one.
-	announcing(t, on{a.host, gossip}, a.server())
-	lists(t, client, a.server(), b.server())
+	announcing(t, on{a.Host, gossip}, at(a))
+	lists(t, client, at(a), at(b))
 	before := client.told()
 	s.send(s.recorded()...)
 	s.send(tape...)
-	announcing(t, on{c.host, gossip}, c.server())
-	lists(t, client, a.server(), b.server(), c.server())
+	announcing(t, on{c.Host, gossip}, at(c))
+	lists(t, client, at(a), at(b), at(c))
 	require.Equal(t, before+1, client.told(), "nothing else changed")
 }
 
 func TestGossipWhenTheNetworkGoesAndComes(t *testing.T) {
-	if !namespaced(t) {
+	if !lan.Namespaced(t) {
 		return
 	}
-	l := newLAN(t)
-	a, b := l.host(), l.host()
-	c := l.on(newHost(t), "eth0", false)
+	l := lan.New(t)
+	a, b := l.Host(), l.Host()
+	c := l.On(lan.NewHost(t), "eth0", false)
 	opts := []discovery.Option{discovery.Interval(fast), discovery.GoneAfter(time.Second), discovery.Interfaces("eth0")}
 	gossip := discovery.Gossip("one", gossipSecret, opts...)
-	stopA := announcing(t, on{a.host, gossip}, a.server())
-	announcing(t, on{b.host, gossip}, b.server())
-	client := discovering(t, on{c.host, gossip})
+	stopA := announcing(t, on{a.Host, gossip}, at(a))
+	announcing(t, on{b.Host, gossip}, at(b))
+	client := discovering(t, on{c.Host, gossip})
 	fails(t, client, `interface "eth0": this machine has none with this name or address that is up (it is tried again`)
-	announcing(t, on{c.host, gossip}, c.server())
-	c.up(true)
-	lists(t, client, a.server(), b.server(), c.server())
+	announcing(t, on{c.Host, gossip}, at(c))
+	c.Up(true)
+	lists(t, client, at(a), at(b), at(c))
 
 	// All others fall silent: that is this process, whose cable is out. Its own server, which is heard as ever, says nothing about them.
 	told := client.told()
-	l.up(c.cable, false)
-	require.Eventually(t, func() bool { return !c.running() }, 10*time.Second, 10*time.Millisecond)
+	l.Up(c.Cable, false)
+	require.Eventually(t, func() bool { return !carried(c) }, 10*time.Second, 10*time.Millisecond)
 	stopA()
-	onC := discovering(t, on{c.host, discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.GoneAfter(fast))})
-	lists(t, onC, c.server())
+	onC := discovering(t, on{c.Host, discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.GoneAfter(fast))})
+	lists(t, onC, at(c))
 	require.Equal(t, told, client.told())
-	l.up(c.cable, true)
-	lists(t, client, b.server(), c.server()) // a is silent, and b is heard
+	l.Up(c.Cable, true)
+	lists(t, client, at(b), at(c)) // a is silent, and b is heard
 
-	c.up(false)
-	c.up(true)
-	announcing(t, on{a.host, gossip}, a.server())
-	lists(t, client, a.server(), b.server(), c.server())
+	c.Up(false)
+	c.Up(true)
+	announcing(t, on{a.Host, gossip}, at(a))
+	lists(t, client, at(a), at(b), at(c))
 }
 
-// running says whether the port has a carrier.
-func (p *port) running() (running bool) {
-	p.do(func() error {
-		ifi, err := net.InterfaceByName(p.name)
+// carried says whether the port has a carrier.
+func carried(p *lan.Port) (running bool) {
+	p.Do(func() error {
+		ifi, err := net.InterfaceByName(p.Name)
 		running = err == nil && ifi.Flags&net.FlagRunning != 0
 		return err
 	})
@@ -236,32 +237,32 @@ func (p *port) running() (running bool) {
 }
 
 func TestGossipWhenAllAreSilent(t *testing.T) {
-	if !namespaced(t) {
+	if !lan.Namespaced(t) {
 		return
 	}
-	l := newLAN(t)
-	a, b, c := l.host(), l.host(), l.host()
+	l := lan.New(t)
+	a, b, c := l.Host(), l.Host(), l.Host()
 	gossip := discovery.Gossip("one", gossipSecret, discovery.Interval(fast), discovery.GoneAfter(time.Second))
-	client := discovering(t, on{c.host, gossip})
-	kill := process(t, a, a.server())
-	announcing(t, on{b.host, gossip}, b.server())
-	lists(t, client, a.server(), b.server())
+	client := discovering(t, on{c.Host, gossip})
+	kill := process(t, a, at(a))
+	announcing(t, on{b.Host, gossip}, at(b))
+	lists(t, client, at(a), at(b))
 	kill() // without a goodbye
-	lists(t, client, b.server())
+	lists(t, client, at(b))
 	told := client.told()
-	l.up(b.cable, false)
+	l.Up(b.Cable, false)
 	fails(t, client, `nobody of cluster "one" was heard for`)
 	require.Equal(t, told, client.told(), "the last one stays")
-	l.up(b.cable, true)
-	process(t, a, a.server())
-	lists(t, client, a.server(), b.server())
+	l.Up(b.Cable, true)
+	process(t, a, at(a))
+	lists(t, client, at(a), at(b))
 }
 
 // process has a process of its own announce an address on a host, until it is killed.
-func process(t *testing.T, p *port, a discovery.Address) (kill func()) {
+func process(t *testing.T, p *lan.Port, a discovery.Address) (kill func()) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestGossipSpeakerProcess$", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), "ROLEBUS_TEST_ANNOUNCE="+a.String())
-	p.do(cmd.Start)
+	p.Do(cmd.Start)
 	kill = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

@@ -1,0 +1,137 @@
+//go:build linux
+
+package selfformed_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus/internal/lan"
+)
+
+const grace = 4 * time.Second
+
+// Whatever is done to the processes of a cluster, as much as it survives at once, and however often: no message is lost that was
+// acknowledged, nobody is taken for lost who is there, and it becomes whole again by itself.
+func TestChaos(t *testing.T) {
+	if !lan.Namespaced(t, flags()...) {
+		return
+	}
+	n := newNetwork(t)
+	took := map[string][]time.Duration{}
+	for i := range *seedsFlag {
+		if !harm(t, n, *seedFlag+uint64(i), took) {
+			break
+		}
+	}
+	var all []time.Duration
+	for _, fault := range faults {
+		tellTimes(t, "whole again after "+fault.name, took[fault.name])
+		all = append(all, took[fault.name]...)
+	}
+	tellTimes(t, "whole again", all)
+}
+
+// harm is one run. What is done is the seed's choice. Of ten seeds one has what a cluster survives only because all come back.
+func harm(t *testing.T, n *network, seed uint64, took map[string][]time.Duration) bool {
+	rng := newRand(seed, 1)
+	size := 3
+	if seed%3 == 0 {
+		size = 5
+	}
+	f := newFleet(t, n, workDir(t, fmt.Sprintf("seed-%d", seed)), size, grace, true)
+	defer f.close()
+	err := f.harm(rng, seed%10 == 0, took)
+	var stored []string
+	read := instant(0)
+	if err == nil {
+		var r record
+		read = now()
+		r, err = f.call(f.places[0].now, doRead, patience)
+		if err == nil && r.Text != "" {
+			err = fmt.Errorf("read: %s", r.Text)
+		}
+		stored = r.Sent
+	}
+	if err == nil {
+		err = f.endAll()
+	}
+	f.mu.Lock()
+	records := slices.Clone(f.records)
+	f.mu.Unlock()
+	slices.SortStableFunc(records, func(a, b record) int { return int(a.At - b.At) })
+	v := judge(records, f.procs, stored, read)
+	t.Logf("seed %d: size %d, %d processes, %d messages acknowledged, %d losses judged, %d of them excused as the machine had no time; "+
+		"worst stall in all %v", seed, size, len(f.procs), v.acked, v.losses, v.starved, f.stalled(span{0, never}).Round(time.Millisecond))
+	if *keepFlag != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "timeline"), []byte(f.timeline(math.MaxInt)), 0o600))
+	}
+	if err == nil && len(v.wrong) == 0 {
+		return true
+	}
+	var logs strings.Builder
+	for _, p := range f.places {
+		fmt.Fprintf(&logs, "--- %s#%d\n%s\n", p.name, p.now.number, p.now.child.log.String())
+	}
+	t.Errorf("seed %d: %v\n%s\n%s\n%s", seed, err, strings.Join(v.wrong, "\n"), f.timeline(longest), logs.String())
+	return false
+}
+
+func (f *fleet) harm(rng *rand.Rand, all bool, took map[string][]time.Duration) error {
+	for range f.size + rng.IntN(3) {
+		if err := f.start(f.add()); err != nil {
+			return err
+		}
+	}
+	f.show()
+	for made := false; !made; {
+		if err := f.crashed(); err != nil {
+			return err
+		}
+		r, err := f.call(f.places[0].now, doMake, patience)
+		if err != nil {
+			return err
+		}
+		made = r.Text == ""
+		if !made && now().since(f.began) > wholeWithin {
+			return fmt.Errorf("the canary stream: %s", r.Text)
+		}
+		time.Sleep(lookAgain)
+	}
+	if _, err := f.whole(now()); err != nil {
+		return err
+	}
+	var list []fault
+	for _, x := range faults {
+		chosen := *faultsFlag == "" && (all || !x.all) || slices.Contains(strings.Split(*faultsFlag, ","), x.name)
+		if chosen {
+			list = append(list, x)
+		}
+	}
+	require.NotEmpty(f.t, list, "faults are %v", faults)
+	for until := time.Now().Add(*forFlag); time.Now().Before(until); {
+		x := list[rng.IntN(len(list))]
+		f.tell("--- %s", x.name)
+		if err := x.do(f, rng); err != nil {
+			return fmt.Errorf("%s: %w", x.name, err)
+		}
+		d, err := f.whole(now())
+		if err != nil {
+			return fmt.Errorf("after %s: %w", x.name, err)
+		}
+		took[x.name] = append(took[x.name], d)
+		f.tell("whole after %v", d)
+		f.t.Logf("%s: whole after %v", x.name, d.Round(time.Millisecond))
+		time.Sleep(between(rng, 0, time.Second))
+	}
+	return nil
+}
