@@ -16,8 +16,9 @@ type leading struct {
 	invited string               // instance
 	asked   time.Time
 	surplus time.Time
-	lead    *lead  // what it says
-	came    string // the server that joined last
+	lead    *lead           // what it says
+	known   map[string]bool // servers
+	came    string          // the one that joined last
 	removed time.Time
 }
 
@@ -122,7 +123,16 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 		l.since, l.dead = now, map[string]time.Time{}
 	}
 	var live, dead []peer
+	if l.known == nil {
+		l.known = map[string]bool{}
+		for _, p := range own.peers {
+			l.known[p.name] = true
+		}
+	}
 	for _, p := range own.peers {
+		if !l.known[p.name] {
+			l.known[p.name], l.came = true, p.name
+		}
 		if p.name == b.server || p.live {
 			live = append(live, p)
 			delete(l.dead, p.name)
@@ -200,7 +210,6 @@ func (b *brain) invite(now time.Time, own status, all []*other, stay, dead int) 
 		switch {
 		case o.hello.Cluster != b.cluster:
 		case o.hello.Phase == phaseJoining:
-			l.came = o.hello.Server
 			joining = joining || !own.has(o.hello.Server) // one that belongs to it already takes no seat that is free
 		case o.hello.Phase != phaseSpare || o.hello.Refused != "" || o.hello.Size != b.size:
 		case o.hello.Instance == l.invited && now.Sub(l.asked) < joiningPatience:
