@@ -52,6 +52,7 @@ type brain struct {
 	leading leading
 	parting bool // it is to leave for good
 	going   going
+	rescue  *rescuing // nil: none was asked for
 }
 
 // settings are what a process was told.
@@ -71,6 +72,7 @@ type identity struct {
 	was     phase     // when it was read
 	cluster string    // of a spare: that it knows
 	server  string    // "" of a spare
+	peers   []string  // servers that belonged to the cluster, as far as known
 	life    int       // how many servers of this name were removed: each had another name
 	members []contact // of the cluster, as far as known
 	ports   ports     // that it had
@@ -117,6 +119,7 @@ type order struct {
 	id     string  // its id among the peers
 	routes []route // that the server is to know
 	padded bool    // it founds nothing
+	votes  int     // that are enough
 	event  any     // for hooks and log
 }
 
@@ -130,6 +133,7 @@ const (
 	doRemove                 // take a server out of the cluster
 	doEvacuate               // have others take what this server stores
 	doStepDown               // have another lead
+	doRescue                 // have the servers that are left elect a leader with fewer votes
 	doTell                   // hooks and log
 )
 
@@ -170,6 +174,7 @@ func (b *brain) step(now time.Time, own status) []order {
 	case phaseMember, phaseLeaving:
 		b.member(now, own, all)
 	}
+	b.rescues(now, own, all)
 	return b.orders
 }
 

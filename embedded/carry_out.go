@@ -44,6 +44,17 @@ func (l *loop) carryOut(o order) {
 	case doEvacuate:
 		what = "hand on what the server stores"
 		err = l.request(l.member.evacuate)
+	case doRescue:
+		what = "have the servers that are left elect a leader"
+		if l.companion == nil && l.member != nil && l.member.ns.NumRoutes() == 0 {
+			if l.companion, err = l.member.accompany(l.auth); err != nil {
+				break
+			}
+		}
+		err = l.request(func(ctx context.Context) error { return l.member.rescue(ctx, o.votes) })
+		if err == nil {
+			l.brain.rescue.lowered = true
+		}
 	case doStepDown:
 		what = "have another server lead"
 		err = l.request(l.member.stepDown)
@@ -112,6 +123,7 @@ const padding = 8
 
 // halt stops the server, if it runs.
 func (l *loop) halt() {
+	l.alone()
 	if l.member != nil {
 		l.member.stop()
 		l.member = nil

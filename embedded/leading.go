@@ -102,18 +102,27 @@ const switchedOff = "its server, which has switched JetStream off, as it does wh
 
 // leaderless says whom a cluster without a leader waits for.
 func (b *brain) leaderless(now time.Time, own status) string {
-	var gone []string
+	var gone, empty []string
 	for _, p := range own.peers {
-		if o := b.view.server(b.cluster, p.name); p.name != b.server && (o == nil || !o.fresh(now)) {
+		o := b.view.server(b.cluster, p.name)
+		switch {
+		case p.name == b.server:
+		case o == nil || !o.fresh(now):
 			gone = append(gone, p.name)
+		case o.hello.Phase == phaseJoining: // its vote counts only if all are there
+			empty = append(empty, p.name)
 		}
 	}
 	slices.Sort(gone)
-	if quorum := len(own.peers)/2 + 1; len(own.peers)-len(gone) < quorum {
-		return fmt.Sprintf("%s: %d of %d servers are needed; bring them back with their stores; if these are lost for good, a rescue by hand is needed",
-			strings.Join(gone, ", "), quorum, len(own.peers))
+	quorum := len(own.peers)/2 + 1
+	if len(gone) == 0 || len(own.peers)-len(gone)-len(empty) >= quorum {
+		return "the servers to elect a leader"
 	}
-	return "the servers to elect a leader"
+	text := fmt.Sprintf("%s: %d of %d servers are needed", strings.Join(gone, ", "), quorum, len(own.peers))
+	if len(empty) > 0 {
+		text += fmt.Sprintf(" (%s came back with nothing stored, and does not count)", strings.Join(empty, ", "))
+	}
+	return text + "; bring them back with their stores; if these are lost for good, a rescue by hand is needed"
 }
 
 // leads looks after the cluster: invites, removes, lets go, one at a time.
@@ -178,7 +187,9 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 		l.leaving = ""
 	}
 	l.lead.Leaving = l.leaving
-	if l.lead.Quorum {
+	if !l.lead.Quorum { // it will know soon that it does not lead any more
+		b.waits = b.leaderless(now, own)
+	} else {
 		b.invite(now, own, all, stay, len(dead))
 		b.surplus(now, live)
 		b.remove(now, live, dead)
@@ -269,8 +280,15 @@ func (b *brain) remove(now time.Time, live, dead []peer) {
 
 // follow has the server know the routes of the others, and keeps where they are reached.
 func (b *brain) follow(now time.Time, own status) {
-	if contacts := b.contacts(); !slices.Equal(contacts, b.members) && len(contacts) > 0 {
-		b.members = contacts
+	contacts, peers := b.contacts(), b.peers
+	if own.leader != "" && own.has(b.server) {
+		peers = namesOfPeers(own.peers)
+	}
+	if !slices.Equal(contacts, b.members) && len(contacts) > 0 || !slices.Equal(peers, b.peers) {
+		if len(contacts) > 0 {
+			b.members = contacts
+		}
+		b.peers = peers
 		b.order(order{do: doSave})
 	}
 	if routes := b.routes(now, own); !slices.Equal(routes, b.routed) && len(routes) > 0 && own.running {

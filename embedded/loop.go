@@ -50,6 +50,9 @@ type loop struct {
 	strangers sync.Mutex
 	strange   found.Complaints // guarded by strangers
 	gone      chan error       // of Leave
+	rescued   func(error)      // of a rescue
+	companion *companion       // of its server, in a rescue
+	looked    time.Time        // for the file that asks for one
 }
 
 // heard is a hello that came in.
@@ -99,6 +102,7 @@ func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.A
 		wg.Go(func() { l.announce(announces, own) })
 	}
 	l.steps()
+	l.alone()
 	if l.member != nil {
 		l.member.rest(context.Background(), l.log)
 		l.member.stop()
@@ -136,7 +140,7 @@ func (l *loop) steps() {
 // settled says whether there is nothing to wait for.
 func (l *loop) settled() bool {
 	b := l.brain
-	return b.waits == "" && l.gone == nil && (b.phase == phaseMember && l.status.leader != "" || b.phase == phaseSpare && b.cluster != "" && b.proposal == "")
+	return b.waits == "" && l.gone == nil && b.rescue == nil && (b.phase == phaseMember && l.status.leader != "" || b.phase == phaseSpare && b.cluster != "" && b.proposal == "")
 }
 
 // step looks, decides and acts.
@@ -156,14 +160,17 @@ func (l *loop) step(now time.Time) {
 	l.status = status{problem: l.problem}
 	if l.member != nil {
 		l.status = l.member.status()
+		l.status.named(l.brain.peers)
 	}
 	l.brain.open = l.asking.open(l.contacts())
 	for _, o := range l.brain.step(now, l.status) {
 		l.carryOut(o)
 	}
 	l.reroute() // ways may have broken down
+	l.rescueOver()
 	l.tell()
 	l.ask(now)
+	l.rescueByFile(now)
 	if l.gone != nil && l.brain.going.gone {
 		l.gone <- nil
 		l.gone = nil

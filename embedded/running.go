@@ -180,6 +180,9 @@ func (r *running) status() status {
 	s.leader, s.streams = info.Meta.Leader, info.Streams
 	s.peers = []peer{{name: r.ns.Name(), live: true}}
 	for _, p := range info.Meta.Replicas {
+		if p.Peer == r.ns.Node() {
+			continue // without a leader, a server has itself among the others
+		}
 		dead := p.Offline || !p.Current && (p.Active == 0 || p.Active > deadAfter)
 		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !dead})
 	}

@@ -24,6 +24,7 @@ type saved struct {
 	Server  string    `json:"server,omitempty"`
 	Life    int       `json:"life,omitempty"`
 	Members []contact `json:"members,omitempty"`
+	Peers   []string  `json:"peers,omitempty"`
 	Ports   ports     `json:"ports"`
 }
 
@@ -67,7 +68,7 @@ func readIdentity(dir string, cfg *config) (identity, error) {
 		return id, fmt.Errorf("size %d: the cluster %s was founded with size %d, which cannot be changed: give WithSize(%d)", cfg.cluster.size, s.Cluster, s.Size, s.Size)
 	}
 	s.Members = slices.DeleteFunc(s.Members, func(c contact) bool { return !validHost(c.Host) || !validPort(c.Port) })
-	id = identity{name: s.Name, phase: s.Phase, cluster: s.Cluster, server: s.Server, life: s.Life, members: s.Members, ports: s.Ports}
+	id = identity{name: s.Name, phase: s.Phase, cluster: s.Cluster, server: s.Server, life: s.Life, members: s.Members, peers: s.Peers, ports: s.Ports}
 	return id.afterRestart(stored), nil
 }
 
@@ -83,7 +84,7 @@ func (id identity) afterRestart(stored bool) identity {
 // writeIdentity replaces the file at once.
 func writeIdentity(dir string, fleet string, size int, id identity) error {
 	text, err := json.MarshalIndent(saved{
-		Version: savedVersion, Fleet: fleet, Size: size, Name: id.name, Phase: id.phase, Cluster: id.cluster, Server: id.server, Life: id.life, Members: id.members, Ports: id.ports,
+		Version: savedVersion, Fleet: fleet, Size: size, Name: id.name, Phase: id.phase, Cluster: id.cluster, Server: id.server, Life: id.life, Members: id.members, Peers: id.peers, Ports: id.ports,
 	}, "", "  ")
 	if err != nil {
 		return err

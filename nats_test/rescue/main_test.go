@@ -1,0 +1,17 @@
+// Package rescue has clusters of processes of their own lose more servers than they can spare, and a person make them whole again, as
+// docs/CLUSTER.md says it is done.
+package rescue
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if told := os.Getenv(childVariable); told != "" {
+		os.Exit(child(told))
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,22 @@
+package rescue
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What a rescue refuses of a cluster that needs none. What else it refuses is tested in package embedded.
+func TestNothingIsRescuedThatNeedsNoRescue(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 3, 4)
+	members := f.members()
+	for _, name := range members {
+		require.Contains(t, f.rescue(name, without(members, name)...), "has a leader")
+		require.Contains(t, f.rescue(name, without(members, name)[0]), "has a leader")
+	}
+	spare := without(f.names(), members...)[0]
+	require.Contains(t, f.rescue(spare, members[:2]...), "has no server of a cluster, it is spare")
+	require.Contains(t, f.rescue(members[0], []string{}...), "name the servers that are lost")
+	require.ElementsMatch(t, members, f.members())
+}
