@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func (a *asking) step(now time.Time, sure, told []contact, every func(contact) t
 		a.inFlight.Go(func() {
 			ctx, cancel := context.WithTimeout(a.ctx, askPatience)
 			defer cancel()
-			text, err := a.asker.Ask(ctx, c.String(), c.TLSName, question)
+			text, err := a.asker.Ask(ctx, c.String(), cmp.Or(c.TLSName, c.Host), question)
 			select {
 			case a.answers <- answer{c, text, err}:
 			case <-a.ctx.Done():

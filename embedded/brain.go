@@ -542,6 +542,18 @@ func (b *brain) contacts() []contact {
 	return list
 }
 
+// names are what the certificates of those may be for to whom routes lead.
+func (b *brain) names(own string) *[]string {
+	list := []string{own}
+	for _, o := range b.view.others {
+		list = append(list, o.contact.Host)
+		if o.contact.TLSName != "" {
+			list = append(list, o.contact.TLSName)
+		}
+	}
+	return &list
+}
+
 // routes are those of the members that were heard, and of those that are connected or were until of late: of each the one where it was heard last.
 // One that is silent and that the cluster does not have any more is none.
 func (b *brain) routes(now time.Time, own status) []route {

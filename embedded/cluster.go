@@ -297,10 +297,14 @@ type security struct {
 	cluster   *certs.Pair // nil: none
 	clientTLS *certs.Pair
 	clients   bool // show a certificate
+
+	names atomic.Pointer[[]string] // that the certificates of members may be for: nats-server does not say which host of several a route leads to
 }
 
 func newSecurity(cfg *config, log *slog.Logger) (*security, error) {
 	s := &security{secrets: func() []string { return cfg.cluster.secrets }}
+	s.names.Store(&[]string{})
+	cfg.cluster.routeTLS.Names = func(string) []string { return *s.names.Load() }
 	var errs []error
 	if cfg.cluster.secretFile != "" {
 		file, err := certs.Secrets(cfg.cluster.secretFile, log)

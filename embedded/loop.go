@@ -163,6 +163,7 @@ func (l *loop) step(now time.Time) {
 		l.status.named(l.brain.peers)
 	}
 	l.brain.open = l.asking.open(l.contacts())
+	l.sec.names.Store(l.brain.names(l.host))
 	for _, o := range l.brain.step(now, l.status) {
 		l.carryOut(o)
 	}
