@@ -1,5 +1,5 @@
 // Command kubetest is a real Kubernetes control plane for tests, in one binary that is built of Go modules alone: etcd, the API server, and
-// the two controllers that make EndpointSlices of pods and services, and an account for each namespace.
+// the controllers that make EndpointSlices of pods and services, an account for each namespace, and the pods of StatefulSets and Deployments.
 //
 //	kubetest etcd FLAGS
 //	kubetest kube-apiserver FLAGS
@@ -23,8 +23,11 @@ import (
 	"k8s.io/component-base/cli"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	"k8s.io/kubernetes/pkg/controller/deployment"
 	"k8s.io/kubernetes/pkg/controller/endpointslice"
+	"k8s.io/kubernetes/pkg/controller/replicaset"
 	"k8s.io/kubernetes/pkg/controller/serviceaccount"
+	"k8s.io/kubernetes/pkg/controller/statefulset"
 )
 
 const usage = "usage: kubetest etcd FLAGS | kubetest kube-apiserver FLAGS | kubetest controllers URL CA-FILE TOKEN"
@@ -71,7 +74,17 @@ func control(url, ca, token string) error {
 	}
 	slices := endpointslice.NewController(ctx, core.Pods(), core.Services(), core.Nodes(), all.Discovery().V1().EndpointSlices(),
 		100, client, 100*time.Millisecond)
+	apps := all.Apps().V1()
+	sets := statefulset.NewStatefulSetController(ctx, core.Pods(), apps.StatefulSets(), core.PersistentVolumeClaims(), apps.ControllerRevisions(), client)
+	replicas := replicaset.NewReplicaSetController(ctx, apps.ReplicaSets(), core.Pods(), client, replicaset.BurstReplicas)
+	deployments, err := deployment.NewDeploymentController(ctx, apps.Deployments(), apps.ReplicaSets(), core.Pods(), client)
+	if err != nil {
+		return err
+	}
 	all.Start(ctx.Done())
+	go sets.Run(ctx, 1)
+	go replicas.Run(ctx, 1)
+	go deployments.Run(ctx, 1)
 	go accounts.Run(ctx, 1)
 	slices.Run(ctx, 2)
 	return nil
