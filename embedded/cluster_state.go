@@ -79,6 +79,9 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 		if !live && len(belong) > 0 && !slices.Contains(belong, o.hello.Server) {
 			continue // it was removed
 		}
+		if o.hello.Phase == phaseSpare && b.phase == phaseSpare && o.failed.IsZero() {
+			live = now.Sub(o.heard) < 2*askSeldom // spares hear of each other no more often
+		}
 		if o.hello.Phase == phaseSpare && !live || seen[o.hello.Server] && o.hello.Phase != phaseSpare {
 			continue
 		}

@@ -160,6 +160,13 @@ func (a *orOwn) Check(c server.ClientAuthentication) bool {
 	return a.other.Check(c)
 }
 
+// isDead says whether a server is, as the leader sees it, who hears of each once in a second. That it is offline is known after a minute or two. That
+// it is current says no more than that it has nothing to catch up with: where nothing happens a dead one is, for ten seconds. Of whom a new leader has
+// not heard at all it knows the time neither.
+func isDead(p *server.PeerInfo) bool {
+	return p.Offline || p.Active > deadAfter || p.Active == 0 && !p.Current
+}
+
 // status asks the server how it is.
 func (r *running) status() status {
 	if !r.ns.Running() {
@@ -183,8 +190,7 @@ func (r *running) status() status {
 		if p.Peer == r.ns.Node() {
 			continue // without a leader, a server has itself among the others
 		}
-		dead := p.Offline || !p.Current && (p.Active == 0 || p.Active > deadAfter)
-		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !dead})
+		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !isDead(p)})
 	}
 	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
 	s.ready = s.leader != "" && s.applied && r.upToDate(time.Now())

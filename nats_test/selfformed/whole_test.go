@@ -35,7 +35,7 @@ func (f *fleet) lacks() string {
 		switch {
 		case len(s.Members) != f.size || len(s.Silent) > 0:
 			return fmt.Sprintf("%s knows members %v, of whom %v are silent", who, s.Members, s.Silent)
-		case len(s.Spares) != len(f.places)-f.size:
+		case s.Part != "spare" && len(s.Spares) != len(f.places)-f.size: // spares hear of each other seldom
 			return fmt.Sprintf("%s knows spares %v, and there are %d processes", who, s.Spares, len(f.places))
 		case f.bus && !p.now.joined:
 			return fmt.Sprintf("the bus of %s has not joined", who)

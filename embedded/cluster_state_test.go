@@ -1,0 +1,36 @@
+package embedded
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Spares hear of each other seldom: between two times they know of each other all the same. A member hears of them each second.
+func TestStateOfASpareHasTheOtherSpares(t *testing.T) {
+	now := time.Now()
+	settings := settings{fleet: "f", size: 3}
+	for _, test := range []struct {
+		name   string
+		phase  phase
+		other  other
+		listed bool
+	}{
+		{"heard a while ago", phaseSpare, other{heard: now.Add(-askSeldom)}, true},
+		{"heard long ago", phaseSpare, other{heard: now.Add(-3 * askSeldom)}, false},
+		{"does not answer any more", phaseSpare, other{heard: now.Add(-askSeldom), failed: now.Add(-2 * time.Second)}, false},
+		{"heard by a member just now", phaseMember, other{heard: now.Add(-time.Second)}, true},
+		{"heard by a member a while ago", phaseMember, other{heard: now.Add(-askSeldom)}, false},
+	} {
+		b := newBrain(now, settings, identity{name: "a", phase: phaseSpare, cluster: "c"}, "1")
+		b.phase = test.phase
+		test.other.hello = &hello{Name: "b", Instance: "2", Phase: phaseSpare, Cluster: "c", Port: 1, RoutePort: 2}
+		b.view.others = map[string]*other{"2": &test.other}
+		var names []string
+		for _, p := range b.state(now, status{}, &hello{Name: "a", Phase: test.phase, Cluster: "c"}).Spares {
+			names = append(names, p.Name)
+		}
+		require.Equal(t, test.listed, len(names) > 0 && names[len(names)-1] == "b", test.name)
+	}
+}
