@@ -50,6 +50,7 @@ const (
 	askRarely    = 5 * time.Second
 	askSeldom    = 30 * time.Second // a spare the other spares, of which there may be many
 	askPatience  = 2 * time.Second
+	silentAfter  = 3 // times
 	mostAsked    = 256
 	mostInFlight = 64
 	dropAfter    = time.Minute // one that others told of
@@ -156,8 +157,12 @@ func (a *asking) failed(now time.Time, c contact, err error) {
 		what = "it has another secret: give all processes the same, or have discovery show each cluster its own"
 	case errors.Is(err, hellos.ErrVersion):
 		what = "it speaks another version: let all processes have the same one of rolebus"
+	case errors.Is(err, hellos.ErrTLS):
+		what = "its TLS does not fit: give all processes WithClusterTLS or none, certificates of an authority in each other's CA file, and for the host that discovery shows"
 	case errors.Is(err, hellos.ErrNone):
-		what = "something else listens there: discovery must show the ports of WithClusterPort"
+		what = "something else listens there than a process of a cluster: discovery must show the ports of WithClusterPort"
+	case errors.Is(err, context.DeadlineExceeded) && s.instance == "" && s.fails >= silentAfter:
+		what = "nobody answers: it cannot be reached, is frozen, or is something else, such as a web server: discovery must show the ports of WithClusterPort"
 	default:
 		a.log.Debug("no answer", "address", c, "error", err)
 		return

@@ -120,6 +120,7 @@ type order struct {
 	routes []route // that the server is to know
 	padded bool    // it founds nothing
 	votes  int     // that are enough
+	fresh  bool    // its store is to be empty
 	event  any     // for hooks and log
 }
 
@@ -190,9 +191,9 @@ func (b *brain) become(now time.Time, p phase) {
 }
 
 // run has a server run.
-func (b *brain) run(now time.Time, routes []route, padded bool) {
+func (b *brain) run(now time.Time, routes []route, padded, fresh bool) {
 	b.routed, b.tried = routes, now
-	b.order(order{do: doStart, routes: routes, padded: padded})
+	b.order(order{do: doStart, routes: routes, padded: padded, fresh: fresh})
 }
 
 // returning looks whether this process may return to its cluster: whether another has its name, or it was replaced.
@@ -229,7 +230,7 @@ func (b *brain) returning(now time.Time, all []*other) {
 			b.become(now, phaseJoining)
 		}
 		b.took = now
-		b.run(now, b.routes(now, status{}), true)
+		b.run(now, b.routes(now, status{}), true, false)
 	case !whole && now.Sub(b.since) > foundingPatience:
 		b.anew(now, "the cluster was never formed")
 	default:
@@ -305,7 +306,7 @@ func (b *brain) join(now time.Time, all []*other, cluster string) {
 	}
 	b.server, b.took = server, now
 	b.become(now, phaseJoining)
-	b.run(now, b.routes(now, status{}), true)
+	b.run(now, b.routes(now, status{}), true, true)
 }
 
 // serverName is a name that the cluster has not removed, as far as this process knows: what was removed is not taken in again for minutes.
@@ -398,7 +399,7 @@ func (b *brain) begin(now time.Time, all []*other, founders []founder) {
 	}
 	b.founders, b.cluster, b.server, b.took = founders, foundingOf(b.fleet, founders), b.name, now
 	b.become(now, phaseFounding)
-	b.run(now, routes, false)
+	b.run(now, routes, false, true)
 }
 
 func (b *brain) founding(now time.Time, own status) {
@@ -515,6 +516,8 @@ func (b *brain) foreign(all []*other) {
 		h := o.hello
 		reason := ""
 		switch {
+		case h.Name == b.name && b.phase.serves() && h.Phase != phaseSpare:
+			reason = "it has the name of this process: give each its own with WithName, or leave the choice to its store directory"
 		case b.server != "" && h.Phase.serves() && h.Cluster != b.cluster:
 			reason = fmt.Sprintf("it belongs to another cluster, %s, and this one is %s: they never mix; stop the processes of one, or have discovery "+
 				"show each its own", h.Cluster, b.cluster)

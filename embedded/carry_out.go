@@ -90,6 +90,12 @@ func (l *loop) request(f func(context.Context) error) error {
 func (l *loop) start(o order) {
 	l.halt()
 	b := l.brain
+	if o.fresh { // what a server would take for its own, had it not been possible to empty it before
+		if err := emptyStore(l.store.dir); err != nil {
+			l.problem = fmt.Sprintf("its store, which cannot be emptied: %v", err)
+			return
+		}
+	}
 	l.ownRoutes = 1
 	if o.padded {
 		// A server expects as many members as it has routes before it founds anything, its own included: so many there never are.
@@ -102,21 +108,26 @@ func (l *loop) start(o order) {
 		l.problem = fmt.Sprintf("the transport: %v", err)
 		return
 	}
-	p := place{
-		cluster: b.cluster, server: b.server, dir: l.store.dir, clientPort: l.brain.ports.Client, routePort: l.brain.ports.Route, routes: l.urls(),
+	member, err := l.startMember()
+	if errors.Is(err, syscall.EADDRINUSE) { // others are told where it is
+		b.ports.another(l.cfg)
+		member, err = l.startMember()
 	}
-	member, err := startMember(l.cfg, p, l.auth)
 	if err != nil {
 		l.problem = fmt.Sprintf("its server, which does not start: %v", err)
 		if l.cannot.Now(time.Now(), l.problem) {
 			l.log.Warn("the server does not start", "error", err)
 		}
-		if errors.Is(err, syscall.EADDRINUSE) {
-			b.ports.another(l.cfg)
-		}
 		return
 	}
 	l.member, l.problem = member, ""
+}
+
+func (l *loop) startMember() (*running, error) {
+	b := l.brain
+	return startMember(l.cfg, place{
+		cluster: b.cluster, server: b.server, dir: l.store.dir, clientPort: b.ports.Client, routePort: b.ports.Route, routes: l.urls(),
+	}, l.auth)
 }
 
 const padding = 8

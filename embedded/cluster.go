@@ -134,7 +134,7 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 		return nil, fmt.Errorf("store directory: %w", err)
 	}
 	// Options of users are tried out here, and not when the first server is needed.
-	if _, err = memberOptions(cfg, place{cluster: "cluster", server: id.name, dir: st.dir}, sec.routes("cluster")); err != nil {
+	if err = tryOptions(cfg, place{cluster: "cluster", server: id.name, dir: st.dir, clientPort: ports.Client, routePort: ports.Route}, sec.routes("cluster")); err != nil {
 		return nil, err
 	}
 	own, err := ownAddress(cfg, ports.Hello, id.name)

@@ -1,51 +1,48 @@
 package embedded_test
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
+	"net"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolebus/rolebus"
-	"github.com/rolebus/rolebus/discovery"
 	"github.com/rolebus/rolebus/embedded"
 )
 
-func TestThreeFormACluster(t *testing.T) {
-	dir := t.TempDir()
-	var all []*embedded.ClusterServer
-	began := time.Now()
-	for i := range 5 {
-		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})).With("p", i)
-		_ = log
-		c, err := embedded.Cluster(t.Context(), discovery.Local(discovery.Directory(filepath.Join(dir, "local"))), embedded.WithSize(3), embedded.WithName(fmt.Sprintf("p%d", i)), embedded.WithStoreDir(filepath.Join(dir, fmt.Sprint(i))), embedded.WithLogger(log))
-		require.NoError(t, err)
-		defer c.Close()
-		all = append(all, c)
-	}
-	for _, c := range all {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		require.NoError(t, c.Ready(ctx))
-		cancel()
-		fmt.Println(time.Since(began), c.URL())
-	}
-	for _, c := range all {
-		fmt.Printf("%+v\n", c.State())
-	}
-	bus, err := all[4].Connect(t.Context(), rolebus.WithNode("x"))
+func listenOn(t *testing.T, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	require.NoError(t, err)
-	fmt.Println(time.Since(began), "bus")
-	require.NoError(t, bus.Close())
-	began = time.Now()
-	require.NoError(t, all[0].Leave(t.Context()))
-	fmt.Println(time.Since(began), "left")
-	time.Sleep(time.Second)
-	for _, c := range all {
-		fmt.Printf("%+v\n", c.State())
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+func TestProcessesFormOneCluster(t *testing.T) {
+	t.Parallel()
+	town := newTown(t)
+	all := town.form(t, 5)
+	cluster := all[0].State().Cluster
+	require.NotEmpty(t, cluster)
+	members := 0
+	for _, p := range all {
+		s := await(t, p, "to see all", func(s embedded.ClusterState) bool { return whole(3)(s) && len(s.Spares) == 2 })
+		require.Equal(t, cluster, s.Cluster)
+		if s.Part == embedded.Member {
+			members++
+			require.Len(t, of(p.told, &p.told.formed), 1)
+		}
+		require.Empty(t, p.refusals())
 	}
+	require.Equal(t, 3, members)
+
+	canary := sing(t, all[4])
+	bus, err := all[3].Connect(t.Context(), rolebus.WithNode("spare"))
+	require.NoError(t, err)
+	_, err = bus.Join(t.Context(), "town")
+	require.NoError(t, err)
+	require.NoError(t, bus.Close())
+	canary.end(t)
 }

@@ -46,7 +46,7 @@ type Server struct {
 //
 // Start returns an error, and leaves nothing running, if an option is invalid (all that are, at once), if the address
 // cannot be listened on (a taken port matches [syscall.EADDRINUSE] on Unix), or if the store directory cannot be written
-// to or belongs to another embedded server, of this process or any other.
+// to, is in use by another embedded server, of this process or any other, or is that of a process of a [Cluster].
 func Start(opts ...Option) (*Server, error) {
 	cfg, err := newConfig(opts)
 	if len(cfg.cluster.given) > 0 {
@@ -61,6 +61,9 @@ func Start(opts ...Option) (*Server, error) {
 		return nil, fmt.Errorf("embedded server: %w", err)
 	}
 	options.StoreDir = st.dir
+	if err := clusters(st.dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded server: %w", err), st.close())
+	}
 	log := newServerLog(cfg.log)
 	ns, err := run(options, log)
 	if err != nil {

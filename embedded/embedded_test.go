@@ -21,11 +21,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolebus/rolebus/embedded"
+	"github.com/rolebus/rolebus/internal/atonce"
 )
 
 const deadline = 10 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	atonce.Tests(8, 4)
+	goleak.VerifyTestMain(m)
+}
 
 func TestClientsConnectAndJetStreamAnswers(t *testing.T) {
 	s := start(t)

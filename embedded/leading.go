@@ -95,7 +95,7 @@ func (b *brain) restart(now time.Time, own status) {
 		return
 	}
 	b.again = min(max(2*b.again, time.Second), restartMost)
-	b.run(now, b.routes(now, status{}), true)
+	b.run(now, b.routes(now, status{}), true, false)
 }
 
 const switchedOff = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"

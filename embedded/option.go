@@ -99,6 +99,15 @@ func newConfig(opts []Option) (*config, error) {
 }
 
 func (c *config) serverOptions() *server.Options {
+	o := c.ownOptions()
+	for _, f := range c.last {
+		f(o)
+	}
+	return o
+}
+
+// ownOptions are those before the user's functions have seen them.
+func (c *config) ownOptions() *server.Options {
 	o := &server.Options{
 		ServerName:             c.name,
 		Host:                   c.host,
@@ -110,9 +119,6 @@ func (c *config) serverOptions() *server.Options {
 	}
 	if c.port == 0 {
 		o.Port = server.RANDOM_PORT
-	}
-	for _, f := range c.last {
-		f(o)
 	}
 	return o
 }

@@ -73,12 +73,35 @@ func startMember(cfg *config, p place, auth *routeAuth) (*running, error) {
 	return &running{ns: ns, o: o, system: system, log: log}, nil
 }
 
+// tryOptions says what is wrong with what users asked for, before a server is needed.
+func tryOptions(cfg *config, p place, auth *routeAuth) error {
+	o, err := memberOptions(cfg, p, auth)
+	if err != nil {
+		return err
+	}
+	if _, err := systemUser(o); err != nil {
+		return err
+	}
+	log := newServerLog(cfg.log)
+	log.conceal(secretsOf(o))
+	ns, err := server.NewServer(o)
+	if err != nil {
+		return fmt.Errorf("server options: %w", log.clean(err))
+	}
+	stop(ns) // it has never run
+	return nil
+}
+
 // memberOptions are what users asked for, and on top of it what makes the server one of the cluster.
 func memberOptions(cfg *config, p place, auth *routeAuth) (*server.Options, error) {
-	o := cfg.serverOptions()
+	o, given := cfg.serverOptions(), cfg.ownOptions()
 	err := errors.Join(
 		check(o.Cluster.Name == "" && o.Cluster.Port == 0 && len(o.Routes) == 0, "server options: Cluster and Routes are made by the cluster itself: leave them empty"),
 		check(o.ServerName == cfg.name, "server options: ServerName: give WithName"),
+		check(o.Host == cfg.host, "server options: Host: give WithHost"),
+		check(o.Port == given.Port, "server options: Port: give WithPort"),
+		check(o.StoreDir == cfg.storeDir, "server options: StoreDir: give WithStoreDir"),
+		check(!o.DontListen, "server options: DontListen: members are there for clients"),
 		check(o.JetStream, "server options: JetStream must stay on"),
 		check(!o.NoSystemAccount && len(o.TrustedOperators) == 0 && len(o.TrustedKeys) == 0 && o.AccountResolver == nil,
 			"server options: a cluster needs a system account that it can use: operators and NoSystemAccount are not for it; run nats-servers beside it for these"),

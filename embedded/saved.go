@@ -68,6 +68,10 @@ func readIdentity(dir string, cfg *config) (identity, error) {
 		return id, fmt.Errorf("size %d: the cluster %s was founded with size %d, which cannot be changed: give WithSize(%d)", cfg.cluster.size, s.Cluster, s.Size, s.Size)
 	}
 	s.Members = slices.DeleteFunc(s.Members, func(c contact) bool { return !validHost(c.Host) || !validPort(c.Port) })
+	if s.Phase == phaseSpare && stored { // it has been emptied, and belongs to nobody since
+		return id, fmt.Errorf("store directory %s: there are streams in it that are not of this process's cluster, and would be deleted: take another directory, "+
+			"or remove %s in it if nothing of them is needed", dir, jetstreamDir)
+	}
 	id = identity{name: s.Name, phase: s.Phase, cluster: s.Cluster, server: s.Server, life: s.Life, members: s.Members, peers: s.Peers, ports: s.Ports}
 	return id.afterRestart(stored), nil
 }
@@ -102,6 +106,20 @@ func writeIdentity(dir string, fleet string, size int, id identity) error {
 		os.Remove(f.Name())
 	}
 	return err
+}
+
+// clusters says why a server alone cannot have a directory that belongs to a process of a cluster: its streams would be nobody's there, and the cluster's
+// would be lost when the process returns.
+func clusters(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, identityFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("store directory: %w", err)
+	}
+	return fmt.Errorf("store directory %s: it belongs to a cluster's process: use it with Cluster; for a server alone take another directory, and bring over "+
+		"what is needed with the tools of NATS (nats account backup, nats account restore)", dir)
 }
 
 // hasStreams says whether a server has stored anything in a directory.
