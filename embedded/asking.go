@@ -29,8 +29,8 @@ type asking struct {
 
 // asked is what is known of one that is asked.
 type asked struct {
-	next     time.Time
 	began    time.Time // when it was last asked
+	rare     bool      // there is nothing to learn there
 	waits    bool      // for its answer
 	fails    int
 	last     time.Time // when it answered last, or was first to be asked
@@ -82,14 +82,17 @@ func (a *asking) step(now time.Time, sure, told []contact, every func(contact) t
 		}
 	}
 	for c, s := range a.asked {
-		if s.waits || now.Before(s.next) || waiting >= mostInFlight {
+		pace := every(c)
+		switch {
+		case s.rare:
+			pace = max(pace, askRarely)
+		case s.fails > 0: // it may be there at any moment, and may never
+			pace = min(max(pace, askEvery<<min(s.fails, 4)), askRarely)
+		}
+		if s.waits || now.Sub(s.began) < pace || waiting >= mostInFlight {
 			continue
 		}
-		pace := every(c)
-		if s.fails > 0 {
-			pace = min(max(pace, askEvery<<min(s.fails, 4)), askRarely) // it may be there at any moment, and may never
-		}
-		s.waits, s.began, s.next = true, now, now.Add(pace)
+		s.waits, s.began = true, now
 		waiting++
 		a.inFlight.Go(func() {
 			ctx, cancel := context.WithTimeout(a.ctx, askPatience)
@@ -132,14 +135,14 @@ func (a *asking) add(now time.Time, c contact) {
 // took takes in that somebody answered.
 func (a *asking) took(now time.Time, c contact, instance string) {
 	if s := a.asked[c]; s != nil {
-		*s = asked{next: s.next, last: now, instance: instance}
+		*s = asked{began: s.began, last: now, instance: instance}
 	}
 }
 
-// self notes that a contact is this process: there is nothing to learn there.
-func (a *asking) rarely(now time.Time, c contact) {
+// rarely notes that there is nothing to learn from a contact.
+func (a *asking) rarely(c contact) {
 	if s := a.asked[c]; s != nil {
-		s.next = now.Add(askRarely)
+		s.rare = true
 	}
 }
 

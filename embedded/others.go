@@ -88,7 +88,7 @@ func (l *loop) take(now time.Time, a answer) {
 	l.asking.took(now, a.contact, h.Instance)
 	l.hear(now, a.contact, h)
 	if o := l.brain.view.others[h.Instance]; o == nil || o.contact != a.contact {
-		l.asking.rarely(now, a.contact) // it is this process, a stranger, or one that is reached by another name, too
+		l.asking.rarely(a.contact) // it is this process, a stranger, or one that is reached by another name, too
 	}
 }
 
