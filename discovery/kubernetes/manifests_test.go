@@ -49,11 +49,10 @@ func TestManifestsOfServersInKubernetes(t *testing.T) {
 		w.apply(manifest(t, name))
 	}
 	w.nodes()
-	ports := func(p *corev1.Pod) {
-		p.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "nats", ContainerPort: 4222}, {Name: "cluster", ContainerPort: 6222}, {Name: "monitor", ContainerPort: 8222}}
-	}
-	w.pod("nats-0", "10.1.0.1", true, ports) // there is no controller of StatefulSets here
-	w.pod("nats-1", "10.1.0.2", false, ports)
+	var pods map[string]*corev1.Pod
+	eventually(t, "three pods", func() bool { pods = w.pods("nats"); return len(pods) == 3 })
+	w.run(pods["nats-0"], "10.1.0.1", true)
+	w.run(pods["nats-1"], "10.1.0.2", false)
 	token := w.token("worker")
 	follow(t, kubernetes.Service("nats", w.with(token)...)).hosts("10.1.0.1:4222")
 	follow(t, kubernetes.Service("nats", w.with(token, kubernetes.NotReady(), kubernetes.Discovery(discovery.Routes()))...)).hosts("10.1.0.1:6222", "10.1.0.2:6222")

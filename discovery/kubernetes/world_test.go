@@ -192,7 +192,7 @@ func (w *world) apply(text string) {
 		}
 		plural := map[string]string{"Role": "roles", "RoleBinding": "rolebindings", "ServiceAccount": "serviceaccounts", "Service": "services",
 			"Deployment": "deployments", "ConfigMap": "configmaps", "StatefulSet": "statefulsets",
-			"EndpointSlice": "endpointslices"}[o.Kind]
+			"EndpointSlice": "endpointslices", "PodDisruptionBudget": "poddisruptionbudgets"}[o.Kind]
 		require.NotEmpty(w.t, plural, o.Kind)
 		group := "/apis/" + o.APIVersion
 		if o.APIVersion == "v1" {
