@@ -11,6 +11,7 @@ import (
 type leading struct {
 	since   time.Time
 	dead    map[string]time.Time // servers
+	away    map[string]bool      // of these, whose process was away, too; false once it was seen to be back
 	leaving string               // whose turn it is to go
 	vacant  time.Time            // since when a seat is free
 	invited string               // instance
@@ -129,7 +130,7 @@ func (b *brain) leaderless(now time.Time, own status) string {
 func (b *brain) leads(now time.Time, own status, all []*other) {
 	l := &b.leading
 	if l.dead == nil {
-		l.since, l.dead = now, map[string]time.Time{}
+		l.since, l.dead, l.away = now, map[string]time.Time{}, map[string]bool{}
 	}
 	var live, dead []peer
 	if l.known == nil {
@@ -145,9 +146,11 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 		if p.name == b.server || p.live {
 			live = append(live, p)
 			delete(l.dead, p.name)
+			delete(l.away, p.name)
 			continue
 		}
 		dead = append(dead, p)
+		b.returns(now, p.name)
 		if l.dead[p.name].IsZero() {
 			l.dead[p.name] = now
 		}
@@ -155,6 +158,7 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 	for name := range l.dead {
 		if !own.has(name) {
 			delete(l.dead, name)
+			delete(l.away, name)
 		}
 	}
 	l.lead = &lead{Quorum: len(live) >= len(own.peers)/2+1}
@@ -193,6 +197,21 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 		b.invite(now, own, all, stay, len(dead))
 		b.surplus(now, live)
 		b.remove(now, live, dead)
+	}
+}
+
+// returns sees whether the process of a dead server is back: then that server is given time, too, before another takes its seat, as when a network
+// is whole again, and a spare is seen before the member. It is given that once: a process may come and go for ever.
+func (b *brain) returns(now time.Time, server string) {
+	l := &b.leading
+	o := b.view.server(b.cluster, server)
+	there := o != nil && o.fresh(now)
+	away, known := l.away[server]
+	switch {
+	case !known && !there:
+		l.away[server] = true
+	case away && there:
+		l.away[server], l.vacant, l.invited = false, now, ""
 	}
 }
 

@@ -27,22 +27,27 @@ func TestChaos(t *testing.T) {
 		return
 	}
 	n := newNetwork(t)
-	took := map[string][]time.Duration{}
+	m := measured{took: map[string][]time.Duration{}, gaps: map[string][]time.Duration{}}
 	for i := range *seedsFlag {
-		if !harm(t, n, *seedFlag+uint64(i), took) {
+		if !harm(t, n, *seedFlag+uint64(i), m) {
 			break
 		}
 	}
 	var all []time.Duration
 	for _, fault := range faults {
-		tellTimes(t, "whole again after "+fault.name, took[fault.name])
-		all = append(all, took[fault.name]...)
+		tellTimes(t, "whole again after "+fault.name, m.took[fault.name])
+		tellTimes(t, "longest time without a write at "+fault.name, m.gaps[fault.name])
+		all = append(all, m.took[fault.name]...)
 	}
 	tellTimes(t, "whole again", all)
 }
 
+// measured is how long it was until the cluster was whole again after each fault, and how long nobody could write to the canary from its begin
+// until then.
+type measured struct{ took, gaps map[string][]time.Duration }
+
 // harm is one run. What is done is the seed's choice. Of ten seeds one has what a cluster survives only because all come back.
-func harm(t *testing.T, n *network, seed uint64, took map[string][]time.Duration) bool {
+func harm(t *testing.T, n *network, seed uint64, m measured) bool {
 	rng := newRand(seed, 1)
 	size := 3
 	if seed%3 == 0 {
@@ -50,7 +55,7 @@ func harm(t *testing.T, n *network, seed uint64, took map[string][]time.Duration
 	}
 	f := newFleet(t, n, workDir(t, fmt.Sprintf("seed-%d", seed)), size, grace, true)
 	defer f.close()
-	err := f.harm(rng, seed%10 == 0, took)
+	err := f.harm(rng, seed%10 == 0, m)
 	var stored []string
 	read := instant(0)
 	if err == nil {
@@ -86,7 +91,7 @@ func harm(t *testing.T, n *network, seed uint64, took map[string][]time.Duration
 	return false
 }
 
-func (f *fleet) harm(rng *rand.Rand, all bool, took map[string][]time.Duration) error {
+func (f *fleet) harm(rng *rand.Rand, all bool, m measured) error {
 	for range f.size + rng.IntN(3) {
 		if err := f.start(f.add()); err != nil {
 			return err
@@ -120,6 +125,7 @@ func (f *fleet) harm(rng *rand.Rand, all bool, took map[string][]time.Duration) 
 	require.NotEmpty(f.t, list, "faults are %v", faults)
 	for until := time.Now().Add(*forFlag); time.Now().Before(until); {
 		x := list[rng.IntN(len(list))]
+		began := now()
 		f.tell("--- %s", x.name)
 		if err := x.do(f, rng); err != nil {
 			return fmt.Errorf("%s: %w", x.name, err)
@@ -128,10 +134,29 @@ func (f *fleet) harm(rng *rand.Rand, all bool, took map[string][]time.Duration) 
 		if err != nil {
 			return fmt.Errorf("after %s: %w", x.name, err)
 		}
-		took[x.name] = append(took[x.name], d)
-		f.tell("whole after %v", d)
-		f.t.Logf("%s: whole after %v", x.name, d.Round(time.Millisecond))
+		gap := f.gap(span{began, now()})
+		m.took[x.name], m.gaps[x.name] = append(m.took[x.name], d), append(m.gaps[x.name], gap)
+		f.tell("whole after %v, no writes for %v", d, gap)
+		f.t.Logf("%s: whole after %v, no writes for %v", x.name, d.Round(time.Millisecond), gap.Round(time.Millisecond))
 		time.Sleep(between(rng, 0, time.Second))
 	}
 	return nil
+}
+
+// gap is the longest time in a span in which no message of the canary was acknowledged to anybody.
+func (f *fleet) gap(in span) (longest time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var acked []instant
+	for _, r := range f.records {
+		if r.Kind == isAcked && r.At > in.from && r.At < in.to {
+			acked = append(acked, r.At)
+		}
+	}
+	slices.Sort(acked)
+	last := in.from
+	for _, at := range append(acked, in.to) {
+		longest, last = max(longest, at.since(last)), at
+	}
+	return longest
 }
