@@ -208,11 +208,11 @@ func (b *brain) returning(now time.Time, all []*other) {
 			continue
 		}
 		back++
-		others = others || slices.Contains(o.hello.Peers, b.server)
+		others = others || lists(o.hello.Peers, b.server)
 	}
 	whole := b.was == phaseMember || b.was == phaseLeaving
 	switch {
-	case leader != nil && !slices.Contains(leader.hello.Peers, b.server):
+	case leader != nil && !lists(leader.hello.Peers, b.server):
 		if b.unlisted.IsZero() {
 			b.unlisted = now
 		}
@@ -284,10 +284,10 @@ func (b *brain) join(now time.Time, all []*other, cluster string) {
 	var runs []string // servers that the leader hears
 	leader := b.leader(all)
 	if leader != nil {
-		listed, runs = slices.Contains(leader.hello.Peers, server), leader.hello.Lead.Live
+		listed, runs = lists(leader.hello.Peers, server), leader.hello.Lead.Live
 	} else {
 		for _, o := range all {
-			listed = listed || o.hello.Phase.serves() && slices.Contains(o.hello.Peers, server)
+			listed = listed || o.hello.Phase.serves() && lists(o.hello.Peers, server)
 		}
 	}
 	switch {
@@ -432,7 +432,7 @@ func (b *brain) founding(now time.Time, own status) {
 func (b *brain) joining(now time.Time, own status) {
 	if own.running && own.leader != "" && own.applied {
 		leader := b.view.server(b.cluster, own.leader)
-		if leader == nil || slices.Contains(leader.hello.Peers, b.server) {
+		if leader == nil || lists(leader.hello.Peers, b.server) {
 			b.become(now, phaseMember)
 			b.tell(JoinedInfo{Cluster: b.cluster})
 			return
@@ -443,7 +443,7 @@ func (b *brain) joining(now time.Time, own status) {
 		b.waits = own.problem
 	}
 	for _, o := range b.view.lately(now) {
-		if o.hello.Cluster == b.cluster && slices.Contains(o.hello.Peers, b.server) && own.problem == "" {
+		if o.hello.Cluster == b.cluster && lists(o.hello.Peers, b.server) && own.problem == "" {
 			b.follow(now, own)
 			return // it is one of them, and the others have no leader
 		}

@@ -76,7 +76,7 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 	}
 	for _, o := range b.view.latest() {
 		live := o.fresh(now)
-		if !live && len(belong) > 0 && !slices.Contains(belong, o.hello.Server) {
+		if !live && len(belong) > 0 && !lists(belong, o.hello.Server) {
 			continue // it was removed
 		}
 		if o.hello.Phase == phaseSpare && b.phase == phaseSpare && o.failed.IsZero() {

@@ -18,7 +18,7 @@ type leading struct {
 	asked   time.Time
 	surplus time.Time
 	lead    *lead           // what it says
-	known   map[string]bool // servers
+	known   map[string]bool // servers, by id
 	came    string          // the one that joined last
 	removed time.Time
 }
@@ -35,7 +35,7 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		b.leading = leading{}
 	}
 	switch {
-	case leader == nil || own.leads || slices.Contains(leader.hello.Peers, b.server):
+	case leader == nil || own.leads || lists(leader.hello.Peers, b.server):
 		b.unlisted = time.Time{}
 	case b.unlisted.IsZero():
 		b.unlisted = now
@@ -136,12 +136,12 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 	if l.known == nil {
 		l.known = map[string]bool{}
 		for _, p := range own.peers {
-			l.known[p.name] = true
+			l.known[p.id] = true
 		}
 	}
 	for _, p := range own.peers {
-		if !l.known[p.name] {
-			l.known[p.name], l.came = true, p.name
+		if !l.known[p.id] {
+			l.known[p.id], l.came = true, p.name
 		}
 		if p.name == b.server || p.live {
 			live = append(live, p)

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -46,7 +45,7 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 	if !own.leads {
 		says = nil
 		if leader != nil {
-			says, listed = leader.hello.Lead, slices.Contains(leader.hello.Peers, b.server)
+			says, listed = leader.hello.Lead, lists(leader.hello.Peers, b.server)
 		}
 	}
 	if says == nil || !says.Quorum {
