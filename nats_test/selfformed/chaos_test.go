@@ -4,10 +4,7 @@ package selfformed_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -77,9 +74,7 @@ func harm(t *testing.T, n *network, seed uint64, m measured) bool {
 	v := judge(records, f.procs, stored, read)
 	t.Logf("seed %d: size %d, %d processes, %d messages acknowledged, %d losses judged, %d of them excused as the machine had no time; "+
 		"worst stall in all %v", seed, size, len(f.procs), v.acked, v.losses, v.starved, f.stalled(span{0, never}).Round(time.Millisecond))
-	if *keepFlag != "" {
-		require.NoError(t, os.WriteFile(filepath.Join(f.dir, "timeline"), []byte(f.timeline(math.MaxInt)), 0o600))
-	}
+	f.keep()
 	if err == nil && len(v.wrong) == 0 {
 		return true
 	}

@@ -5,6 +5,7 @@ package selfformed_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/rolebus/rolebus/internal/lan"
 )
@@ -326,6 +329,13 @@ func (f *fleet) crashed() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// keep writes the timeline to where the processes have their stores, if these are kept.
+func (f *fleet) keep() {
+	if *keepFlag != "" {
+		require.NoError(f.t, os.WriteFile(filepath.Join(f.dir, "timeline"), []byte(f.timeline(math.MaxInt)), 0o600))
+	}
 }
 
 // longest is how many lines of a timeline are told: of the end.

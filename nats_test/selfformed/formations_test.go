@@ -68,6 +68,7 @@ func form(t *testing.T, n *network, rng *rand.Rand, number int) time.Duration {
 	if err == nil {
 		err = f.oneCluster()
 	}
+	f.keep()
 	require.NoError(t, err, "formation %d of seed %d: %d processes, size %d\n%s", number, *seedFlag, processes, size, f.timeline(longest))
 	require.NoError(t, f.endAll())
 	t.Logf("formation %d: %d processes, size %d, all see all after %v: ready after %v more", number, processes, size,
