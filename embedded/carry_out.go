@@ -71,8 +71,38 @@ func (l *loop) reroute() {
 		return
 	}
 	l.routes = routes
-	if err := l.member.setRoutes(l.urls()); err != nil && l.cannot.Now(time.Now(), err.Error()) {
+	l.setRoutes()
+}
+
+func (l *loop) setRoutes() {
+	if err := l.member.setRoutes(l.urls(), l.auth.password()); err != nil && l.cannot.Now(time.Now(), err.Error()) {
 		l.log.Warn("could not tell the server where the others are", "error", l.member.log.clean(err))
+	}
+}
+
+// renew has the server show another password on its routes when the secret is another one, and all the others' accept it. A route on which that
+// changes is cut and made anew: so one after another, and only while all stand.
+func (l *loop) renew(now time.Time) {
+	if l.member == nil {
+		return
+	}
+	var others [][]string
+	whole := true
+	for _, o := range l.brain.view.others {
+		if o.hello.Cluster == l.brain.cluster && o.hello.Phase != phaseSpare && o.hello.Server != "" && (o.fresh(now) || slices.Contains(l.status.routed, o.hello.Server)) {
+			others = append(others, o.hello.Accepts)
+			whole = whole && slices.Contains(l.status.routed, o.hello.Server)
+		}
+	}
+	l.auth.agree(others)
+	r, any := l.auth.old()
+	if !any || !whole || l.status.leader == "" || now.Sub(l.auth.renewed) < renewPause+spread(l.brain.instance, renewPause) {
+		return
+	}
+	l.auth.renewed, l.auth.routes[r] = now, ""
+	l.setRoutes()
+	if _, more := l.auth.old(); !more {
+		l.log.Info("the secret of this process's routes is the new one")
 	}
 }
 
@@ -145,11 +175,13 @@ func (l *loop) halt() {
 // urls are the routes that the server is told.
 func (l *loop) urls() []*url.URL {
 	var list []*url.URL
+	own := route{host: l.host, port: l.brain.ports.Route}
+	l.auth.keep(append([]route{own}, l.routes...))
 	for range l.ownRoutes {
-		list = append(list, l.auth.url(l.host, l.brain.ports.Route))
+		list = append(list, l.auth.url(own))
 	}
 	for _, r := range l.routes {
-		list = append(list, l.auth.url(r.host, r.port))
+		list = append(list, l.auth.url(r))
 	}
 	// nats-server puts what it has in order when it is told others (reload.go, imposeOrder), while its own goroutines read it: so it has it in order.
 	slices.SortFunc(list, func(a, b *url.URL) int { return strings.Compare(a.String(), b.String()) })

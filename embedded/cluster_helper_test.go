@@ -40,6 +40,7 @@ type told struct {
 	formed   []embedded.FormedInfo
 	joined   []embedded.JoinedInfo
 	replaced []embedded.ReplacedInfo
+	leaders  []string
 }
 
 func keep[E any](h *told, list *[]E, e E) {
@@ -52,6 +53,7 @@ func (h *told) OnRefused(e embedded.RefusedInfo)   { keep(h, &h.refused, e) }
 func (h *told) OnLeft(e embedded.LeftInfo)         { keep(h, &h.left, e) }
 func (h *told) OnFormed(e embedded.FormedInfo)     { keep(h, &h.formed, e) }
 func (h *told) OnJoined(e embedded.JoinedInfo)     { keep(h, &h.joined, e) }
+func (h *told) OnLeader(e embedded.LeaderInfo)     { keep(h, &h.leaders, e.Leader) }
 func (h *told) OnReplaced(e embedded.ReplacedInfo) { keep(h, &h.replaced, e) }
 
 // of returns the events of a kind that were told until now.

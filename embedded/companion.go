@@ -34,7 +34,7 @@ func (r *running) accompany(auth *routeAuth) (*companion, error) {
 		o.Cluster.TLSConfig = o.Cluster.TLSConfig.Clone()
 		o.Cluster.TLSConfig.VerifyConnection = nil // it dials its own process, by an address that no certificate is for
 	}
-	o.Routes = append(o.Routes, auth.url(host, port))
+	o.Routes = append(o.Routes, auth.url(route{host: host, port: port}))
 	log := newServerLog(r.log.to)
 	log.quiet = true
 	log.conceal(secretsOf(o))

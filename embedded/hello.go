@@ -39,10 +39,11 @@ type hello struct {
 	Founders []founder `json:"founders,omitempty"` // of the cluster that it founds
 	Refused  string    `json:"refused,omitempty"`  // why it may not take part
 
-	Leader string   `json:"leader,omitempty"` // whom its server takes for the leader; "" if it knows of none
-	Peers  []string `json:"peers,omitempty"`  // the servers that belong to the cluster, as its own server knows
-	Lead   *lead    `json:"lead,omitempty"`   // of the leader only
-	Going  bool     `json:"going,omitempty"`  // of one that leaves: it was its turn, and it has begun
+	Leader  string   `json:"leader,omitempty"`  // whom its server takes for the leader; "" if it knows of none
+	Peers   []string `json:"peers,omitempty"`   // the servers that belong to the cluster, as its own server knows
+	Lead    *lead    `json:"lead,omitempty"`    // of the leader only
+	Accepts []string `json:"accepts,omitempty"` // marks of the passwords that its server accepts on routes
+	Going   bool     `json:"going,omitempty"`   // of one that leaves: it was its turn, and it has begun
 
 	Others []contact `json:"others,omitempty"` // whom it heard of late
 }
@@ -150,7 +151,7 @@ func (h *hello) check() error {
 		return fmt.Errorf("%s: a port of its is none", h.Name)
 	case h.Scheme != "" && h.Scheme != "nats" && h.Scheme != "tls":
 		return fmt.Errorf("%s: unknown scheme %q", h.Name, clip(h.Scheme))
-	case len(h.Peers) > mostPeers || len(h.Others) > mostOthers || len(h.Founders) > mostSize || h.Lead != nil && len(h.Lead.Live) > mostPeers:
+	case len(h.Peers) > mostPeers || len(h.Others) > mostOthers || len(h.Accepts) > mostPeers || len(h.Founders) > mostSize || h.Lead != nil && len(h.Lead.Live) > mostPeers:
 		return fmt.Errorf("%s: a list of its is too long", h.Name)
 	case h.Host != "" && !validHost(h.Host):
 		return fmt.Errorf("%s: host %q is none", h.Name, clip(h.Host))

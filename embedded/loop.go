@@ -168,6 +168,7 @@ func (l *loop) step(now time.Time) {
 		l.carryOut(o)
 	}
 	l.reroute() // ways may have broken down
+	l.renew(now)
 	l.rescueOver()
 	l.tell()
 	l.ask(now)
@@ -239,6 +240,9 @@ func (l *loop) self() *hello {
 		Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused, Took: b.tookFor(time.Now()),
 		Leader: l.status.leader, Lead: b.leading.lead, Going: b.going.began,
 		Peers: namesOfPeers(l.status.peers),
+	}
+	if l.member != nil {
+		h.Accepts = l.auth.marks()
 	}
 	if b.phase == phaseFounding {
 		h.Founders = b.founders

@@ -231,9 +231,10 @@ func (r *running) upToDate(now time.Time) bool {
 }
 
 // setRoutes has the server know these routes. Those that it knows already stay connected.
-func (r *running) setRoutes(routes []*url.URL) error {
+func (r *running) setRoutes(routes []*url.URL, password string) error {
 	o := r.o.Clone()
 	o.Routes = routes
+	o.Cluster.Password = password // for those of whom other servers tell
 	r.log.conceal(secretsOf(o))
 	if err := r.ns.ReloadOptions(o); err != nil {
 		return err
