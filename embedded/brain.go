@@ -438,18 +438,27 @@ func (b *brain) joining(now time.Time, own status) {
 			return
 		}
 	}
+	if b.replaced(b.view.lately(now)) {
+		b.anew(now, tookPlace)
+		return
+	}
 	b.waits = fmt.Sprintf("the cluster %s to take it in", b.cluster)
 	if own.problem != "" {
 		b.waits = own.problem
 	}
+	listed := false
 	for _, o := range b.view.lately(now) {
-		if o.hello.Cluster == b.cluster && lists(o.hello.Peers, b.server) && own.problem == "" {
-			b.follow(now, own)
-			return // it is one of them, and the others have no leader
-		}
+		listed = listed || o.hello.Cluster == b.cluster && lists(o.hello.Peers, b.server)
 	}
-	if now.Sub(b.since) > joiningPatience {
-		b.life++ // as when a server of this name was removed a short while ago
+	if leader := b.leader(b.view.lately(now)); leader != nil {
+		listed = lists(leader.hello.Peers, b.server)
+	} else if own.problem == "" && now.Sub(b.since) < b.patience {
+		listed = true // it may be: only a leader knows
+	}
+	if now.Sub(b.since) > joiningPatience && (!listed || own.problem != "") {
+		if !listed {
+			b.life++ // as when a server of this name was removed a short while ago
+		}
 		b.anew(now, "the cluster did not take it in")
 		return
 	}
@@ -488,14 +497,17 @@ func (b *brain) mayNot(all []*other) bool {
 	return b.refused != ""
 }
 
+const tookPlace = "another process of its name has taken its place while it did not answer"
+
 // replaced says whether another has this process's server: it looked before it began, and had no answer of this one, which was frozen, or cut off.
-// The later one stays: it has what the cluster stored since.
+// Of two members the later one stays: it has what the cluster stored since. Who is none yet has nothing, and goes.
 func (b *brain) replaced(all []*other) bool {
 	for _, o := range all {
-		if o.hello.Name != b.name || o.hello.Server != b.server || o.hello.Cluster != b.cluster || o.hello.Phase.claims() < phaseMember.claims() {
+		if o.hello.Name != b.name || o.hello.Server != b.server || o.hello.Cluster != b.cluster {
 			continue
 		}
-		if age := o.heard.Sub(b.took).Milliseconds(); cmp.Or(cmp.Compare(o.hello.Took, age), strings.Compare(b.instance, o.hello.Instance)) < 0 {
+		age := o.heard.Sub(b.took).Milliseconds()
+		if cmp.Or(cmp.Compare(b.phase.claims(), o.hello.Phase.claims()), cmp.Compare(o.hello.Took, age), strings.Compare(b.instance, o.hello.Instance)) < 0 {
 			return true
 		}
 	}

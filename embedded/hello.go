@@ -88,13 +88,16 @@ const (
 
 var phases = []phase{phaseSpare, phaseFounding, phaseJoining, phaseMember, phaseLeaving, phaseReturns}
 
-// claims says how much a claim to a name counts: who runs a server has it, and who has stored something has it before who has nothing.
+// claims says how much a claim to a name counts: a member has it, who runs a server will have it, and who has stored something comes before who has
+// nothing.
 func (p phase) claims() int {
 	switch p {
 	case phaseSpare:
 		return 0
 	case phaseReturns:
 		return 1
+	case phaseMember, phaseLeaving:
+		return 3
 	}
 	return 2
 }

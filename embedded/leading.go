@@ -35,8 +35,9 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		b.leading = leading{}
 	}
 	switch {
-	case leader == nil || own.leads || lists(leader.hello.Peers, b.server):
+	case own.leads || leader != nil && lists(leader.hello.Peers, b.server):
 		b.unlisted = time.Time{}
+	case leader == nil: // nobody says
 	case b.unlisted.IsZero():
 		b.unlisted = now
 	case now.Sub(b.unlisted) > unlistedPatience:
@@ -45,7 +46,7 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		return
 	}
 	if b.replaced(all) {
-		b.anew(now, "another process of its name has taken its place while it did not answer")
+		b.anew(now, tookPlace)
 		return
 	}
 	if b.off.IsZero() || !own.off {

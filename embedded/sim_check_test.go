@@ -55,7 +55,11 @@ func (w *world) check() {
 	servers := map[string]*proc{}
 	for _, m := range w.machines {
 		p := m.proc
-		if p == nil || p.frozen {
+		if p == nil {
+			continue
+		}
+		if p.frozen {
+			p.stale, p.twice = time.Time{}, time.Time{}
 			continue
 		}
 		w.checkBounds(p)
@@ -120,7 +124,7 @@ func (w *world) checkBounds(p *proc) {
 func (w *world) whole() string {
 	var procs []*proc
 	for _, m := range w.machines {
-		if m.proc != nil {
+		if m.proc != nil && (!m.gone || m.proc.b.refused == "") { // one of two of a name may wait, as long as both are there
 			procs = append(procs, m.proc)
 		}
 	}

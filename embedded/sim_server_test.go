@@ -19,16 +19,18 @@ type srv struct {
 	alone   time.Time // since when it leads without more than half
 	follows *srv      // the leader that it hears
 	heard   time.Time // when it heard it last
-	caught  time.Time // when it will have all; zero: it does not copy
+	caught  time.Time // when it will have all entries; zero: it does not copy
+	from    *srv      // whom it copies from
 	off     bool
-	streams int
-	empties time.Time // when others will have its streams
+	moves   time.Time // when another may have what it stores
+	to      string    // which other
 }
 
 // simStore is what it has on disk: a log of entries, of which those that more than half have stored are acknowledged.
 type simStore struct {
 	g       *group
 	log     int
+	meta    int // how much it has of what the servers know of each other; 0: nothing
 	expect  int
 	removed time.Time // when its server was taken out of the group
 }
@@ -40,15 +42,21 @@ type group struct {
 	removed map[string]time.Time
 	leader  *srv
 	term    int
+	meta    int       // what the servers know of each other: grows with each change of peers
 	elect   time.Time // when one is elected next
-	acked   int
-	begun   bool // all of a fresh group were there once
+	begun   bool      // all of a fresh group were there once
+
+	data   map[string]bool // those of the peers that store the entries
+	writer *srv            // leads these
+	choose time.Time       // when one is elected next
+	next   int             // entry
+	acked  int
 }
 
 func (s *srv) up() bool { return s.p.srv == s && !s.p.frozen && !s.off }
 
-// empty is a store that has no state yet: its vote counts for less.
-func (s *srv) empty() bool { return s.st.g == nil || s.st.log == 0 }
+// empty is a store that has no state yet: its vote counts for less. What the servers know of each other is copied much sooner than all entries.
+func (s *srv) empty() bool { return s.st.g == nil || s.st.meta == 0 }
 
 func (g *group) most() int { return len(g.peers)/2 + 1 }
 
@@ -63,7 +71,7 @@ func (w *world) startServer(p *proc, o order) {
 		}
 		p.m.disk.store = st
 	}
-	s := &srv{p: p, name: p.b.server, cluster: p.b.cluster, routes: o.routes, padded: o.padded, st: st, streams: 1, expect: st.expect}
+	s := &srv{p: p, name: p.b.server, cluster: p.b.cluster, routes: o.routes, padded: o.padded, st: st, expect: st.expect}
 	p.srv = s
 	w.log("%s runs the server %s of %s, %d routes, padded %v, empty %v", p.m.name, s.name, s.cluster, len(s.routes), s.padded, st.g == nil)
 }
@@ -138,6 +146,7 @@ func (w *world) serve() {
 	w.link(all)
 	for _, g := range w.groups {
 		w.lead(g, all)
+		w.store(g, all)
 	}
 	for _, s := range all {
 		if s.up() && s.st.g == nil && !s.padded {
@@ -160,9 +169,9 @@ func (w *world) begin(s *srv, all []*srv) {
 	if len(there) < s.expect {
 		return
 	}
-	g := &group{cluster: s.cluster, peers: map[string]time.Time{}, removed: map[string]time.Time{}}
+	g := &group{cluster: s.cluster, peers: map[string]time.Time{}, removed: map[string]time.Time{}, data: map[string]bool{}, meta: 1}
 	for _, o := range there {
-		g.peers[o.name] = w.now
+		g.peers[o.name], g.data[o.name] = w.now, true
 		o.st.g = g
 	}
 	g.elect = w.now.Add(w.between(100*time.Millisecond, 600*time.Millisecond))
@@ -214,11 +223,8 @@ func (w *world) lead(g *group, all []*srv) {
 	}
 	for _, s := range all {
 		if s.up() && s.cluster == g.cluster && w.connected(l, s) {
-			w.follow(g, l, s)
+			w.follow(g, l, s, all)
 		}
-	}
-	if l.leads {
-		w.write(g, l, all)
 	}
 }
 
@@ -237,7 +243,7 @@ func (w *world) vote(g *group, all []*srv) {
 		votes, blank, better := 0, 0, false
 		for _, o := range w.with(g, s, all) {
 			switch {
-			case o.st.g == g && o.st.log > s.st.log:
+			case o.st.g == g && o.st.meta > s.st.meta:
 				better = true // it votes for none that has less
 			case g.begun && o.empty():
 				blank++
@@ -256,23 +262,21 @@ func (w *world) vote(g *group, all []*srv) {
 	l := can[w.rng.IntN(len(can))]
 	g.term++
 	g.leader, g.begun, l.leads, l.alone, l.term = l, true, true, time.Time{}, g.term
-	l.st.log = max(l.st.log, 1)
-	w.log("%s leads %s, peers %v, has %d of %d", l.name, g.cluster, g.names(), l.st.log, g.acked)
-	if l.st.log < g.acked {
-		if !w.lossy {
-			w.fail("acknowledged entries are lost: %s leads with %d of %d", l.name, l.st.log, g.acked)
-		}
-		g.acked = l.st.log
+	w.log("%s leads %s, peers %v", l.name, g.cluster, g.names())
+	if l.st.meta < g.meta && !w.lossy && g.meta > 1 {
+		w.fail("%s leads, and does not know all of the servers", l.name)
 	}
+	l.st.meta = g.meta
 }
 
 // follow has a server hear the leader: taken in if it is new, put out if it was removed, and brought up to date.
-func (w *world) follow(g *group, l, s *srv) {
+func (w *world) follow(g *group, l, s *srv, all []*srv) {
 	first := s.follows != l || w.now.Sub(s.heard) > time.Second
 	s.follows, s.heard = l, w.now
 	if s == l {
 		return
 	}
+	s.term = g.term
 	if s.st.g != nil && s.st.g != g {
 		w.fail("two groups of %s meet", g.cluster)
 		return
@@ -287,41 +291,31 @@ func (w *world) follow(g *group, l, s *srv) {
 			return
 		}
 		g.peers[s.name] = w.now
+		w.learn(g, all)
 		w.log("%s takes %s in, peers %v", l.name, s.name, g.names())
 	}
 	if s.st.g == nil {
-		s.st.g, s.st.log = g, 0
+		s.st.g, s.st.log, s.st.meta = g, 0, 0
 	}
-	switch {
-	case first || s.term != g.term || s.caught.IsZero():
-		s.term = g.term
-		s.caught = w.now.Add(w.between(100*time.Millisecond, 300*time.Millisecond))
-		if s.st.log < l.st.log-200 || s.st.log == 0 {
-			s.caught = w.now.Add(w.between(300*time.Millisecond, w.slow))
-		}
-	case !s.caught.After(w.now):
-		s.st.log = l.st.log
+	if !first && s.st.meta < g.meta && w.rng.IntN(3) == 0 { // of that there is little
+		s.st.meta = g.meta
 	}
 }
 
-// current says whether a server has all that its group has.
+// learn is a change of peers, which counts when more than half know it.
+func (w *world) learn(g *group, all []*srv) {
+	g.meta++
+	for _, o := range w.with(g, g.leader, all) {
+		if o == g.leader || o.st.meta == g.meta-1 {
+			o.st.meta = g.meta
+		}
+	}
+}
+
+// current says whether a server knows all that the leader does.
 func (w *world) current(s *srv) bool {
-	return s.leads || s.st.g != nil && s.follows != nil && s.follows == s.st.g.leader && w.now.Sub(s.heard) < time.Second && !s.caught.IsZero() && !s.caught.After(w.now)
-}
-
-// write stores an entry, and acknowledges it when more than half have it.
-func (w *world) write(g *group, l *srv, all []*srv) {
-	l.st.log++
-	have := 0
-	for _, s := range w.with(g, l, all) {
-		if s == l || w.current(s) {
-			s.st.log = l.st.log
-			have++
-		}
-	}
-	if have >= g.most() {
-		g.acked = l.st.log
-	}
+	g := s.st.g
+	return g != nil && s.st.meta == g.meta && (s.leads || s.follows != nil && s.follows == g.leader && w.now.Sub(s.heard) < time.Second)
 }
 
 func (w *world) statusOf(p *proc) status {
@@ -329,10 +323,10 @@ func (w *world) statusOf(p *proc) status {
 	if s == nil {
 		return status{}
 	}
-	out := status{running: true, off: s.off, leads: s.leads && !s.off, streams: s.streams}
+	out := status{running: true, off: s.off, leads: s.leads && !s.off}
 	g := s.st.g
-	if !s.empties.IsZero() && !s.empties.After(w.now) && w.covered(g, s) {
-		s.streams = 0
+	if g != nil && g.data[s.name] {
+		out.streams = 1
 	}
 	all := w.running()
 	for _, o := range all {
@@ -357,7 +351,7 @@ func (w *world) statusOf(p *proc) status {
 		out.leader = s.follows.name
 	}
 	out.applied = out.leader != "" && w.current(s)
-	out.ready = out.applied
+	out.ready = out.applied && (!g.data[s.name] || s.st.log >= g.acked)
 	names := g.names()
 	if !hasKey(g.peers, s.name) {
 		names = append(names, s.name) // it does not know yet
@@ -396,8 +390,15 @@ func (w *world) remove(p *proc, o order) {
 	w.checkRemoval(p, g, o)
 	w.removals++
 	delete(g.peers, o.server)
+	w.learn(g, w.running())
+	if g.data[o.server] {
+		delete(g.data, o.server)
+		if to := w.taker(g); to != nil {
+			g.data[to.name] = true
+		}
+	}
 	g.removed[o.server] = w.now
-	w.log("%s has %s removed, peers %v", p.m.name, o.server, g.names())
+	w.log("%s has %s removed, peers %v, entries at %v", p.m.name, o.server, g.names(), sortedKeys(g.data))
 	for _, m := range w.machines {
 		st := m.disk.store
 		if st == nil || st.g != g || m.disk.saved == nil || m.disk.saved.server != o.server {
@@ -410,24 +411,25 @@ func (w *world) remove(p *proc, o order) {
 	}
 }
 
-// evacuate has others take what a server stores: it is over when they have all of it.
+// evacuate has another take what a server stores: that is over when it has all of it.
 func (w *world) evacuate(p *proc) {
 	s := p.srv
-	if w.heads(s) == nil || !s.empties.IsZero() || len(w.with(s.st.g, s, w.running()))-1 < w.settings.size {
+	if w.heads(s) == nil || s.to != "" {
 		return
 	}
-	s.empties = w.now.Add(w.between(200*time.Millisecond, 2*time.Second))
+	if to := w.taker(s.st.g); to != nil {
+		s.to, s.moves = to.name, w.now.Add(w.between(200*time.Millisecond, 2*time.Second))
+	}
 }
 
-// covered says whether as many others as there are to be have all that was acknowledged.
-func (w *world) covered(g *group, but *srv) bool {
-	have := 0
+// taker is a peer that could store the entries, and does not yet.
+func (w *world) taker(g *group) *srv {
 	for _, o := range w.running() {
-		if o != but && o.st.g == g && hasKey(g.peers, o.name) && o.st.log >= g.acked {
-			have++
+		if o.up() && o.st.g == g && hasKey(g.peers, o.name) && !g.data[o.name] && g.leader != nil && w.connected(o, g.leader) {
+			return o
 		}
 	}
-	return have >= w.settings.size
+	return nil
 }
 
 func (w *world) stepDown(p *proc) {
