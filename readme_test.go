@@ -29,7 +29,7 @@ func read(t *testing.T, name string) string {
 // A program stands in examples/first, other Go code in an example_test.go, word for word.
 func TestCodeInDocumentsIsTested(t *testing.T) {
 	tested := ""
-	for _, name := range []string{"example_test.go", "call/example_test.go", "discovery/example_test.go", "discovery/kubernetes/example_test.go"} {
+	for _, name := range []string{"example_test.go", "call/example_test.go", "discovery/example_test.go", "discovery/kubernetes/example_test.go", "embedded/example_test.go"} {
 		tested += unindented(read(t, name))
 	}
 	program := read(t, "examples/first/main.go")
@@ -48,7 +48,7 @@ func TestCodeInDocumentsIsTested(t *testing.T) {
 
 func TestHooksDocumentNamesEveryHook(t *testing.T) {
 	document := read(t, "docs/HOOKS.md")
-	for _, file := range []string{"hooks.go", "call/hooks.go", "discovery/hooks.go"} {
+	for _, file := range []string{"hooks.go", "call/hooks.go", "discovery/hooks.go", "embedded/cluster_hooks.go"} {
 		hooks := regexp.MustCompile(`(?m)^type Hook(\w+) interface\{ On(\w+)\((\w+)Info\) \}`).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, hooks)
 		for _, hook := range hooks {
@@ -131,7 +131,7 @@ func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
 
 func TestContributorsDocumentNamesEveryFile(t *testing.T) {
 	table := read(t, "CONTRIBUTING.md")
-	for _, pattern := range []string{"*.go", "call/*.go", "discovery/*.go", "discovery/kubernetes/*.go", "discovery/discoverytest/*.go"} {
+	for _, pattern := range []string{"*.go", "call/*.go", "discovery/*.go", "embedded/*.go", "discovery/kubernetes/*.go", "discovery/discoverytest/*.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
