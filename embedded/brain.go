@@ -46,6 +46,7 @@ type brain struct {
 	off      time.Time // since when its server has JetStream switched off
 	unlisted time.Time // since when the leader does not list it
 	routed   []route   // what its server was told
+	differs  time.Time // since when it would be told something else
 	again    time.Duration
 	tried    time.Time
 
@@ -186,7 +187,7 @@ func (b *brain) become(now time.Time, p phase) {
 	b.phase, b.since, b.waits, b.refused = p, now, "", ""
 	b.unlisted, b.off, b.leading, b.going = time.Time{}, time.Time{}, leading{}, going{}
 	b.blanks, b.same, b.proposal = "", now, ""
-	b.routed, b.again = nil, 0
+	b.routed, b.differs, b.again = nil, time.Time{}, 0
 	b.order(order{do: doSave})
 }
 

@@ -311,8 +311,34 @@ func (b *brain) follow(now time.Time, own status) {
 		b.peers = peers
 		b.order(order{do: doSave})
 	}
-	if routes := b.routes(now, own); !slices.Equal(routes, b.routed) && len(routes) > 0 && own.running {
-		b.routed = routes
+	routes := b.routes(now, own)
+	if slices.Equal(routes, b.routed) || len(routes) == 0 || !own.running {
+		b.differs = time.Time{}
+		return
+	}
+	if b.differs.IsZero() {
+		b.differs = now
+	}
+	if now.Sub(b.differs) >= b.rerouteAfter(own, routes) {
+		b.routed, b.differs = routes, time.Time{}
 		b.order(order{do: doRoutes, routes: routes})
 	}
+}
+
+const (
+	rerouteSoon = 3 * time.Second
+	rerouteLate = 30 * time.Second
+)
+
+// rerouteAfter is for how long routes may be others than the server was told. Whoever joins or returns connects to all by itself, and one route is
+// enough for two servers. So there is no hurry, unless one stays unconnected: and each reload that is not made disturbs nothing that runs
+// (nats-server 2.15.2 replaces its options while requests read them, without a lock: stream.go, s.opts).
+func (b *brain) rerouteAfter(own status, routes []route) time.Duration {
+	for _, o := range b.view.others {
+		r := o.route()
+		if slices.Contains(routes, r) && !slices.Contains(b.routed, r) && !slices.Contains(own.routed, o.hello.Server) {
+			return rerouteSoon
+		}
+	}
+	return rerouteLate
 }
