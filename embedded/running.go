@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -62,6 +63,9 @@ func startMember(cfg *config, p place, auth *routeAuth) (*running, error) {
 	ns, err := run(o, log)
 	if err != nil {
 		return nil, err
+	}
+	if custom, ok := o.CustomClientAuthentication.(*orOwn); ok {
+		custom.ns.Store(ns)
 	}
 	system, err := nats.Connect("", nats.InProcessServer(ns), own, nats.Name("rolebus cluster"),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.Timeout(readyTimeout))
@@ -171,13 +175,18 @@ func systemUser(o *server.Options) (nats.Option, error) {
 
 // orOwn takes this process for itself, and asks a user's own authentication about all others.
 type orOwn struct {
+	ns    atomic.Pointer[server.Server] // nil until it runs: nobody is this process before
 	user  *server.User
 	other server.Authentication
 }
 
 func (a *orOwn) Check(c server.ClientAuthentication) bool {
-	if o := c.GetOpts(); same(o.Username, a.user.Username) && same(o.Password, a.user.Password) {
-		c.RegisterUser(a.user)
+	if o, ns := c.GetOpts(), a.ns.Load(); ns != nil && same(o.Username, a.user.Username) && same(o.Password, a.user.Password) {
+		account, err := ns.LookupAccount(a.user.Account.Name) // the server's own: that of the options is what it was made of
+		if err != nil {
+			return false
+		}
+		c.RegisterUser(&server.User{Username: a.user.Username, Account: account})
 		return true
 	}
 	return a.other.Check(c)
