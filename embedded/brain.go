@@ -86,6 +86,7 @@ const (
 	unlistedPatience = 5 * time.Second
 	routePatience    = 2 * time.Minute
 	restartMost      = 30 * time.Second
+	restartSettled   = time.Minute
 )
 
 // status is how the process's own server is.
@@ -99,6 +100,7 @@ type status struct {
 	peers   []peer   // that belong to the cluster, this one among them; nil if not known
 	routed  []string // servers that are connected to it
 	streams int      // that it has a part of
+	sole    int      // of these, those that no other has all of, as far as known; only of one that leaves
 	problem string   // why it does not run
 }
 

@@ -70,14 +70,20 @@ func (l *loop) reroute() {
 	if err != nil || l.member == nil || slices.Equal(routes, l.routes) {
 		return
 	}
+	had := l.routes
 	l.routes = routes
-	l.setRoutes()
+	if !l.setRoutes() {
+		l.routes = had // so it is tried again
+	}
 }
 
-func (l *loop) setRoutes() {
-	if err := l.member.setRoutes(l.urls(), l.auth.password()); err != nil && l.cannot.Now(time.Now(), err.Error()) {
+// setRoutes says whether the server has taken the routes.
+func (l *loop) setRoutes() bool {
+	err := l.member.setRoutes(l.urls(), l.auth.password())
+	if err != nil && l.cannot.Now(time.Now(), err.Error()) {
 		l.log.Warn("could not tell the server where the others are", "error", l.member.log.clean(err))
 	}
+	return err == nil
 }
 
 // renew has the server show another password on its routes when the secret is another one, and all the others' accept it. A route on which that

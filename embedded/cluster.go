@@ -64,6 +64,9 @@ var ErrClosed = errors.New("the cluster's part in this process is closed")
 // [discovery.Local] can, is told of this process. Whatever discovery cannot learn takes nothing away, and it need not show all to all: processes tell
 // each other. Two clusters are made only where it shows two groups, each large enough, that know nothing of each other; they never mix.
 //
+// A stream should have replicas, best as many as there are members. One of a single replica is on one member, and lost with it: when that one's
+// store is lost, but also when a spare has taken its place because it was gone for longer than [WithGrace].
+//
 // With [WithStoreDir] a process keeps its name, its place and what its server stores, and returns to it after [ClusterServer.Close], or a
 // crash. Without, or when the directory was lost, it comes back as a blank one, and what it stored is copied anew.
 //
@@ -232,8 +235,10 @@ func (c *ClusterServer) Discover(ctx context.Context, found func([]rolebus.Addre
 func (c *ClusterServer) Close() error { return c.end(context.Background(), false) }
 
 // Leave stops this process's part for good: a member waits until a spare has its place, for at most 15 seconds, and until it is its turn, hands on what
-// it stores and leads, is removed from the cluster, and empties its store. If ctx ends before, or the cluster has no leader, it is as
-// after [ClusterServer.Close]: still a member, that others replace if it does not come back, and the error says so.
+// it stores and leads, is removed from the cluster, and empties its store. A stream that it alone stores, as one of a single replica, is waited for
+// until another has it; and it does not go while so many of the others are dead that without it no majority would be left. The last one of all
+// takes everything with it. If ctx ends before, or the cluster has no leader, it is as after [ClusterServer.Close]: still a member, that others replace
+// if it does not come back, and the error says so.
 func (c *ClusterServer) Leave(ctx context.Context) error { return c.end(ctx, true) }
 
 func (c *ClusterServer) end(ctx context.Context, leave bool) error {

@@ -191,7 +191,9 @@ func (c *config) finish(announces bool) error {
 		check(!slices.Contains(cl.given, "WithSecret") || cl.secretFile == "", "secret: give WithSecret or WithSecretFile, not both"),
 		check(len(cl.secrets) > 0 || cl.secretFile != "" || cl.routeTLS.Cert != "" || onLoopback(c.host),
 			"host %s: others than this machine reach it, so give WithSecret, WithSecretFile or WithClusterTLS", c.host),
-		check(c.name == "" || checkName(c.name) == nil, "name %q: must be of letters, digits, dots, - and _, and no longer than %d", clip(c.name), mostName-8),
+		// A server that was removed and comes back is called by its process's name with ~ and a number.
+		check(c.name == "" || checkName(c.name) == nil && !strings.Contains(c.name, "~") && len(c.name) <= mostName-8,
+			"name %q: must be of letters, digits, dots, - and _, and no longer than %d", clip(c.name), mostName-8),
 	)...)
 }
 

@@ -50,6 +50,13 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	}
 }
 
+// A server that was removed and comes back has its process's name with ~ and a number: that is no other process's name, and fits.
+func TestNamesOfServersToComeAreRefused(t *testing.T) {
+	for _, name := range []string{"a~1", "~", strings.Repeat("a", 121)} {
+		refusedAtOnce(t, []string{"name", "no longer than 120"}, embedded.WithSize(3), embedded.WithName(name))
+	}
+}
+
 func TestOpenToOthersWithoutSecretIsRefused(t *testing.T) {
 	for _, host := range []string{"0.0.0.0", "::", "192.0.2.1", "example.org"} {
 		refusedAtOnce(t, []string{host, "WithSecret", "WithClusterTLS"}, embedded.WithSize(3), embedded.WithHost(host))

@@ -159,7 +159,9 @@ func (h *hello) check() error {
 	case h.Host != "" && !validHost(h.Host):
 		return fmt.Errorf("%s: host %q is none", h.Name, clip(h.Host))
 	}
-	h.Others = slices.DeleteFunc(h.Others, func(c contact) bool { return !validHost(c.Host) || !validPort(c.Port) })
+	h.Others = slices.DeleteFunc(h.Others, func(c contact) bool {
+		return !validHost(c.Host) || !validPort(c.Port) || c.TLSName != "" && !validHost(c.TLSName)
+	})
 	return nil
 }
 

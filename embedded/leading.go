@@ -68,7 +68,9 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 	case b.parting && b.phase == phaseMember:
 		b.become(now, phaseLeaving)
 	}
-	b.again = 0
+	if now.Sub(b.tried) > restartSettled { // not before: on a disk that is full it runs for a moment each time
+		b.again = 0
+	}
 	if own.leader == "" {
 		b.waits = b.leaderless(now, own)
 	}

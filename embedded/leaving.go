@@ -41,11 +41,11 @@ func (b *brain) goes(now time.Time) {
 func (b *brain) leave(now time.Time, own status, leader *other) {
 	g := &b.going
 	says := b.leading.lead
-	listed := own.has(b.server)
+	listed, rest := own.has(b.server), len(own.peers)-1
 	if !own.leads {
 		says = nil
 		if leader != nil {
-			says, listed = leader.hello.Lead, lists(leader.hello.Peers, b.server)
+			says, listed, rest = leader.hello.Lead, lists(leader.hello.Peers, b.server), len(leader.hello.Peers)-1
 		}
 	}
 	if says == nil || !says.Quorum {
@@ -57,6 +57,10 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 		return
 	}
 	staying := len(says.Live) - 1
+	if rest > 0 && staying < rest/2+1 { // those who stay could not decide anything, and what is stored here may be what they lack
+		b.waits = fmt.Sprintf("more of the others, without whom it may not go: %d of %d are there, and %d are needed", staying, rest, rest/2+1)
+		return
+	}
 	if !g.began {
 		if says.Leaving != b.server {
 			g.turn = time.Time{}
@@ -88,7 +92,8 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 		patience = emptyPatience
 	}
 	b.waits = "the cluster to let it go"
-	if own.streams > 0 && now.Sub(g.since) < patience {
+	stores := own.sole > 0 || own.streams > 0 && now.Sub(g.since) < patience // what nobody else has is waited for, however long that takes
+	if stores {
 		b.waits = fmt.Sprintf("others to have what it stores: %d streams", own.streams)
 	}
 	if now.Sub(g.asked) < askAgain {
@@ -96,7 +101,7 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 	}
 	g.asked = now
 	switch {
-	case own.streams > 0 && now.Sub(g.since) < patience && staying > 0:
+	case stores && staying > 0:
 		b.order(order{do: doEvacuate})
 	case own.leads && len(own.peers) > 1:
 		b.order(order{do: doStepDown})

@@ -49,7 +49,7 @@ type loop struct {
 	troubled  found.Complaints // what discovery failed with; of its goroutine only
 	strangers sync.Mutex
 	strange   found.Complaints // guarded by strangers
-	gone      chan error       // of Leave
+	gone      []chan error     // of Leave
 	rescued   func(error)      // of a rescue
 	companion *companion       // of its server, in a rescue
 	looked    time.Time        // for the file that asks for one
@@ -97,7 +97,9 @@ func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.A
 	}
 	wg.Go(func() { server.Serve(l.listener) })
 	wg.Go(func() { l.discover(strategy) })
-	wg.Go(func() { l.ways.run(l.ctx) })
+	open, shut := context.WithCancel(context.WithoutCancel(l.ctx)) // until the server has let others lead
+	defer shut()
+	wg.Go(func() { l.ways.run(open) })
 	if announces != nil {
 		wg.Go(func() { l.announce(announces, own) })
 	}
@@ -109,6 +111,7 @@ func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.A
 	}
 	server.Close()
 	l.asking.close()
+	shut()
 	wg.Wait()
 	l.c.err = l.store.close()
 }
@@ -140,7 +143,7 @@ func (l *loop) steps() {
 // settled says whether there is nothing to wait for.
 func (l *loop) settled() bool {
 	b := l.brain
-	return b.waits == "" && l.gone == nil && b.rescue == nil && (b.phase == phaseMember && l.status.leader != "" || b.phase == phaseSpare && b.cluster != "" && b.proposal == "")
+	return b.waits == "" && len(l.gone) == 0 && b.rescue == nil && (b.phase == phaseMember && l.status.leader != "" || b.phase == phaseSpare && b.cluster != "" && b.proposal == "")
 }
 
 // step looks, decides and acts.
@@ -159,7 +162,7 @@ func (l *loop) step(now time.Time) {
 	}
 	l.status = status{problem: l.problem}
 	if l.member != nil {
-		l.status = l.member.status()
+		l.status = l.member.status(l.brain.phase == phaseLeaving)
 		l.status.named(l.brain.peers)
 	}
 	l.brain.open = l.asking.open(l.contacts())
@@ -173,8 +176,10 @@ func (l *loop) step(now time.Time) {
 	l.tell()
 	l.ask(now)
 	l.rescueByFile(now)
-	if l.gone != nil && l.brain.going.gone {
-		l.gone <- nil
+	if l.brain.going.gone {
+		for _, gone := range l.gone {
+			gone <- nil
+		}
 		l.gone = nil
 	}
 }

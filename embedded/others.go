@@ -102,7 +102,7 @@ func (l *loop) hear(now time.Time, from contact, h *hello) {
 		return
 	}
 	if apart := now.Sub(h.Time); apart.Abs() > clockApart {
-		if key := h.Name + " clock"; !l.brain.warned[key] {
+		if key := h.Name + " clock"; !l.brain.warned[key] && len(l.brain.warned) < mostKnown {
 			l.brain.warned[key] = true
 			l.log.Warn("the clocks of two processes are apart: set them by NTP (nothing of the cluster goes by them, but logs do)",
 				"other", h.Name, "apart", apart.Round(time.Second))
@@ -121,11 +121,9 @@ func (l *loop) warn(h *hello, from contact, reason string) {
 
 // leave begins to leave for good.
 func (l *loop) leave(gone chan error) {
-	if l.gone != nil {
-		gone <- fmt.Errorf("embedded cluster: Leave was called already")
-		return
+	if l.gone = append(l.gone, gone); len(l.gone) > 1 {
+		return // it leaves already
 	}
-	l.gone = gone
 	l.brain.goes(time.Now())
 	for _, o := range l.brain.orders {
 		l.carryOut(o)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -118,8 +120,8 @@ func memberOptions(cfg *config, p place, auth *routeAuth) (*server.Options, erro
 	o.Cluster.PoolSize = -1 // one connection for each other server: four would be the default
 	o.Routes = p.routes
 	if cfg.cluster.advertise != "" && cfg.cluster.advertise != o.Host {
-		o.Cluster.Advertise = cfg.cluster.advertise + ":" + strconv.Itoa(p.routePort)
-		o.ClientAdvertise = cfg.cluster.advertise + ":" + strconv.Itoa(p.clientPort)
+		o.Cluster.Advertise = net.JoinHostPort(cfg.cluster.advertise, strconv.Itoa(p.routePort))
+		o.ClientAdvertise = net.JoinHostPort(cfg.cluster.advertise, strconv.Itoa(p.clientPort))
 	}
 	auth.set(o)
 	return o, nil
@@ -200,7 +202,7 @@ func isDead(p *server.PeerInfo) bool {
 }
 
 // status asks the server how it is.
-func (r *running) status() status {
+func (r *running) status(leaving bool) status {
 	if !r.ns.Running() {
 		return status{problem: "its server, which has stopped: see its log"}
 	}
@@ -217,6 +219,9 @@ func (r *running) status() status {
 		return s
 	}
 	s.leader, s.streams = info.Meta.Leader, info.Streams
+	if leaving && s.streams > 0 {
+		s.sole = r.sole()
+	}
 	s.peers = []peer{{name: r.ns.Name(), live: true}}
 	for _, p := range info.Meta.Replicas {
 		if p.Peer == r.ns.Node() {
@@ -227,6 +232,24 @@ func (r *running) status() status {
 	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
 	s.ready = s.leader != "" && s.applied && r.upToDate(time.Now())
 	return s
+}
+
+// sole is how many of its streams no other server has all of, as those of one replica, or where no other can keep up.
+func (r *running) sole() int {
+	info, err := r.ns.Jsz(&server.JSzOptions{Accounts: true, Streams: true, Limit: math.MaxInt})
+	if err != nil {
+		return 0
+	}
+	sole := 0
+	for _, account := range info.AccountDetails {
+		for _, stream := range account.Streams {
+			c := stream.Cluster
+			if c != nil && c.Leader == r.ns.Name() && !slices.ContainsFunc(c.Replicas, func(p *server.PeerInfo) bool { return p.Current && !isDead(p) }) {
+				sole++
+			}
+		}
+	}
+	return sole
 }
 
 // upToDate says whether all that the server stores is. To look costs more the more streams there are: of a server that is, that was a moment ago
