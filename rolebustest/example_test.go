@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/embedded"
 	"github.com/rolebus/rolebus/rolebustest"
 )
 
@@ -106,4 +107,28 @@ func ExampleServer_Restart() {
 	srv.Restart()
 	fmt.Println(api.MyRoles())
 	// Output: [api]
+}
+
+// Processes that are their own NATS: one goes, and comes back to its place.
+func ExampleNewSelfFormed() {
+	t := newStandIn()
+	defer t.end()
+
+	fleet := rolebustest.NewSelfFormed(t, 3, 4, embedded.WithGrace(time.Minute))
+	one, spare := fleet.Processes()[0], fleet.Processes()[3]
+	one.Bus(rolebus.WithRoles("api"))
+	watcher := spare.Bus()
+	rolebustest.WaitRoles(t, watcher, one.Name(), "api")
+	fmt.Println(one.Cluster().State().Part, spare.Cluster().State().Part, watcher.Nodes("api").Len())
+
+	one.Stop() // as for an update; Kill, and no Start, would have the spare take its place
+	fmt.Println(one.Cluster().State().Part, spare.Cluster().State().Part, watcher.Nodes("api").Len())
+
+	one.Start()
+	fleet.WaitReady()
+	fmt.Println(one.Cluster().State().Part, spare.Cluster().State().Part)
+	// Output:
+	// member spare 1
+	// closed spare 0
+	// member spare
 }

@@ -48,11 +48,17 @@ func (p *pipe) reset() {
 }
 
 // mend ends cut and stall.
-func (p *pipe) mend() error {
+func (p *pipe) mend() error { return p.open(false) }
+
+// open ends cut, and stalls both ways, or none.
+func (p *pipe) open(stalled bool) error {
 	p.turn.Lock()
 	defer p.turn.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if stalled { // before anything can pass
+		p.become(func(s *shape) { s.stalled = [2]bool{true, true} })
+	}
 	if p.wire == nil {
 		listener, err := net.Listen("tcp", p.listen)
 		if err != nil {
@@ -60,7 +66,7 @@ func (p *pipe) mend() error {
 		}
 		p.wire = newWire(listener, p.target, p.shapeNow)
 	}
-	p.become(func(s *shape) { s.stalled = [2]bool{} })
+	p.become(func(s *shape) { s.stalled = [2]bool{stalled, stalled} })
 	return nil
 }
 

@@ -105,3 +105,10 @@ func dropPorts(got []int) {
 }
 
 func hostPort(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
+
+// splitPort is hostPort's other way; the port is 0 if there is none.
+func splitPort(address string) (host string, port int) {
+	host, text, _ := net.SplitHostPort(address)
+	port, _ = strconv.Atoi(text)
+	return host, port
+}
