@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -321,17 +322,25 @@ func (s *shown) Discover(ctx context.Context, found func([]rolebus.Address, erro
 	}
 }
 
-// freePorts returns ports of the loopback address that nobody has just now.
+// freePorts returns ports of the loopback address that nobody has just now, and that no other test is given: not of those that systems give to
+// connections, or that servers choose.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
+	const from, to = 7300, 10200
 	var ports []int
-	for range n {
-		l := listenOn(t, "127.0.0.1:0")
-		defer l.Close()
-		ports = append(ports, portOf(l))
+	for len(ports) < n {
+		port := from + int(nextPort.Add(1))%(to-from)
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			require.NoError(t, l.Close())
+			ports = append(ports, port)
+		}
 	}
 	return ports
 }
+
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(os.Getpid() * 131 % 2900)) } // so that two runs on one machine do not begin alike
 
 // at is a process's cluster port, as discovery shows it.
 func at(host string, port int) rolebus.Address {
