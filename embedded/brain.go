@@ -41,6 +41,9 @@ type brain struct {
 	same     time.Time
 	met      time.Time // when it last heard a member of the cluster that it knows, or began to wait for one
 
+	stepped time.Time // when it last decided
+	awake   time.Time // since when it decides without a pause: it may have been frozen, and others heard nothing of it
+
 	// of a member
 	took     time.Time // when its server took its place
 	off      time.Time // since when its server has JetStream switched off
@@ -159,6 +162,10 @@ func newBrain(now time.Time, s settings, id identity, instance string) *brain {
 
 // step decides. The orders are carried out before the next step.
 func (b *brain) step(now time.Time, own status) []order {
+	if now.Sub(b.stepped) > fresh && !b.stepped.IsZero() {
+		b.awake = now
+	}
+	b.stepped = now
 	b.view.forget(now)
 	b.waits, b.orders = "", nil
 	if b.going.gone {
@@ -235,6 +242,9 @@ func (b *brain) returning(now time.Time, all []*other) {
 		b.took = now
 		b.run(now, b.routes(now, status{}), true, false)
 	case !whole && now.Sub(b.since) > foundingPatience:
+		if b.was == phaseFounding { // as far as anybody knows there is none that was there before
+			b.cluster, b.members = "", nil
+		}
 		b.anew(now, "the cluster was never formed")
 	default:
 		b.waits = "the other members of " + b.cluster
@@ -406,12 +416,22 @@ func (b *brain) begin(now time.Time, all []*other, founders []founder) {
 }
 
 func (b *brain) founding(now time.Time, own status) {
-	if own.running && own.leader != "" && own.applied {
+	if b.late(now) {
+		b.cluster, b.members = "", nil
+		b.anew(now, "others have founded a cluster meanwhile")
+		return
+	}
+	if own.running && own.leader != "" && own.applied && now.Sub(b.awake) > returnPatience {
 		b.become(now, phaseMember)
 		b.tell(FormedInfo{Cluster: b.cluster, Members: namesOf(b.founders)})
 		return
 	}
-	if now.Sub(b.since) > foundingPatience+spread(b.instance, foundingPatience/4) {
+	all := b.view.lately(now)
+	founded := slices.ContainsFunc(all, func(o *other) bool { return o.hello.Cluster == b.cluster && o.hello.Phase.serves() })
+	if leader := b.leader(all); leader != nil {
+		founded = lists(leader.hello.Peers, b.server)
+	}
+	if now.Sub(b.since) > foundingPatience+spread(b.instance, foundingPatience/4) && !founded { // it was, with this one, which has been frozen
 		b.cluster, b.members = "", nil
 		b.anew(now, "the other founders did not come")
 		return
@@ -433,9 +453,15 @@ func (b *brain) founding(now time.Time, own status) {
 }
 
 func (b *brain) joining(now time.Time, own status) {
+	if b.was == phaseFounding && b.late(now) {
+		b.cluster, b.members, b.was = "", nil, ""
+		b.anew(now, "others have founded a cluster meanwhile")
+		return
+	}
 	if own.running && own.leader != "" && own.applied {
 		leader := b.view.server(b.cluster, own.leader)
 		if leader == nil || lists(leader.hello.Peers, b.server) {
+			b.was = phaseMember
 			b.become(now, phaseMember)
 			b.tell(JoinedInfo{Cluster: b.cluster})
 			return
@@ -455,17 +481,28 @@ func (b *brain) joining(now time.Time, own status) {
 	}
 	if leader := b.leader(b.view.lately(now)); leader != nil {
 		listed = lists(leader.hello.Peers, b.server)
-	} else if own.problem == "" && now.Sub(b.since) < b.patience {
+	} else if own.problem == "" && b.was != phaseFounding && now.Sub(b.since) < b.patience {
 		listed = true // it may be: only a leader knows
 	}
 	if now.Sub(b.since) > joiningPatience && (!listed || own.problem != "") {
-		if !listed {
+		switch {
+		case b.was == phaseFounding: // a founder that came back, and the others gave up
+			b.cluster, b.members, b.was = "", nil, ""
+		case !listed:
 			b.life++ // as when a server of this name was removed a short while ago
 		}
 		b.anew(now, "the cluster did not take it in")
 		return
 	}
 	b.follow(now, own)
+}
+
+// late says whether others are a cluster, while this process still founds another: as long as that has no member it is none, and is given up.
+func (b *brain) late(now time.Time) bool {
+	all := b.view.lately(now)
+	ours := func(o *other) bool { return o.hello.Phase.serves() && o.hello.Cluster == b.cluster }
+	theirs := func(o *other) bool { return o.hello.Phase.serves() && o.hello.Cluster != b.cluster }
+	return slices.ContainsFunc(all, theirs) && !slices.ContainsFunc(all, ours)
 }
 
 // anew makes a blank process of this one.

@@ -22,9 +22,6 @@ func (w *world) checkFounded(g *group, there []*srv) {
 	if len(there) != w.settings.size || len(g.peers) != w.settings.size || !slices.Equal(g.names(), namesOf(named)) {
 		w.fail("the group of %s has %v, of the founders %v", g.cluster, g.names(), named)
 	}
-	if len(w.groups) > 1 && !w.apart && !w.lossy {
-		w.fail("there are two clusters: %s, and %s", w.groups[0].cluster, g.cluster)
-	}
 }
 
 // checkRemoval is asked when a server is removed by the order of a process.
@@ -67,6 +64,9 @@ func (w *world) check() {
 		if s == nil {
 			continue
 		}
+		if s.st.g != nil && p.b.phase.serves() {
+			w.uses(s.st.g)
+		}
 		if p.b.going.began && s.st.g != nil && hasKey(s.st.g.peers, s.name) {
 			if other := going[s.cluster]; other != "" {
 				w.fail("%s and %s leave at once", other, m.name)
@@ -89,6 +89,16 @@ func (w *world) check() {
 	}
 }
 
+// uses notes that a group has a member, and so is a cluster. What was given up before that never was one.
+func (w *world) uses(g *group) {
+	g.used = true
+	for _, other := range w.groups {
+		if other != g && other.used && !w.lossy {
+			w.fail("there are two clusters: %s, and %s", other.cluster, g.cluster)
+		}
+	}
+}
+
 // hears says whether a process has heard another of late.
 func (w *world) hears(p, other *proc) bool {
 	o := p.b.view.others[other.b.instance]
@@ -108,7 +118,7 @@ func (w *world) checkRemoved(p *proc) {
 		p.stale = time.Time{}
 	case p.stale.IsZero():
 		p.stale = w.now
-	case w.now.Sub(p.stale) > 8*time.Second:
+	case w.now.Sub(p.stale) > 12*time.Second:
 		w.fail("%s runs the store of %s, which was removed, and could know", p.m.name, s.name)
 	}
 }

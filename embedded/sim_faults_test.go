@@ -204,6 +204,12 @@ func (w *world) split(side []*machine, d time.Duration) {
 // formed makes a world with a cluster that is whole.
 func formedWorld(seed uint64, size, n int) *world {
 	w := newWorld(seed, size)
+	w.meet(n)
+	return w
+}
+
+// meet starts processes that see each other, until they are a cluster.
+func (w *world) meet(n int) {
 	for i := range n {
 		w.machine(fmt.Sprintf("p%d", i)).fixed = w.rng.IntN(2) == 0
 	}
@@ -216,7 +222,6 @@ func formedWorld(seed uint64, size, n int) *world {
 	if !w.until(30*time.Second, func() bool { return w.whole() == "" }) {
 		w.fail("not formed: %s", w.whole())
 	}
-	return w
 }
 
 // faulty is a world in which much goes wrong, one after another and at once.

@@ -109,6 +109,19 @@ func seeds(t *testing.T, many uint64, run func(t *testing.T, seed uint64)) {
 	}
 }
 
+// Founders are frozen, or die and come back, while they found.
+func TestSimulatedFormationWithFaults(t *testing.T) {
+	seeds(t, simSeeds/4, func(t *testing.T, seed uint64) {
+		w := formation(seed)
+		for range 1 + w.rng.IntN(3) {
+			w.run(w.between(0, 3*time.Second))
+			w.fault([]int{0, 0, 4, 1}[w.rng.IntN(4)])
+		}
+		w.until(2*time.Minute, func() bool { return w.pending == 0 })
+		w.wants(t, seed, 2*time.Minute)
+	})
+}
+
 func TestSimulatedFormation(t *testing.T) {
 	seeds(t, simSeeds, func(t *testing.T, seed uint64) {
 		w := formation(seed)

@@ -45,6 +45,7 @@ type group struct {
 	meta    int       // what the servers know of each other: grows with each change of peers
 	elect   time.Time // when one is elected next
 	begun   bool      // all of a fresh group were there once
+	used    bool      // it has had a member
 
 	data   map[string]bool // those of the peers that store the entries
 	writer *srv            // leads these
@@ -261,6 +262,11 @@ func (w *world) vote(g *group, all []*srv) {
 	}
 	l := can[w.rng.IntN(len(can))]
 	g.term++
+	for _, o := range w.with(g, l, all) { // a leader leads when more than half know it
+		if !g.begun && o.st.g == g {
+			o.st.meta = g.meta
+		}
+	}
 	g.leader, g.begun, l.leads, l.alone, l.term = l, true, true, time.Time{}, g.term
 	w.log("%s leads %s, peers %v", l.name, g.cluster, g.names())
 	if l.st.meta < g.meta && !w.lossy && g.meta > 1 {

@@ -30,7 +30,6 @@ type world struct {
 	groups   []*group
 	linked   map[[2]*srv]time.Time // since when, or from when on
 	breaks   breaks
-	apart    bool // discovery may show two groups that know nothing of each other
 	lossy    bool // more stores were lost at once than can be survived
 	failure  string
 	history  []string
@@ -44,6 +43,7 @@ type breaks struct {
 	orders func(p *proc, o order) (order, bool) // what is carried out in an order's stead
 	hello  func(p *proc, h *hello)              // what is said
 	status func(p *proc, s *status)             // what is known of the own server
+	brain  func(b *brain)                       // before it decides
 }
 
 type machine struct {
@@ -243,6 +243,9 @@ func (w *world) step(p *proc) {
 		w.breaks.status(p, &p.status)
 	}
 	p.b.open = w.open(p)
+	if w.breaks.brain != nil {
+		w.breaks.brain(p.b)
+	}
 	phase, waits, refused := p.b.phase, p.b.waits, p.b.refused
 	for _, o := range p.b.step(w.now, p.status) {
 		if w.breaks.orders != nil {
@@ -292,6 +295,9 @@ func (w *world) carryOut(p *proc, o order) {
 		disk.saved = &id
 	case doStart:
 		w.halt(p)
+		if o.fresh {
+			disk.store = nil
+		}
 		w.startServer(p, o)
 	case doEmpty:
 		w.halt(p)
