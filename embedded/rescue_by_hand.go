@@ -26,8 +26,8 @@ import (
 // join as ever. It returns nil when as many servers as [WithSize] says are there, and have copied what is stored. If ctx ends before, the error says what
 // it waited for, and what has begun goes on.
 //
-// What was acknowledged and is stored on a server that is left stays. What was acknowledged by lost servers only is lost: of streams with one replica on
-// one of them, all, and such a stream stays, without a leader, until it is deleted.
+// What was acknowledged and is stored on a server that is left stays. What was acknowledged by lost servers only is lost: of streams that were on lost
+// servers alone, as those with one replica may be, all. Such a stream is there afterwards, and empty.
 //
 // It refuses, and changes nothing, if any server leads, if one of the lost is connected or answers, if a name is none of the cluster's
 // servers, if one that is not named is not connected, if this process is no member, or if a rescue is under way.

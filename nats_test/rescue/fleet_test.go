@@ -129,20 +129,26 @@ func (f *fleet) rescue(name string, lost ...string) string {
 	return f.ask(name, question{Rescue: lost, Within: patience}).Err
 }
 
-// members are the names of those who are, as one of them sees it.
+// members are the names of those who are, when one of them sees as many as there should be.
 func (f *fleet) members() (names []string) {
-	for _, name := range f.names() {
-		if s := f.state(name); s.Part == embedded.Member && s.Leader != "" {
-			for _, p := range s.Members {
-				if p.Live {
-					names = append(names, p.Name)
+	f.t.Helper()
+	f.wait("as many members as there should be", func() bool {
+		for _, name := range f.names() {
+			names = nil
+			if s := f.state(name); s.Part == embedded.Member && s.Leader != "" {
+				for _, p := range s.Members {
+					if p.Live {
+						names = append(names, p.Name)
+					}
 				}
 			}
-			return names
+			if len(names) == f.size {
+				return true
+			}
 		}
-	}
-	require.FailNow(f.t, "no member")
-	return nil
+		return false
+	})
+	return names
 }
 
 func (f *fleet) wait(what string, is func() bool) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rolebus/rolebus/embedded"
 )
 
 func without(names []string, some ...string) []string {
@@ -87,11 +89,11 @@ func TestOneOfThreeIsLeftAndWasBehind(t *testing.T) {
 func TestTwoOfFiveAreLeftAndOneWasBehind(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 5, 8)
-	c, three := f.newCanary("canary", 5), f.newCanary("three", 3)
+	c := f.newCanary("canary", 5)
 	end := c.write()
 	c.more(500)
 	knows := c.leader()
-	behind := without(f.members(), knows, three.leader())[0]
+	behind := without(f.members(), knows)[0]
 	lost := without(f.members(), knows, behind)
 	f.by[behind].kill()
 	c.more(500)
@@ -180,4 +182,52 @@ func TestOneComesBackEmptyAndOneIsLost(t *testing.T) {
 	require.Empty(t, f.rescue(survivor, lost[1]))
 	f.whole(c, lost[1:])
 	require.Empty(t, c.lost())
+}
+
+// What only a lost server had is lost: the stream is there, and empty, and can be written to.
+func TestAStreamOfALostServerAloneIsEmpty(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 3, 5)
+	c, one := f.newCanary("canary", 3), f.newCanary("one", 1)
+	survivor := without(f.members(), one.leader())[0]
+	lost := without(f.members(), survivor)
+	for _, each := range []*canary{c, one} {
+		end := each.write()
+		each.more(100)
+		end()
+	}
+	c.whole()
+	f.lose(lost...)
+	f.told(survivor, lost)
+	require.Empty(t, f.rescue(survivor, lost...))
+	f.whole(c, lost)
+	require.Empty(t, c.lost())
+	one.whole()
+	require.Zero(t, one.info(f.connect()).State.Msgs)
+	one.js = f.connect()
+	end := one.write()
+	one.more(100)
+	end()
+}
+
+// No rescue, but the same: a member that was gone for the grace is replaced, and comes back to a stream that began anew without it.
+func TestAStreamOfOneReplicaIsEmptyWhenItsServerWasReplaced(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 3, 4)
+	one := f.newCanary("one", 1)
+	end := one.write()
+	one.more(100)
+	end()
+	dead := one.leader()
+	f.by[dead].kill()
+	delete(f.by, dead)
+	f.wait("it to be removed", func() bool {
+		return !slices.ContainsFunc(f.names(), func(name string) bool {
+			return slices.ContainsFunc(f.state(name).Members, func(p embedded.Process) bool { return p.Name == dead })
+		})
+	})
+	f.start(dead)
+	f.wait("it to be a spare", func() bool { return f.state(dead).Part == embedded.Spare })
+	one.whole()
+	require.Zero(t, one.info(f.connect()).State.Msgs)
 }
