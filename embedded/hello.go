@@ -108,6 +108,7 @@ func (p phase) serves() bool { return p == phaseMember || p == phaseLeaving }
 // Bounds of what others say.
 const (
 	mostName   = 128
+	mostText   = 2048
 	mostPeers  = 64
 	mostOthers = 64
 )
@@ -156,6 +157,8 @@ func (h *hello) check() error {
 		return fmt.Errorf("%s: unknown scheme %q", h.Name, clip(h.Scheme))
 	case len(h.Peers) > mostPeers || len(h.Others) > mostOthers || len(h.Accepts) > mostPeers || len(h.Founders) > mostSize || h.Lead != nil && len(h.Lead.Live) > mostPeers:
 		return fmt.Errorf("%s: a list of its is too long", h.Name)
+	case h.longest() > mostName || len(h.Refused) > mostText:
+		return fmt.Errorf("%s: a text of its is too long", h.Name)
 	case h.Host != "" && !validHost(h.Host):
 		return fmt.Errorf("%s: host %q is none", h.Name, clip(h.Host))
 	}
@@ -169,6 +172,22 @@ func (h *hello) check() error {
 func (h *hello) leads() bool {
 	return h.Lead != nil && h.Lead.Quorum && h.Phase.serves() && h.Leader == h.Server &&
 		slices.Contains(h.Peers, h.Server) && len(h.Lead.Live) > len(h.Peers)/2
+}
+
+// longest is how long the longest of those texts is that it says of others.
+func (h *hello) longest() int {
+	texts := append(slices.Concat(h.Peers, h.Accepts, namesOf(h.Founders)), h.Leader)
+	for _, f := range h.Founders {
+		texts = append(texts, f.Nonce)
+	}
+	if l := h.Lead; l != nil {
+		texts = append(append(texts, l.Live...), l.Invited, l.Leaving, l.Surplus)
+	}
+	longest := 0
+	for _, text := range texts {
+		longest = max(longest, len(text))
+	}
+	return longest
 }
 
 func validPort(port int) bool { return port >= 1 && port <= 65535 }
