@@ -7,11 +7,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/rolebus/rolebus/internal/atonce"
 )
 
 func TestMain(m *testing.M) {
 	if told := os.Getenv(childVariable); told != "" {
 		os.Exit(child(told))
 	}
+	atonce.Tests(8, 4) // they mostly wait
 	goleak.VerifyTestMain(m)
 }
