@@ -24,7 +24,7 @@ import (
 //
 // It waits until no leader was seen for 10 seconds, has the servers that are left elect one among themselves, and removes the lost, one at a time. Then spares
 // join as ever. It returns nil when as many servers as [WithSize] says are there, and have copied what is stored. If ctx ends before, the error says what
-// it waited for, and what has begun goes on.
+// it waited for, and what has begun goes on. If the process ends before, it is asked for again, with the names that are still there.
 //
 // What was acknowledged and is stored on a server that is left stays. What was acknowledged by lost servers only is lost: of streams that were on lost
 // servers alone, as those with one replica may be, all. Such a stream is there afterwards, and empty.
