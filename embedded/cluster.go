@@ -333,6 +333,27 @@ func newSecurity(cfg *config, log *slog.Logger) (*security, error) {
 	return s, errors.Join(errs...)
 }
 
+// look looks at the files until ctx is over: connections last, and without new ones nobody would, nor be told that something is wrong, as that a
+// certificate is about to be of no use.
+func (s *security) look(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, pair := range []*certs.Pair{s.cluster, s.clientTLS} {
+				if pair != nil {
+					_ = pair.Look() // which tells what is wrong
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const lookEvery = 2 * time.Second
+
 func (s *security) routes(cluster string) *routeAuth {
 	a := &routeAuth{secrets: s.secrets, cluster: cluster}
 	if s.cluster != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rolebus/rolebus/internal/certs"
 )
 
 // serverLog is nats-server's logger. It is also the only place where the server says why it could not start: it calls
@@ -71,10 +73,15 @@ func (l *serverLog) end() {
 }
 
 func (l *serverLog) Noticef(format string, args ...any) { l.limited(slog.LevelInfo, format, args) }
-func (l *serverLog) Warnf(format string, args ...any)   { l.limited(slog.LevelWarn, format, args) }
-func (l *serverLog) Errorf(format string, args ...any)  { l.limited(slog.LevelError, format, args) }
-func (l *serverLog) Debugf(format string, args ...any)  { l.log(slog.LevelDebug, format, args) }
-func (l *serverLog) Tracef(format string, args ...any)  { l.log(slog.LevelDebug, format, args) }
+func (l *serverLog) Warnf(format string, args ...any) {
+	if l.quiet && format == certs.RoutesWarning {
+		return // it is not so
+	}
+	l.limited(slog.LevelWarn, format, args)
+}
+func (l *serverLog) Errorf(format string, args ...any) { l.limited(slog.LevelError, format, args) }
+func (l *serverLog) Debugf(format string, args ...any) { l.log(slog.LevelDebug, format, args) }
+func (l *serverLog) Tracef(format string, args ...any) { l.log(slog.LevelDebug, format, args) }
 
 func (l *serverLog) Fatalf(format string, args ...any) {
 	select {

@@ -97,6 +97,7 @@ func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.A
 	}
 	wg.Go(func() { server.Serve(l.listener) })
 	wg.Go(func() { l.discover(strategy) })
+	wg.Go(func() { l.sec.look(l.ctx) })
 	open, shut := context.WithCancel(context.WithoutCancel(l.ctx)) // until the server has let others lead
 	defer shut()
 	wg.Go(func() { l.ways.run(open) })

@@ -18,7 +18,7 @@ const mostOfFile = 1 << 20 // bytes
 // Files says where the certificates are, as PEM.
 type Files struct {
 	Cert, Key string // what this process shows: its certificate, with those between it and the authority after it, and the key
-	CA        string // the authorities that sign the others' certificates: several while one is replaced by another
+	CA        string // the authorities that sign the others' certificates: several while one is replaced by another; "" for a server that wants no certificate of who connects
 
 	// Names are further names that the certificate of a dialed route may be for, besides the host of its URL: see [Pair.Mutual]. It is
 	// called within handshakes, by several goroutines at once, and must not block. May be nil.
@@ -57,11 +57,14 @@ func Load(f Files, log *slog.Logger) (*Pair, error) {
 	}
 	f.Cert, f.Key, f.CA = reread.Whole(f.Cert), reread.Whole(f.Key), reread.Whole(f.CA)
 	p := &Pair{names: f.Names, log: log}
-	kept, err := reread.New(log, []reread.File{
+	files := []reread.File{
 		{Path: f.Cert, Most: mostOfFile},
 		{Path: f.Key, Most: mostOfFile, Secret: true},
-		{Path: f.CA, Most: mostOfFile},
-	}, func(now time.Time, texts []string, old *material) (*material, []error) {
+	}
+	if f.CA != "" {
+		files = append(files, reread.File{Path: f.CA, Most: mostOfFile})
+	}
+	kept, err := reread.New(log, files, func(now time.Time, texts []string, old *material) (*material, []error) {
 		return p.make(f, now, texts, old)
 	}, p.changed)
 	if err != nil {

@@ -22,7 +22,7 @@ func TestLoadSaysAtOnceWhatIsWrong(t *testing.T) {
 		told   []string
 	}{
 		"no certificate file": {func(p *place) { os.Remove(p.files.Cert) }, []string{"tls.crt", "file does not exist", "create it"}},
-		"no path":             {func(p *place) { p.files.CA = "" }, []string{"the path of a file is empty"}},
+		"no path":             {func(p *place) { p.files.Key = "" }, []string{"the path of a file is empty"}},
 		"a directory":         {func(p *place) { p.files.Key = t.TempDir() }, []string{"no regular file but a directory", "put a regular file there"}},
 		"empty CA":            {func(p *place) { write(t, p.files.CA, "") }, []string{"ca.crt", "no certificate in it", "PEM"}},
 		"CA of words":         {func(p *place) { write(t, p.files.CA, "hello") }, []string{"ca.crt", "no certificate in it"}},

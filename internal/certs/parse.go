@@ -27,8 +27,11 @@ func parse(f Files, now time.Time, texts []string, old *material) (*material, []
 		wrong = append(wrong, err)
 	}
 	certWrong := err != nil
-	if m.cas, err = parseCerts(f.CA, texts[2]); err != nil {
-		wrong = append(wrong, err)
+	err = nil
+	if f.CA != "" {
+		if m.cas, err = parseCerts(f.CA, texts[2]); err != nil {
+			wrong = append(wrong, err)
+		}
 	}
 	if len(wrong) > 0 {
 		if old == nil {
