@@ -35,7 +35,7 @@ func TestSelfformed(t *testing.T) {
 		`all five said goodbye: no role is left\n`,
 		`the servers have stopped\n`,
 		`\nlooked at the roles \d{4,} times in \d+\.\d s, in \d{2,} snapshots:\n`,
-		`12 times one came, as 12 processes started; 12 times one went, as 12 ended;\n`,
+		`of 12 processes that started 12 were seen to come, of 12 that ended 12 to go;\n`,
 		`the role of a process that lives was missing 0 times\n$`,
 	)
 	timed := regexp.MustCompile(`^ *\d+ ms  \S`)

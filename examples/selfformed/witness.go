@@ -28,18 +28,20 @@ type witness struct {
 	snapshots int
 	expected  int // how many processes were started
 	released  int // and how many were killed, or told to go
-	came      int // how often a role came
-	went      int
+	came      int // how many of those were seen to come
+	went      int // and to go
 	missing   []string
 }
 
 // sight is what is seen of a process.
 type sight struct {
-	expected bool // it was started, and will have its role
-	lives    bool // it has its role, and was not told to go, nor killed
-	listed   bool // the snapshot says that it has it
-	released time.Time
-	gone     time.Duration // how long after that it was listed
+	expected    bool   // it was started, and will have its role
+	incarnation uint64 // of the life that was seen last
+	lives       bool   // it has its role, and was not told to go, nor killed
+	listed      bool   // the snapshot says that it has it
+	ends        bool   // it was told to go, or killed, and was not seen to go
+	released    time.Time
+	gone        time.Duration // how long after that it was listed
 }
 
 const lookEvery = time.Millisecond
@@ -82,18 +84,19 @@ func (w *witness) look() {
 	}
 	workers := snap.Nodes(worker)
 	for name, s := range w.of {
-		was := s.listed
-		s.listed = workers.Find(name) != nil
+		n, was := workers.Find(name), s.listed
+		s.listed = n != nil
 		switch {
-		case s.listed && !was:
+		case s.listed && s.expected && n.Incarnation() > s.incarnation:
 			w.came++
-			s.lives = s.lives || s.expected
-			s.expected = false
-		case !s.listed && was:
-			w.went++
+			s.expected, s.lives, s.incarnation = false, true, n.Incarnation()
+		case !s.listed && was && s.lives:
+			w.missing = append(w.missing, fmt.Sprintf("that of %s %v after the beginning", name, time.Since(w.began).Round(time.Millisecond)))
+		case !s.listed && was: // one that was killed may be doubted first, and believed again, until its lease ends
 			s.gone = time.Since(s.released)
-			if s.lives {
-				w.missing = append(w.missing, fmt.Sprintf("that of %s %v after the beginning", name, time.Since(w.began).Round(time.Millisecond)))
+			if s.ends {
+				w.went++
+				s.ends = false
 			}
 		}
 	}
@@ -116,16 +119,17 @@ func (w *witness) expect(names ...string) {
 func (w *witness) release(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.of[name].lives, w.of[name].released = false, time.Now()
+	s := w.of[name]
+	s.lives, s.ends, s.released = false, true, time.Now()
 	w.released++
 }
 
-// sees says whether just these processes have their role.
+// sees says whether just these processes have their role, those that live now.
 func (w *witness) sees(names ...string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, s := range w.of {
-		if s.listed != slices.Contains(names, name) {
+		if should := slices.Contains(names, name); s.listed != should || should && !s.lives {
 			return false
 		}
 	}
@@ -166,12 +170,12 @@ func (w *witness) testify() error {
 		return fmt.Errorf("roles were missing of processes that live: %s", strings.Join(w.missing, ", "))
 	}
 	if w.came != w.expected || w.went != w.released {
-		return fmt.Errorf("%d processes started and %d ended, but roles came %d times and went %d times", w.expected, w.released, w.came, w.went)
+		return fmt.Errorf("%d processes started and %d ended, but %d roles came and %d went", w.expected, w.released, w.came, w.went)
 	}
 	_, err := fmt.Printf("\nlooked at the roles %d times in %.1f s, in %d snapshots:\n"+
-		"%d times one came, as %d processes started; %d times one went, as %d ended;\n"+
+		"of %d processes that started %d were seen to come, of %d that ended %d to go;\n"+
 		"the role of a process that lives was missing 0 times\n",
-		w.looks, time.Since(w.began).Seconds(), w.snapshots, w.came, w.expected, w.went, w.released)
+		w.looks, time.Since(w.began).Seconds(), w.snapshots, w.expected, w.came, w.released, w.went)
 	return err
 }
 
