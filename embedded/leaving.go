@@ -61,6 +61,9 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 		b.waits = fmt.Sprintf("more of the others, without whom it may not go: %d of %d are there, and %d are needed", staying, rest, rest/2+1)
 		return
 	}
+	if says.Leaving != b.server {
+		g.began = false // it was cut off, and another has begun meanwhile
+	}
 	if !g.began {
 		if says.Leaving != b.server {
 			g.turn = time.Time{}

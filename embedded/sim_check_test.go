@@ -67,7 +67,7 @@ func (w *world) check() {
 		if s.st.g != nil && p.b.phase.serves() {
 			w.uses(s.st.g)
 		}
-		if p.b.going.began && s.st.g != nil && hasKey(s.st.g.peers, s.name) {
+		if p.b.going.began && w.heads(s) != nil && p.own.Going && s.st.g != nil && hasKey(s.st.g.peers, s.name) {
 			if other := going[s.cluster]; other != "" {
 				w.fail("%s and %s leave at once", other, m.name)
 			}

@@ -297,6 +297,9 @@ func (w *world) follow(g *group, l, s *srv, all []*srv) {
 			return
 		}
 		g.peers[s.name] = w.now
+		if s.st.g == nil {
+			s.st.g, s.st.log, s.st.meta = g, 0, 0
+		}
 		w.learn(g, all)
 		w.log("%s takes %s in, peers %v", l.name, s.name, g.names())
 	}
@@ -311,9 +314,17 @@ func (w *world) follow(g *group, l, s *srv, all []*srv) {
 // learn is a change of peers, which counts when more than half know it.
 func (w *world) learn(g *group, all []*srv) {
 	g.meta++
+	know := 0
 	for _, o := range w.with(g, g.leader, all) {
 		if o == g.leader || o.st.meta == g.meta-1 {
 			o.st.meta = g.meta
+			know++
+		}
+	}
+	for _, o := range w.with(g, g.leader, all) { // without these it would not count
+		if know < g.most() && o.st.g == g && o.st.meta < g.meta {
+			o.st.meta = g.meta
+			know++
 		}
 	}
 }
