@@ -63,7 +63,9 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		b.restart(now, own)
 		return
 	case own.off: // it was removed, which the leader will say; or it cannot write
-		b.waits = switchedOff
+		if b.waits = switchedOff; b.going.began {
+			b.waits = letsGo // as it asked: an operator need not look for a disk that is full
+		}
 		return
 	case b.parting && b.phase == phaseMember:
 		b.become(now, phaseLeaving)
@@ -102,7 +104,10 @@ func (b *brain) restart(now time.Time, own status) {
 	b.run(now, b.routes(now, status{}), true, false)
 }
 
-const switchedOff = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"
+const (
+	switchedOff = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"
+	letsGo      = "the cluster to let it go"
+)
 
 // leaderless says whom a cluster without a leader waits for.
 func (b *brain) leaderless(now time.Time, own status) string {

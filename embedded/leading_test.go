@@ -47,3 +47,16 @@ func TestTheLeaderGivesWhoReturnsTime(t *testing.T) {
 	require.Equal(t, "d", invited[42*s], "after the grace")
 	require.Equal(t, "d", invited[51*s], "the member is not waited for once more")
 }
+
+// Who was removed as it asked has switched JetStream off for that, and not because its disk is full.
+func TestWhoWasRemovedAsItAskedSaysSo(t *testing.T) {
+	now := time.Now()
+	b := newBrain(now, settings{fleet: "f", size: 3}, identity{name: "a", phase: phaseSpare}, "1")
+	b.phase, b.cluster, b.server = phaseLeaving, "x", "a"
+	own := status{running: true, off: true}
+	b.step(now, own)
+	require.Equal(t, switchedOff, b.waits)
+	b.going.began = true
+	b.step(now, own)
+	require.Equal(t, letsGo, b.waits)
+}

@@ -94,7 +94,7 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 	if staying >= b.size {
 		patience = emptyPatience
 	}
-	b.waits = "the cluster to let it go"
+	b.waits = letsGo
 	stores := own.sole > 0 || own.streams > 0 && now.Sub(g.since) < patience // what nobody else has is waited for, however long that takes
 	if stores {
 		b.waits = fmt.Sprintf("others to have what it stores: %d streams", own.streams)
