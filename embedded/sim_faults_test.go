@@ -152,7 +152,7 @@ func (w *world) fault(kind int) {
 	case 10: // another of its name begins beside it
 		twin := w.another(m.name)
 		w.onto(twin, func() {}, long, func() { w.ends(twin) })
-		m.busy = true
+		m.busy, m.gone, twin.gone = true, true, true // either may have the name in the end
 		w.after(long, func() { m.busy = false })
 	case 11: // all at once
 		for _, o := range any {
