@@ -18,7 +18,7 @@ import (
 
 const (
 	mostPartial   = 15 * time.Second
-	shortPartial  = 3 * time.Second // where few clusters are formed
+	shortPartial  = time.Second // where few clusters are formed
 	mostProcesses = 9
 )
 
