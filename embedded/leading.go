@@ -24,7 +24,7 @@ type leading struct {
 }
 
 const (
-	surplusPatience = 30 * time.Second
+	surplusPatience = 10 * time.Second
 	removePause     = time.Second
 )
 
