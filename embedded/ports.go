@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
-	"syscall"
 )
 
 // ports are those that this process has, the same in each of its lives if they are free: of hellos, and for its server, when it has one.
@@ -74,10 +74,17 @@ func (p *ports) another(cfg *config) {
 func listenAt(host string, chosen, had int) (l net.Listener, err error) {
 	for range anyTry {
 		l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(cmp.Or(chosen, had, anyFrom+rand.IntN(anyTo-anyFrom)))))
-		if err == nil || chosen != 0 || !errors.Is(err, syscall.EADDRINUSE) && had == 0 {
+		if err == nil || chosen != 0 || !notToBeHad(err) && had == 0 {
 			break
 		}
 		had = 0
 	}
 	return l, err
+}
+
+// notToBeHad says whether a port could not be listened on though the host is right, so that another port may do: it is taken, or the system keeps it
+// for itself. By the call that failed, not by its errno: Windows has others than syscall.EADDRINUSE, and also keeps whole ranges of ports.
+func notToBeHad(err error) bool {
+	op, call := (*net.OpError)(nil), (*os.SyscallError)(nil)
+	return errors.As(err, &op) && op.Op == "listen" && errors.As(op.Err, &call) && (call.Syscall == "bind" || call.Syscall == "listen")
 }
