@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"os"
 	"path/filepath"
@@ -73,8 +74,14 @@ func TestServerOptionsThatAreTheClustersOwn(t *testing.T) {
 		set  func(*server.Options)
 		word string
 	}{
-		"cluster name":  {func(o *server.Options) { o.Cluster.Name = "mine" }, "Cluster"},
-		"cluster port":  {func(o *server.Options) { o.Cluster.Port = 6222 }, "Cluster"},
+		"cluster name": {func(o *server.Options) { o.Cluster.Name = "mine" }, "Cluster"},
+		"cluster port": {func(o *server.Options) { o.Cluster.Port = 6222 }, "Cluster"},
+		"permissions": {func(o *server.Options) {
+			o.Cluster.Permissions = &server.RoutePermissions{Export: &server.SubjectPermission{Deny: []string{"a"}}}
+		}, "Cluster"},
+		"cluster TLS":   {func(o *server.Options) { o.Cluster.TLSConfig = &tls.Config{} }, "Cluster"},
+		"cluster user":  {func(o *server.Options) { o.Cluster.Username = "me" }, "Cluster"},
+		"pool":          {func(o *server.Options) { o.Cluster.PoolSize = 3 }, "Cluster"},
 		"routes":        {func(o *server.Options) { o.Routes = server.RoutesFromStr("nats-route://127.0.0.1:6222") }, "Routes"},
 		"server name":   {func(o *server.Options) { o.ServerName = "mine" }, "WithName"},
 		"no JetStream":  {func(o *server.Options) { o.JetStream = false }, "JetStream"},

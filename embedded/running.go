@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -101,8 +102,11 @@ func tryOptions(cfg *config, p place, auth *routeAuth) error {
 // memberOptions are what users asked for, and on top of it what makes the server one of the cluster.
 func memberOptions(cfg *config, p place, auth *routeAuth) (*server.Options, error) {
 	o, given := cfg.serverOptions(), cfg.ownOptions()
+	routing := o.Cluster // what clients, and other servers, are told of this one may be chosen: it changes nothing among the processes
+	routing.Advertise, routing.NoAdvertise = "", false
 	err := errors.Join(
-		check(o.Cluster.Name == "" && o.Cluster.Port == 0 && len(o.Routes) == 0, "server options: Cluster and Routes are made by the cluster itself: leave them empty"),
+		check(reflect.DeepEqual(routing, server.ClusterOpts{}) && len(o.Routes) == 0,
+			"server options: Cluster and Routes are made by the cluster itself: leave them empty, but for Cluster.Advertise and NoAdvertise"),
 		check(o.ServerName == cfg.name, "server options: ServerName: give WithName"),
 		check(o.Host == cfg.host, "server options: Host: give WithHost"),
 		check(o.Port == given.Port, "server options: Port: give WithPort"),
