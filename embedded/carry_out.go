@@ -17,15 +17,16 @@ func (l *loop) carryOut(o order) {
 	what := ""
 	switch o.do {
 	case doSave:
-		what = "keep what this process is to the cluster"
-		err = writeIdentity(l.store.dir, l.brain.fleet, l.brain.size, l.brain.identity)
+		l.save()
+		return
 	case doStart:
 		l.start(o)
 		return
 	case doEmpty:
-		what = "empty the store"
 		l.halt()
-		err = emptyStore(l.store.dir)
+		l.full = true
+		l.empty()
+		return
 	case doRoutes:
 		l.ends = o.routes
 		l.reroute()
@@ -63,6 +64,46 @@ func (l *loop) carryOut(o order) {
 		l.log.Warn("could not "+what, "error", err)
 	}
 }
+
+// save keeps what this process is to the cluster. As long as it cannot, it is tried again, and no server starts: what it stored would be nobody's
+// after a restart. What could not be emptied stays that of a member until it is.
+func (l *loop) save() bool {
+	l.tried = time.Now()
+	if !l.empty() {
+		return false
+	}
+	b := l.brain
+	err := writeIdentity(l.store.dir, b.fleet, b.size, b.identity)
+	if l.unsaved = err != nil; l.unsaved {
+		if l.cannot.Now(l.tried, "save "+err.Error()) {
+			l.log.Warn("could not keep what this process is to the cluster", "error", err)
+		}
+		return false
+	}
+	l.kept = place{cluster: b.cluster, server: b.server}
+	return true
+}
+
+// empty empties the store, if that is due, and says whether it is not any more.
+func (l *loop) empty() bool {
+	if !l.full {
+		return true
+	}
+	err := emptyStore(l.store.dir)
+	if l.full = err != nil; l.full && l.cannot.Now(time.Now(), "empty "+err.Error()) {
+		l.log.Warn("could not empty the store", "error", err)
+	}
+	return !l.full
+}
+
+// saveAgain tries again what could not be written.
+func (l *loop) saveAgain(now time.Time) {
+	if (l.unsaved || l.full) && now.Sub(l.tried) >= saveEvery {
+		l.save()
+	}
+}
+
+const saveEvery = time.Second
 
 // reroute tells the server where the ways to the others begin, if that has changed.
 func (l *loop) reroute() {
@@ -126,9 +167,10 @@ func (l *loop) request(f func(context.Context) error) error {
 func (l *loop) start(o order) {
 	l.halt()
 	b := l.brain
-	if o.fresh { // what a server would take for its own, had it not been possible to empty it before
-		if err := emptyStore(l.store.dir); err != nil {
-			l.problem = fmt.Sprintf("its store, which cannot be emptied: %v", err)
+	l.full = l.full || o.fresh // what a server would take for its own, had it not been possible to empty it before
+	if l.full || l.unsaved || l.kept.cluster != b.cluster || l.kept.server != b.server {
+		if !l.save() {
+			l.problem = "its store directory, which cannot be written: see the log, whether the disk is full, and whose the directory is"
 			return
 		}
 	}

@@ -193,15 +193,49 @@ func (c *ClusterServer) Ready(ctx context.Context) error {
 
 // Connect waits until the cluster is [ClusterServer.Ready], and connects a bus to it that follows its members. It takes what [rolebus.Connect]
 // takes: credentials, if clients need them, by [rolebus.WithNATS]. Close the bus before this.
+//
+// The bus of a member connects to another member's server, if one is there, and not to this process's own: which would die with the process, and
+// then nobody could tell at once that it did.
 func (c *ClusterServer) Connect(ctx context.Context, opts ...rolebus.Option) (*rolebus.Bus, error) {
 	if err := c.Ready(ctx); err != nil {
 		return nil, err
 	}
-	return rolebus.Connect(ctx, c.URL(), append([]rolebus.Option{rolebus.WithDiscovery(c)}, opts...)...)
+	return rolebus.Connect(ctx, c.elsewhere(ctx), append([]rolebus.Option{rolebus.WithDiscovery(elsewhere{c})}, opts...)...)
+}
+
+// elsewhere are the URLs of the other members, or of all if none is there after a while.
+func (c *ClusterServer) elsewhere(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, elsewherePatience)
+	defer cancel()
+	for {
+		s, changed := c.look()
+		if others := s.others(); len(others) > 0 {
+			return strings.Join(others, ",")
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return c.URL()
+		}
+	}
+}
+
+// elsewherePatience is how long others may take to be members, too: it matters only when the cluster has just been founded.
+const elsewherePatience = 2 * time.Second
+
+// elsewhere finds the members' servers, with this process's own after all others.
+type elsewhere struct{ c *ClusterServer }
+
+func (e elsewhere) Discover(ctx context.Context, found func([]rolebus.Address, error)) error {
+	return e.c.discover(ctx, 1, found)
 }
 
 // Discover finds the members' servers, for [rolebus.WithDiscovery]: now, and again when they are others.
 func (c *ClusterServer) Discover(ctx context.Context, found func([]rolebus.Address, error)) error {
+	return c.discover(ctx, 0, found)
+}
+
+func (c *ClusterServer) discover(ctx context.Context, own uint16, found func([]rolebus.Address, error)) error {
 	told := ""
 	for {
 		s, changed := c.look()
@@ -214,6 +248,9 @@ func (c *ClusterServer) Discover(ctx context.Context, found func([]rolebus.Addre
 			var list []rolebus.Address
 			for _, u := range urls {
 				if a, err := rolebus.ParseAddress(u); err == nil {
+					if u == s.own() {
+						a.Priority = own
+					}
 					list = append(list, a)
 				}
 			}

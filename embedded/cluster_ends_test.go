@@ -152,3 +152,17 @@ func stores(t *testing.T, root string) (n int) {
 	}
 	return n
 }
+
+// The bus of a member is on another member's server: one that died with the process could tell nobody.
+func TestBusOfAMemberIsOnAnothersServer(t *testing.T) {
+	t.Parallel()
+	town := newTown(t)
+	for _, p := range town.form(t, 4) {
+		ctx, cancel := context.WithTimeout(t.Context(), long)
+		defer cancel()
+		bus, err := p.Connect(ctx)
+		require.NoError(t, err)
+		require.NotEqual(t, p.State().Name, bus.Conn().ConnectedServerName())
+		require.NoError(t, bus.Close())
+	}
+}

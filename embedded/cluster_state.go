@@ -133,6 +133,27 @@ func (s *ClusterState) same(other *ClusterState) bool {
 	return slices.EqualFunc(s.Members, other.Members, alike) && slices.EqualFunc(s.Spares, other.Spares, alike)
 }
 
+// own is the URL of this process's server, "" if it has none.
+func (s *ClusterState) own() string {
+	for _, p := range s.Members {
+		if p.Name == s.Name && p.URL != "" {
+			return p.URL
+		}
+	}
+	return ""
+}
+
+// others are the URLs of the other members that are there, and whose servers know the cluster.
+func (s *ClusterState) others() []string {
+	var list []string
+	for _, p := range s.Members {
+		if p.Name != s.Name && p.Live && p.Part == Member && p.URL != "" {
+			list = append(list, p.URL)
+		}
+	}
+	return list
+}
+
 // urls are those of the members' servers, this process's own first.
 func (s *ClusterState) urls() []string {
 	var list []string

@@ -38,10 +38,14 @@ type loop struct {
 
 	member    *running
 	auth      *routeAuth
-	ends      []route // the others' routes
-	routes    []route // where the ways to them begin: what the server was told
-	ownRoutes int     // how often its own route is among its server's
-	problem   string  // why the server does not run
+	ends      []route   // the others' routes
+	routes    []route   // where the ways to them begin: what the server was told
+	ownRoutes int       // how often its own route is among its server's
+	problem   string    // why the server does not run
+	kept      place     // of the identity that was written last
+	unsaved   bool      // it is another one now, and could not be written
+	full      bool      // the store is to be emptied, and could not be yet
+	tried     time.Time // when it was last written
 	status    status
 	waited    string
 	leader    string
@@ -84,6 +88,7 @@ func newLoop(c *ClusterServer, ctx context.Context, st *store, id identity, sec 
 		asker.TLS = sec.cluster.Client
 	}
 	l.asking = newAsking(ctx, asker, c.log)
+	l.kept = place{cluster: id.cluster, server: id.server}
 	l.own.Store(l.self())
 	return l
 }
@@ -166,6 +171,7 @@ func (l *loop) step(now time.Time) {
 		l.status = l.member.status(l.brain.phase == phaseLeaving)
 		l.status.named(l.brain.peers)
 	}
+	l.saveAgain(now)
 	l.brain.open = l.asking.open(l.contacts())
 	l.sec.names.Store(l.brain.names(l.host))
 	for _, o := range l.brain.step(now, l.status) {

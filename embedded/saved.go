@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 )
 
@@ -93,19 +94,34 @@ func writeIdentity(dir string, fleet string, size int, id identity) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, identityFile+"-*")
+	path := filepath.Join(dir, identityFile)
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(append(text, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, identityFile))
+		err = os.Rename(path+".new", path)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		os.Remove(path + ".new")
+		return err
 	}
-	return err
+	return syncDir(dir)
+}
+
+// syncDir has the names in a directory outlive a loss of power: without, an identity that was replaced could be the one before, beside the store of
+// the one after.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // there directories cannot be synced, and need not be
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // clusters says why a server alone cannot have a directory that belongs to a process of a cluster: its streams would be nobody's there, and the cluster's
@@ -141,6 +157,9 @@ func emptyStore(dir string) error {
 		return err
 	}
 	if err := os.Rename(filepath.Join(dir, jetstreamDir), filepath.Join(dir, emptiedDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
 		return err
 	}
 	return removeEmptied(dir)

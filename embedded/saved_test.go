@@ -35,7 +35,7 @@ func TestIdentityIsReadAsItWasWritten(t *testing.T) {
 		want.was = phaseMember
 		require.Equal(t, want, id)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, identityFile+"-*"))
+	left, err := filepath.Glob(filepath.Join(dir, identityFile+".*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
@@ -112,7 +112,7 @@ func TestIdentityThatCannotBeWrittenStaysAsItWas(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o700))
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "sub", identityFile, "full"), 0o700)) // cannot be replaced by a file
 	require.Error(t, writeIdentity(filepath.Join(dir, "sub"), "rolebus", 3, savedMember))
-	left, err := filepath.Glob(filepath.Join(dir, "sub", identityFile+"-*"))
+	left, err := filepath.Glob(filepath.Join(dir, "sub", identityFile+".*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "nothing half written stays behind")
 }

@@ -24,16 +24,22 @@ const (
 	silence = ttl / 3
 )
 
+// life is one of a node's: two nodes that begin in the same moment may have the same number.
+type life struct {
+	node   string
+	number uint64
+}
+
 // judge reads the history. The processes are known by their numbers. What was stored was read from that time on, never if it was not.
 func judge(records []record, procs []*proc, stored []string, read instant) verdict {
 	v := verdict{}
-	lives := map[uint64]*proc{}
+	lives := map[life]*proc{}
 	online := map[int][]record{} // to which servers each was connected, and when
 	ending := map[int]instant{}
 	for _, r := range records {
 		switch r.Kind {
 		case isJoined:
-			lives[r.Life] = procs[r.proc]
+			lives[life{r.Node, r.Life}] = procs[r.proc]
 		case isOnline:
 			online[r.proc] = append(online[r.proc], r)
 		case isEnding:
@@ -57,7 +63,7 @@ func judge(records []record, procs []*proc, stored []string, read instant) verdi
 				v.wrong = append(v.wrong, fmt.Sprintf("the bus of %s ended: %s", observer, r.Text))
 			}
 		case misses, isOver:
-			owner := lives[r.Life]
+			owner := lives[life{r.Node, r.Life}]
 			v.losses++
 			switch {
 			case owner == nil || owner.to <= r.At: // it had not said yet that it has joined, or it is gone

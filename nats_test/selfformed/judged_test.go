@@ -50,6 +50,8 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 		{name: "a frozen one is no reason", records: []record{{Kind: isStalled, From: at(7), At: at(9), proc: 2}, misses(10, expired)},
 			procs: [3]proc{{}, {}, {disturbed: []span{{at(7), at(9)}}}}, wrong: "which ran"},
 		{name: "work for it was ended", records: []record{{Kind: isOver, At: at(10), Node: "a", Life: 7, Text: "node is gone: a unreachable", proc: 1}}, wrong: "(over)"},
+		{name: "another that began in the same moment has left", records: []record{{Kind: isOver, At: at(10), Node: "b", Life: 7, Text: "node is gone: b left", proc: 2}},
+			procs: [3]proc{{}, {to: at(9)}}},
 		{name: "a message is lost", records: []record{{Kind: isAcked, At: at(1), Text: "x"}, {Kind: isAcked, At: at(1), Text: "y"}}, stored: []string{"x"},
 			wrong: "message y was acknowledged, and is lost"},
 		{name: "a bus that ended by itself", records: []record{{Kind: isDead, At: at(10), Text: "superseded"}}, wrong: "the bus of a#0 ended"},
@@ -65,7 +67,7 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 				}
 				procs = append(procs, p)
 			}
-			v := judge(append([]record{{Kind: isJoined, At: at(1), Life: 7, proc: 0}}, test.records...), procs, test.stored, at(100))
+			v := judge(append([]record{{Kind: isJoined, At: at(1), Node: "a", Life: 7, proc: 0}, {Kind: isJoined, At: at(1), Node: "b", Life: 7, proc: 1}}, test.records...), procs, test.stored, at(100))
 			if test.wrong == "" {
 				require.Empty(t, v.wrong)
 			}
