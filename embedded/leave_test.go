@@ -13,6 +13,7 @@ import (
 
 // What one member alone stores is handed on when it leaves, and whoever else has it leave waits, too.
 func TestWhoLeavesHandsOnWhatItAloneStores(t *testing.T) {
+	t.Parallel()
 	town := newTown(t)
 	all := town.form(t, 3)
 	nc, err := nats.Connect(all[0].URL(), nats.MaxReconnects(-1))

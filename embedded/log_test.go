@@ -129,6 +129,7 @@ var counted = regexp.MustCompile(`\((\d+) more like this`)
 
 // Servers that refuse each other's routes do so for ever: a log has a few lines of it, and the number of the others.
 func TestRefusedRoutesAreLoggedAFewTimes(t *testing.T) {
+	t.Parallel()
 	const right, wrong = "the-right-one", "the,wrong:one"
 	a, logA, endA := logged(t, func(o *server.Options) { o.Cluster.Password = right })
 	_, logB, endB := logged(t, func(o *server.Options) { o.Cluster.Password = right + "!" }, routeTo(a, wrong))

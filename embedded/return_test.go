@@ -70,6 +70,7 @@ func forget(t *testing.T, dir, name string) {
 // A server that was started anew does not know the name of a peer that it has not met since: nats-server keeps ids alone, and what a process keeps
 // may be older than a peer. Who returns after the others were all started anew is a member nevertheless, and what it has stored stays.
 func TestWhoReturnsLastKeepsItsStore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, _ := began(t, dir, "a")
 	b, _ := began(t, dir, "b")

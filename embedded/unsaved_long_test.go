@@ -24,7 +24,9 @@ func TestNoServerBeforeItIsKeptWhoseItIs(t *testing.T) {
 	town.begin(t, "p1")
 	town.begin(t, "p2")
 
-	await(t, one, "to say why", func(s embedded.ClusterState) bool { return s.Waiting != "" && len(one.lines("could not keep what this process is")) > 0 })
+	await(t, one, "to say why", func(s embedded.ClusterState) bool {
+		return s.Waiting != "" && len(one.lines("could not keep what this process is")) > 0
+	})
 	await(t, one, "to say what it waits for", func(s embedded.ClusterState) bool {
 		return s.Waiting == "its store directory, which cannot be written: see the log, whether the disk is full, and whose the directory is"
 	})

@@ -179,3 +179,7 @@ func (f *fleet) connect() jetstream.JetStream {
 	require.NoError(f.t, err)
 	return js
 }
+
+func without(names []string, some ...string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(some, name) })
+}
