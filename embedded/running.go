@@ -32,6 +32,7 @@ type running struct {
 
 	healthy bool // when it was looked at last
 	looked  time.Time
+	reached string // the leader that has answered
 }
 
 const (
@@ -39,6 +40,7 @@ const (
 	systemPatience = 2 * time.Second
 	deadAfter      = 3 * time.Second // without a sign of life among the servers
 	healthEvery    = 5 * time.Second
+	reachPatience  = 250 * time.Millisecond
 )
 
 // place is where a member's server has its place in the cluster.
@@ -234,7 +236,7 @@ func (r *running) status(leaving bool) status {
 		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !isDead(p)})
 	}
 	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
-	s.ready = s.leader != "" && s.applied && r.upToDate(time.Now())
+	s.ready = s.leader != "" && s.applied && r.upToDate(time.Now()) && r.reaches(s.leader)
 	return s
 }
 
@@ -264,6 +266,19 @@ func (r *running) upToDate(now time.Time) bool {
 		r.healthy, r.looked = h != nil && h.StatusCode < 300, now
 	}
 	return r.healthy
+}
+
+// reaches says whether the leader has answered: until then it may be known, and not hear what clients ask, who would wait for seconds.
+func (r *running) reaches(leader string) bool {
+	if leader != r.reached {
+		ctx, cancel := context.WithTimeout(context.Background(), reachPatience)
+		defer cancel()
+		// A request to remove nobody, which it refuses, is the least that only the leader answers.
+		if _, err := r.system.RequestWithContext(ctx, server.JSApiRemoveServer, nil); err == nil {
+			r.reached = leader
+		}
+	}
+	return leader == r.reached
 }
 
 // setRoutes has the server know these routes. Those that it knows already stay connected.
