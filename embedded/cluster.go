@@ -268,7 +268,8 @@ func (c *ClusterServer) discover(ctx context.Context, own uint16, found func([]r
 // and keeps its store, if that is kept at all. It stays a member, and is replaced if it is not back within [WithGrace].
 //
 // Close may be called more than once, and at once: every call returns when all has ended, with the same error, which says what could not be stopped
-// or written.
+// or written. A strategy that does not end with its context is waited for no longer than a second; an Announce, or a [Transport], that does not is
+// waited for until it returns.
 func (c *ClusterServer) Close() error { return c.end(context.Background(), false) }
 
 // Leave stops this process's part for good: a member waits until a spare has its place, for at most 15 seconds, and until it is its turn, hands on what

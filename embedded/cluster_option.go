@@ -108,7 +108,7 @@ func WithRoutePort(port int) Option {
 }
 
 // WithAdvertise is the host, a name or an IP address, at which others reach this process. The default is the one of [WithHost], and if that is
-// every address of the machine, the one by which they have found it. For [Cluster].
+// every address of the machine, the one by which they have found it. A name must lead to this process alone, not to one of several. For [Cluster].
 func WithAdvertise(host string) Option {
 	return clusterOption("WithAdvertise", func(c *clusterConfig) error {
 		c.advertise = host

@@ -43,7 +43,7 @@ func WithHost(host string) Option {
 
 // WithStoreDir makes the server keep its data in this directory, which is made if there is none. It is never removed: a
 // server that is started there later finds the data again. Only one server may have it at a time: the file rolebus.lock
-// in it is how they know. The default is a temporary directory, which [Server.Close] removes.
+// in it is how they know. The default is a temporary directory, which [Server.Close] removes; a process that is killed leaves it behind.
 func WithStoreDir(dir string) Option {
 	return func(c *config) error {
 		c.storeDir = dir
@@ -78,6 +78,9 @@ func WithLogger(l *slog.Logger) Option {
 // them: accounts, TLS, limits, a cluster. Given more than once, all are called, in order. The fields are nats-server's
 // own: there, a Port of 0 is 4222, and -1 is any free one. NoSigs is set, because signals belong to the program, and
 // JetStream must stay on.
+//
+// [Cluster] calls f to try the options out, and again for each start of a member's server: so f must make accounts and the like anew each time, as
+// a server keeps those that it was given.
 //
 // Every account that f puts into Accounts hears of its own connections, as the global account does, unless it imports
 // these events already, NoSystemAccount is set, or accounts come as JWTs from an operator, who then has to give them the
