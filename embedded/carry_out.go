@@ -37,6 +37,7 @@ func (l *loop) carryOut(o order) {
 	case doRemove:
 		what = fmt.Sprintf("remove the server %s from the cluster", o.server)
 		if err = l.request(func(ctx context.Context) error { return l.member.remove(ctx, o.server, o.id) }); err == nil {
+			l.brain.removes(o.server)
 			l.c.hooks.tell(l.log, RemovedInfo{Server: o.server})
 			if o.event != nil {
 				l.c.hooks.tell(l.log, o.event)

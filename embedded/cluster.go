@@ -275,8 +275,9 @@ func (c *ClusterServer) Close() error { return c.end(context.Background(), false
 // Leave stops this process's part for good: a member waits until a spare has its place, for at most 15 seconds, and until it is its turn, hands on what
 // it stores and leads, is removed from the cluster, and empties its store. A stream that it alone stores, as one of a single replica, is waited for
 // until another has it; and it does not go while so many of the others are dead that without it no majority would be left. The last one of all
-// takes everything with it. If ctx ends before, or the cluster has no leader, it is as after [ClusterServer.Close]: still a member, that others replace
-// if it does not come back, and the error says so.
+// takes everything with it, also where all leave at once, when none waits for another to copy: in less than a minute. If ctx ends before, or
+// the cluster has no leader, it is as after [ClusterServer.Close]: still a member, that others replace if it does not come back, and the error
+// says so.
 func (c *ClusterServer) Leave(ctx context.Context) error { return c.end(ctx, true) }
 
 func (c *ClusterServer) end(ctx context.Context, leave bool) error {

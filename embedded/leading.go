@@ -56,7 +56,7 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		}
 	}
 	switch {
-	case own.off && b.going.began && !b.unlisted.IsZero(): // it was removed, as it asked
+	case own.off && b.going.began && (b.going.removed || !b.unlisted.IsZero()): // it was removed, as it asked
 		b.left(now)
 		return
 	case !own.running || own.off && b.unlisted.IsZero() && now.Sub(b.off) > unlistedPatience:

@@ -15,6 +15,8 @@ type going struct {
 	since time.Time
 	asked time.Time // when it last asked for something
 	gone  bool
+
+	removed bool // the leader has said that it removes it, as it asked
 }
 
 const (
@@ -61,6 +63,10 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 		b.waits = fmt.Sprintf("more of the others, without whom it may not go: %d of %d are there, and %d are needed", staying, rest, rest/2+1)
 		return
 	}
+	if staying == 0 && rest == 0 && b.successor() { // what is stored here is nowhere else, and there is one who stays
+		g.began, g.turn, b.waits = false, time.Time{}, "another to take its place"
+		return
+	}
 	if says.Leaving != b.server {
 		g.began = false // it was cut off, and another has begun meanwhile
 	}
@@ -96,6 +102,9 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 	}
 	b.waits = letsGo
 	stores := own.sole > 0 || own.streams > 0 && now.Sub(g.since) < patience // what nobody else has is waited for, however long that takes
+	if b.nobodyStays(now, says) {                                            // it would end with those who took it
+		stores = own.sole > 0 && now.Sub(g.since) < emptyShort
+	}
 	if stores {
 		b.waits = fmt.Sprintf("others to have what it stores: %d streams", own.streams)
 	}
@@ -108,11 +117,18 @@ func (b *brain) leave(now time.Time, own status, leader *other) {
 		b.order(order{do: doEvacuate})
 	case own.leads && len(own.peers) > 1:
 		b.order(order{do: doStepDown})
+	case own.leads && b.awaitsWord(now, own):
+		b.waits = "others to hear that they have left"
 	case own.leads: // there is nobody whom it could leave anything to
 		b.left(now)
 	default:
 		b.order(order{do: doRemove, server: b.server})
 	}
+}
+
+// removes is called when the leader has said that it removes a server: of one that leaves itself, nobody may be left soon who could say that it did.
+func (b *brain) removes(server string) {
+	b.going.removed = b.going.removed || server == b.server && b.going.began
 }
 
 // left is called when the cluster lists this process no more.
@@ -130,6 +146,31 @@ func (b *brain) left(now time.Time) {
 func (b *brain) successor() bool {
 	for _, o := range b.view.others {
 		if (o.hello.Phase == phaseSpare || o.hello.Phase == phaseJoining) && o.hello.Cluster == b.cluster && o.hello.Refused == "" && o.failed.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// nobodyStays says whether all who are there leave, as a whole deployment does that ends. Who is one too many stays, as a spare: but not while there are
+// fewer than there are to be.
+func (b *brain) nobodyStays(now time.Time, says *lead) bool {
+	if b.going.spare || len(says.Live) > b.size || b.successor() {
+		return false
+	}
+	for _, name := range says.Live {
+		o := b.view.server(b.cluster, name)
+		if name != b.server && (o == nil || !o.fresh(now) || o.hello.Phase != phaseLeaving) {
+			return false
+		}
+	}
+	return true
+}
+
+// awaitsWord says whether somebody was removed and does not know it yet: nobody but the last one can say so.
+func (b *brain) awaitsWord(now time.Time, own status) bool {
+	for _, o := range b.view.lately(now) {
+		if o.hello.Cluster == b.cluster && o.hello.Phase == phaseLeaving && !own.has(o.hello.Server) {
 			return true
 		}
 	}

@@ -78,6 +78,9 @@ func (w *world) remove(p *proc, o order) {
 	}
 	w.checkRemoval(p, g, o)
 	w.removals++
+	if w.rng.IntN(4) > 0 { // or the answer is lost
+		p.b.removes(o.server)
+	}
 	delete(g.peers, o.server)
 	w.learn(g, w.running())
 	if g.data[o.server] {
