@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/rolebus/rolebus/internal/found"
 	hellos "github.com/rolebus/rolebus/internal/hello"
 )
 
@@ -24,7 +22,6 @@ type asking struct {
 	asked    map[contact]*asked
 	inFlight sync.WaitGroup
 	ctx      context.Context // ends with the loop
-	problems found.Complaints
 }
 
 // asked is what is known of one that is asked.
@@ -180,5 +177,3 @@ func (a *asking) close() {
 	a.asker.Close()
 	a.inFlight.Wait()
 }
-
-func (a answer) String() string { return fmt.Sprintf("%s: %v", a.contact, a.err) }

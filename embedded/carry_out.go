@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -188,7 +187,7 @@ func (l *loop) start(o order) {
 		return
 	}
 	member, err := l.startMember()
-	if errors.Is(err, syscall.EADDRINUSE) { // others are told where it is
+	if notToBeHad(err) { // others are told where it is
 		b.ports.another(l.cfg)
 		member, err = l.startMember()
 	}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus"
-	"github.com/rolebus/rolebus/internal/certs"
 )
 
 // ClusterServer is this process's part in a cluster of NATS servers that processes form by themselves: see [Cluster]. Its methods may be called
@@ -32,7 +31,7 @@ type ClusterServer struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when all has ended
 
-	commands chan command
+	commands chan func(*loop) // what a user asks of it
 	closing  atomic.Bool
 	closed   sync.Mutex // held by who closes
 	err      error      // guarded by closed: what Close returns
@@ -40,12 +39,6 @@ type ClusterServer struct {
 	mu      sync.Mutex
 	state   *ClusterState
 	changed chan struct{} // closed when state is another
-}
-
-// command is what a user asks of the loop.
-type command struct {
-	do   func(l *loop)
-	done chan error
 }
 
 // announcer is a strategy that can make this process known.
@@ -147,7 +140,7 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &ClusterServer{
 		cfg: cfg, log: log, hooks: hooks, cancel: cancel, ended: make(chan struct{}),
-		commands: make(chan command), changed: make(chan struct{}),
+		commands: make(chan func(*loop)), changed: make(chan struct{}),
 	}
 	l := newLoop(c, running, st, id, sec, listener)
 	c.publish(l.brain.state(time.Now(), status{}, l.self()))
@@ -301,7 +294,7 @@ func (c *ClusterServer) end(ctx context.Context, leave bool) error {
 func (c *ClusterServer) leave(ctx context.Context) error {
 	gone := make(chan error, 1)
 	select {
-	case c.commands <- command{do: func(l *loop) { l.leave(gone) }}:
+	case c.commands <- func(l *loop) { l.leave(gone) }:
 	case <-c.ended:
 		return nil
 	case <-ctx.Done():
@@ -333,75 +326,6 @@ func (c *ClusterServer) publish(s *ClusterState) {
 		close(c.changed)
 		c.changed = make(chan struct{})
 	}
-}
-
-// security is how processes and servers know each other.
-type security struct {
-	secrets   func() []string
-	cluster   *certs.Pair // nil: none
-	clientTLS *certs.Pair
-	clients   bool // show a certificate
-
-	names atomic.Pointer[[]string] // that the certificates of members may be for: nats-server does not say which host of several a route leads to
-}
-
-func newSecurity(cfg *config, log *slog.Logger) (*security, error) {
-	s := &security{secrets: func() []string { return cfg.cluster.secrets }}
-	s.names.Store(&[]string{})
-	cfg.cluster.routeTLS.Names = func(string) []string { return *s.names.Load() }
-	var errs []error
-	if cfg.cluster.secretFile != "" {
-		file, err := certs.Secrets(cfg.cluster.secretFile, log)
-		if err == nil {
-			s.secrets = file.Secrets
-		}
-		errs = append(errs, err)
-	}
-	for _, tls := range []struct {
-		files certs.Files
-		to    **certs.Pair
-	}{{cfg.cluster.routeTLS, &s.cluster}, {cfg.cluster.clientTLS, &s.clientTLS}} {
-		if tls.files.Cert == "" {
-			continue
-		}
-		var err error
-		*tls.to, err = certs.Load(tls.files, log)
-		errs = append(errs, err)
-	}
-	s.clients = cfg.cluster.clientTLS.CA != ""
-	return s, errors.Join(errs...)
-}
-
-// look looks at the files until ctx is over: connections last, and without new ones nobody would, nor be told that something is wrong, as that a
-// certificate is about to be of no use.
-func (s *security) look(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			for _, pair := range []*certs.Pair{s.cluster, s.clientTLS} {
-				if pair != nil {
-					_ = pair.Look() // which tells what is wrong
-				}
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-const lookEvery = 2 * time.Second
-
-func (s *security) routes(cluster string) *routeAuth {
-	a := &routeAuth{secrets: s.secrets, cluster: cluster}
-	if s.cluster != nil {
-		a.routeTLS = s.cluster.Mutual()
-	}
-	if s.clientTLS != nil {
-		a.clientTLS = s.clientTLS.Server(s.clients)
-	}
-	return a
 }
 
 // ownAddress is what is announced of this process.

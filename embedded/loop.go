@@ -138,8 +138,8 @@ func (l *loop) steps() {
 			l.take(time.Now(), a)
 		case h := <-l.heard:
 			l.hear(h.at, contactOf(h.from), h.hello)
-		case cmd := <-l.c.commands:
-			cmd.do(l)
+		case ask := <-l.c.commands:
+			ask(l)
 		case <-l.ctx.Done():
 			return
 		}

@@ -43,7 +43,7 @@ func (c *ClusterServer) Rescue(ctx context.Context, lost ...string) error {
 		return err
 	}
 	select {
-	case c.commands <- command{do: func(l *loop) { begun <- l.rescue(lost, func(err error) { done <- err }) }}:
+	case c.commands <- func(l *loop) { begun <- l.rescue(lost, func(err error) { done <- err }) }:
 	case <-c.ended:
 		return wrap(ErrClosed)
 	case <-ctx.Done():

@@ -34,7 +34,6 @@ type world struct {
 	history  []string
 	removals int
 	pending  int // faults that are not over
-	formed   time.Time
 }
 
 // breaks are ways to break the brain, to show that what is checked can fail.
