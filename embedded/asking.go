@@ -43,6 +43,8 @@ type answer struct {
 
 const (
 	askEvery     = 250 * time.Millisecond
+	askEach      = 25 * time.Millisecond   // of many
+	askMost      = 1500 * time.Millisecond // so that what was heard still counts when it is heard again
 	askSettled   = time.Second
 	askRarely    = 5 * time.Second
 	askSeldom    = 30 * time.Second // a spare the other spares, of which there may be many
@@ -52,6 +54,11 @@ const (
 	mostInFlight = 64
 	dropAfter    = time.Minute // one that others told of
 )
+
+// unsettled is how often each of n is asked who is neither a member nor a founder: the more there are, the less often, as all ask all.
+func unsettled(n int) time.Duration {
+	return min(max(askEvery, time.Duration(n)*askEach), askMost)
+}
 
 func newAsking(ctx context.Context, asker *hellos.Asker, log *slog.Logger) *asking {
 	return &asking{asker: asker, log: log, answers: make(chan answer, mostInFlight), asked: map[contact]*asked{}, ctx: ctx}

@@ -209,16 +209,19 @@ func (l *loop) contacts() (sure, told []contact) {
 func (l *loop) ask(now time.Time) {
 	sure, told := l.contacts()
 	partners := map[contact]bool{}
+	founders := namesOf(l.brain.founders)
 	for _, o := range l.brain.view.others {
-		if o.hello.Phase != phaseSpare && o.hello.Cluster == l.brain.cluster {
+		if o.hello.Phase != phaseSpare && o.hello.Cluster == l.brain.cluster || slices.Contains(founders, o.hello.Name) {
 			partners[o.contact] = true
 		}
 	}
 	settled := l.settled()
 	l.asking.step(now, sure, told, func(c contact) time.Duration {
 		switch {
-		case !settled:
+		case !settled && partners[c]:
 			return askEvery
+		case !settled:
+			return unsettled(len(l.asking.asked))
 		case partners[c]:
 			return askSettled
 		case l.brain.phase == phaseSpare:
