@@ -92,65 +92,6 @@ const (
 	restartSettled   = time.Minute
 )
 
-// status is how the process's own server is.
-type status struct {
-	running bool
-	off     bool     // JetStream is switched off
-	leader  string   // the server that leads the cluster; "" if none is known
-	leads   bool     // this one does
-	applied bool     // it has all that the cluster's group has stored
-	ready   bool     // and all of its streams
-	peers   []peer   // that belong to the cluster, this one among them; nil if not known
-	routed  []string // servers that are connected to it
-	streams int      // that it has a part of
-	sole    int      // of these, those that no other has all of, as far as known; only of one that leaves
-	problem string   // why it does not run
-}
-
-// peer is a server that belongs to the cluster, as another server sees it.
-type peer struct {
-	name string
-	id   string
-	live bool // as the leader knows
-}
-
-func (s status) has(name string) bool {
-	return slices.ContainsFunc(s.peers, func(p peer) bool { return p.name == name })
-}
-
-// order is what is to be done.
-type order struct {
-	do     action
-	server string  // that is removed
-	id     string  // its id among the peers
-	routes []route // that the server is to know
-	padded bool    // it founds nothing
-	votes  int     // that are enough
-	fresh  bool    // its store is to be empty
-	event  any     // for hooks and log
-}
-
-type action int
-
-const (
-	doSave     action = iota // keep the identity
-	doStart                  // run a server, after it was stopped if it runs
-	doEmpty                  // stop it, and empty the store
-	doRoutes                 // have it know these routes
-	doRemove                 // take a server out of the cluster
-	doEvacuate               // have others take what this server stores
-	doStepDown               // have another lead
-	doRescue                 // have the servers that are left elect a leader with fewer votes
-	doTell                   // hooks and log
-)
-
-// route is where the server of another is reached by servers.
-type route struct {
-	host string
-	port int
-	name string // whom its certificate is for, if it is not host
-}
-
 func newBrain(now time.Time, s settings, id identity, instance string) *brain {
 	b := &brain{settings: s, identity: id, instance: instance, nonce: randomText(), warned: map[string]bool{}}
 	if b.phase != phaseSpare {
@@ -179,9 +120,9 @@ func (b *brain) step(now time.Time, own status) []order {
 	case phaseSpare:
 		b.spare(now, all)
 	case phaseFounding:
-		b.founding(now, own)
+		b.founding(now, own, all)
 	case phaseJoining:
-		b.joining(now, own)
+		b.joining(now, own, all)
 	case phaseMember, phaseLeaving:
 		b.member(now, own, all)
 	}
@@ -235,15 +176,16 @@ func (b *brain) returning(now time.Time, all []*other) {
 		}
 		b.anew(now, "the cluster replaced it")
 	case leader != nil || others || whole && (back >= b.size || now.Sub(b.since) > returnPatience):
-		b.become(now, phaseMember)
+		p := phaseMember
 		if !whole {
-			b.become(now, phaseJoining)
+			p = phaseJoining
 		}
+		b.become(now, p)
 		b.took = now
 		b.run(now, b.routes(now, status{}), true, false)
 	case !whole && now.Sub(b.since) > foundingPatience:
 		if b.was == phaseFounding { // as far as anybody knows there is none that was there before
-			b.cluster, b.members = "", nil
+			b.forgets()
 		}
 		b.anew(now, "the cluster was never formed")
 	default:
@@ -262,11 +204,22 @@ func (b *brain) leader(all []*other) *other {
 }
 
 // late says whether others are a cluster, while this process still founds another: as long as that has no member it is none, and is given up.
-func (b *brain) late(now time.Time) bool {
-	all := b.view.lately(now)
+func (b *brain) late(all []*other) bool {
 	ours := func(o *other) bool { return o.hello.Phase.serves() && o.hello.Cluster == b.cluster }
 	theirs := func(o *other) bool { return o.hello.Phase.serves() && o.hello.Cluster != b.cluster }
 	return slices.ContainsFunc(all, theirs) && !slices.ContainsFunc(all, ours)
+}
+
+// forgets gives up the cluster that this process knew: it is none, or none any more.
+func (b *brain) forgets() { b.cluster, b.members, b.peers = "", nil, nil }
+
+// once says whether this is the first time.
+func (b *brain) once(what string) bool {
+	if b.warned[what] || len(b.warned) >= mostKnown {
+		return false
+	}
+	b.warned[what] = true
+	return true
 }
 
 // anew makes a blank process of this one.
@@ -342,8 +295,7 @@ func (b *brain) foreign(all []*other) {
 		default:
 			continue
 		}
-		if key := h.Name + reason; !b.warned[key] && len(b.warned) < mostKnown {
-			b.warned[key] = true
+		if b.once(h.Name + reason) {
 			b.tell(RefusedInfo{Process: h.Name, Address: o.contact.String(), Reason: reason})
 		}
 	}
@@ -391,10 +343,6 @@ func (b *brain) routes(now time.Time, own status) []route {
 		list = append(list, last[server].route())
 	}
 	return list
-}
-
-func (o *other) route() route {
-	return route{o.contact.Host, o.hello.RoutePort, o.contact.TLSName}
 }
 
 func namesOf(founders []founder) []string {

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rolebus/rolebus"
@@ -32,9 +31,9 @@ type ClusterServer struct {
 	ended  chan struct{} // closed when all has ended
 
 	commands chan func(*loop) // what a user asks of it
-	closing  atomic.Bool
-	closed   sync.Mutex // held by who closes
-	err      error      // guarded by closed: what Close returns
+	closing  sync.Mutex       // held by who closes
+	closed   bool             // guarded by closing
+	err      error            // the loop's until it has ended, then guarded by closing: what Close returns
 
 	mu      sync.Mutex
 	state   *ClusterState
@@ -133,9 +132,11 @@ func startCluster(ctx context.Context, strategy rolebus.Strategy, opts []Option)
 	if err = tryOptions(cfg, place{cluster: "cluster", server: id.name, dir: st.dir, clientPort: ports.Client, routePort: ports.Route}, sec.routes("cluster")); err != nil {
 		return nil, err
 	}
-	own, err := ownAddress(cfg, ports.Hello, id.name)
-	if err != nil && announces != nil {
-		return nil, err
+	var own rolebus.Address
+	if announces != nil {
+		if own, err = ownAddress(cfg, ports.Hello, id.name); err != nil {
+			return nil, err
+		}
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &ClusterServer{
@@ -261,8 +262,8 @@ func (c *ClusterServer) discover(ctx context.Context, own uint16, found func([]r
 // and keeps its store, if that is kept at all. It stays a member, and is replaced if it is not back within [WithGrace].
 //
 // Close may be called more than once, and at once: every call returns when all has ended, with the same error, which says what could not be stopped
-// or written. A strategy that does not end with its context is waited for no longer than a second; an Announce, or a [Transport], that does not is
-// waited for until it returns.
+// or written. A strategy that does not end with its context is waited for no longer than a second; a [Transport] that does not is waited for until
+// it returns.
 func (c *ClusterServer) Close() error { return c.end(context.Background(), false) }
 
 // Leave stops this process's part for good: a member waits until a spare has its place, for at most 15 seconds, and until it is its turn, hands on what
@@ -278,9 +279,10 @@ func (c *ClusterServer) end(ctx context.Context, leave bool) error {
 	if leave {
 		left = c.leave(ctx)
 	}
-	c.closed.Lock()
-	defer c.closed.Unlock()
-	if !c.closing.Swap(true) {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if !c.closed {
+		c.closed = true
 		c.cancel()
 		<-c.ended
 		c.err = errors.Join(c.err, c.hooks.close())
@@ -378,8 +380,4 @@ func spread(instance string, d time.Duration) time.Duration {
 		sum = sum*31 + int(r)
 	}
 	return d * time.Duration(uint(sum)%16) / 16
-}
-
-func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
 }

@@ -115,3 +115,31 @@ func TestDiscoveryThatShowsNobodyAnyMoreTakesNothingAway(t *testing.T) {
 	canary.end(t)
 	oneCluster(t, all)
 }
+
+// announces is a strategy that makes processes known as a test says.
+type announces struct {
+	rolebus.Strategy
+	announce func(ctx context.Context) error
+}
+
+func (a announces) Announce(ctx context.Context, _ []rolebus.Address) error { return a.announce(ctx) }
+
+// Whatever a strategy does to make a process known, it is the strategy's own code: the process goes on, says so, and ends.
+func TestAnnouncementsThatFail(t *testing.T) {
+	t.Parallel()
+	released := make(chan struct{})
+	t.Cleanup(func() { close(released) })
+	all := chain(t, 3, func(i int, ports []int) rolebus.Strategy {
+		return announces{show(at("127.0.0.1", ports[0]), at("127.0.0.1", ports[1]), at("127.0.0.1", ports[2])), []func(context.Context) error{
+			func(context.Context) error { panic("out of paper") },
+			func(context.Context) error { return errors.New("nobody reads that") },
+			func(context.Context) error { <-released; return nil }, // it does not end with its context
+		}[i]}
+	})
+	oneCluster(t, all)
+	for i, text := range []string{"out of paper", "nobody reads that"} {
+		until(t, func() bool { return len(all[i].lines(text)) > 0 }, func() string { return text + " is told" })
+	}
+	closeAll(all...)
+	until(t, func() bool { return len(all[2].lines("does not end with its context")) > 0 }, func() string { return "who does not end is told" })
+}

@@ -229,7 +229,7 @@ func (c *canary) put(n int) error {
 		if err == nil {
 			return nil
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // the pause of a loop that waits for a write, until its deadline
 	}
 	return err
 }
@@ -261,7 +261,7 @@ func sing(t *testing.T, via *process, opts ...nats.Option) *canary {
 				return
 			}
 			c.wrote.Add(1)
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // the load itself
 		}
 	}()
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -171,7 +172,7 @@ func (h *clusterHooks) close() error {
 	for _, q := range h.queues {
 		q.Close()
 	}
-	ctx, cancel := contextFor(hookPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), hookPatience)
 	defer cancel()
 	var errs []error
 	for _, q := range h.queues {

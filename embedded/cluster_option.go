@@ -63,7 +63,7 @@ func WithSize(size int) Option {
 func WithFleet(name string) Option {
 	return clusterOption("WithFleet", func(c *clusterConfig) error {
 		c.fleet = name
-		return check(checkName(name) == nil && len(name) <= 64, "fleet %q: must be of letters, digits, - and _, and no longer than 64", clip(name))
+		return check(checkName(name) == nil && !strings.ContainsAny(name, ".~") && len(name) <= 64, "fleet %q: must be of letters, digits, - and _, and no longer than 64", clip(name))
 	})
 }
 

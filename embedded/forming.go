@@ -107,7 +107,7 @@ func (b *brain) found(now time.Time, all []*other) {
 	switch {
 	case b.cluster != "" && now.Sub(b.met) > b.patience:
 		b.tell(ForgottenInfo{Cluster: b.cluster, After: b.patience})
-		b.cluster, b.members = "", nil
+		b.forgets()
 		b.order(order{do: doSave})
 		return
 	case known != "":
@@ -161,9 +161,9 @@ func (b *brain) begin(now time.Time, all []*other, founders []founder) {
 	b.run(now, routes, false, true)
 }
 
-func (b *brain) founding(now time.Time, own status) {
-	if b.late(now) {
-		b.cluster, b.members = "", nil
+func (b *brain) founding(now time.Time, own status, all []*other) {
+	if b.late(all) {
+		b.forgets()
 		b.anew(now, "others have founded a cluster meanwhile")
 		return
 	}
@@ -172,13 +172,12 @@ func (b *brain) founding(now time.Time, own status) {
 		b.tell(FormedInfo{Cluster: b.cluster, Members: namesOf(b.founders)})
 		return
 	}
-	all := b.view.lately(now)
 	founded := slices.ContainsFunc(all, func(o *other) bool { return o.hello.Cluster == b.cluster && o.hello.Phase.serves() })
 	if leader := b.leader(all); leader != nil {
 		founded = lists(leader.hello.Peers, b.server)
 	}
 	if now.Sub(b.since) > foundingPatience+spread(b.instance, foundingPatience/4) && !founded { // it was, with this one, which has been frozen
-		b.cluster, b.members = "", nil
+		b.forgets()
 		b.anew(now, "the other founders did not come")
 		return
 	}
@@ -198,9 +197,10 @@ func (b *brain) founding(now time.Time, own status) {
 	}
 }
 
-func (b *brain) joining(now time.Time, own status) {
-	if b.was == phaseFounding && b.late(now) {
-		b.cluster, b.members, b.was = "", nil, ""
+func (b *brain) joining(now time.Time, own status, all []*other) {
+	if b.was == phaseFounding && b.late(all) {
+		b.forgets()
+		b.was = ""
 		b.anew(now, "others have founded a cluster meanwhile")
 		return
 	}
@@ -213,7 +213,7 @@ func (b *brain) joining(now time.Time, own status) {
 			return
 		}
 	}
-	if b.replaced(b.view.lately(now)) {
+	if b.replaced(all) {
 		b.anew(now, tookPlace)
 		return
 	}
@@ -222,10 +222,10 @@ func (b *brain) joining(now time.Time, own status) {
 		b.waits = own.problem
 	}
 	listed := false
-	for _, o := range b.view.lately(now) {
+	for _, o := range all {
 		listed = listed || o.hello.Cluster == b.cluster && lists(o.hello.Peers, b.server)
 	}
-	if leader := b.leader(b.view.lately(now)); leader != nil {
+	if leader := b.leader(all); leader != nil {
 		listed = lists(leader.hello.Peers, b.server)
 	} else if own.problem == "" && b.was != phaseFounding && now.Sub(b.since) < b.patience {
 		listed = true // it may be: only a leader knows
@@ -233,7 +233,8 @@ func (b *brain) joining(now time.Time, own status) {
 	if now.Sub(b.since) > joiningPatience && (!listed || own.problem != "") {
 		switch {
 		case b.was == phaseFounding: // a founder that came back, and the others gave up
-			b.cluster, b.members, b.was = "", nil, ""
+			b.forgets()
+			b.was = ""
 		case !listed:
 			b.life++ // as when a server of this name was removed a short while ago
 		}

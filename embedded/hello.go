@@ -23,8 +23,7 @@ type hello struct {
 	Nonce    string    `json:"nonce"`    // random for each empty store
 	Size     int       `json:"size"`
 	Phase    phase     `json:"phase"`
-	Kept     bool      `json:"kept,omitempty"` // its store outlives it
-	Time     time.Time `json:"time"`           // its clock, for a warning
+	Time     time.Time `json:"time"` // its clock, for a warning
 
 	Host      string `json:"host,omitempty"` // where it is reached; "" where it was reached
 	Port      int    `json:"port"`           // of hellos

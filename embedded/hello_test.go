@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 
 func fullHello() *hello {
 	return &hello{
-		Version: helloVersion, Fleet: "rolebus", Name: "a", Instance: "0011", Nonce: "2233", Size: 3, Phase: phaseMember, Kept: true,
+		Version: helloVersion, Fleet: "rolebus", Name: "a", Instance: "0011", Nonce: "2233", Size: 3, Phase: phaseMember,
 		Time: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
 		Host: "a.example", Port: 6222, RoutePort: 6248, Scheme: "tls", Client: 4222,
 		Cluster: "rolebus-0123456789abcdef", Server: "a~1", Took: 1500, Proposal: "rolebus-fedcba9876543210", Founders: []founder{{"a", "2233"}, {"b", "4455"}},

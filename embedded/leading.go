@@ -49,11 +49,11 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		b.anew(now, tookPlace)
 		return
 	}
-	if b.off.IsZero() || !own.off {
+	switch {
+	case !own.off:
 		b.off = time.Time{}
-		if own.off {
-			b.off = now
-		}
+	case b.off.IsZero():
+		b.off = now
 	}
 	switch {
 	case own.off && b.going.began && (b.going.removed || !b.unlisted.IsZero()): // it was removed, as it asked

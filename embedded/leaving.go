@@ -134,9 +134,8 @@ func (b *brain) removes(server string) {
 // left is called when the cluster lists this process no more.
 func (b *brain) left(now time.Time) {
 	b.life++
-	spare := b.going.spare
 	why := "it left"
-	if spare {
+	if b.going.spare {
 		why = "it was one too many"
 	}
 	b.anew(now, why)

@@ -101,7 +101,8 @@ func (l *loop) run(strategy rolebus.Strategy, announces announcer, own rolebus.A
 		server.TLS = l.sec.cluster.Mutual()
 	}
 	wg.Go(func() { server.Serve(l.listener) })
-	wg.Go(func() { l.discover(strategy) })
+	port := l.brain.ports.Hello
+	wg.Go(func() { l.discover(strategy, port) })
 	wg.Go(func() { l.sec.look(l.ctx) })
 	open, shut := context.WithCancel(context.WithoutCancel(l.ctx)) // until the server has let others lead
 	defer shut()
@@ -250,8 +251,7 @@ func (l *loop) self() *hello {
 	b := l.brain
 	h := &hello{
 		Version: helloVersion, Fleet: b.fleet, Name: b.name, Instance: b.instance, Nonce: b.nonce, Size: b.size, Phase: b.phase,
-		Kept: !l.store.temporary, Time: time.Now().UTC(),
-		Host: l.cfg.cluster.advertise, Port: l.brain.ports.Hello, RoutePort: l.brain.ports.Route,
+		Time: time.Now().UTC(), Host: l.cfg.cluster.advertise, Port: l.brain.ports.Hello, RoutePort: l.brain.ports.Route,
 		Cluster: b.cluster, Server: b.server, Proposal: b.proposal, Refused: b.refused, Took: b.tookFor(time.Now()),
 		Leader: l.status.leader, Lead: b.leading.lead, Going: b.going.began,
 		Peers: namesOfPeers(l.status.peers),

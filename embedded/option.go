@@ -11,7 +11,8 @@ import (
 
 const loopback = "127.0.0.1"
 
-// Option changes how [Start] runs a server, or [Cluster] a part in a cluster; some are for the latter only, and say so. Of the same option given twice, the later one counts, but both must be valid.
+// Option changes how [Start] runs a server, or [Cluster] a part in a cluster; some are for the latter only, and say so. Of the same option given
+// twice, the later one counts, but both must be valid.
 type Option func(*config) error
 
 type config struct {
@@ -67,6 +68,9 @@ func WithName(name string) Option {
 // route that is refused, is limited: of each kind of notice, warning or error a minute has the first three lines, those few that
 // say something new, and the last one with the number of the others, which is logged before the next line after that minute, or by
 // [Server.Close]. Debug messages are not limited.
+//
+// [Cluster] logs what becomes of the cluster itself; what its server logs is a level lower there, errors as warnings and notices for Debug, and its debug messages are
+// left out.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		c.log = l

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,18 +14,14 @@ import (
 
 // How a process hears of others: by discovery, by asking them, and by being asked.
 
-// discover keeps what discovery shows.
-func (l *loop) discover(strategy rolebus.Strategy) {
+// discover keeps what discovery shows. Without a port it is the same for all.
+func (l *loop) discover(strategy rolebus.Strategy, usual int) {
 	f := found.Following[rolebus.Address]{
 		Name: found.NameOf(strategy), Discover: strategy.Discover, Check: rolebus.Address.Check, Log: l.log,
 		Changed: func(list []rolebus.Address) {
 			var contacts []contact
 			for _, a := range list {
-				port := a.Port
-				if port == 0 {
-					port = l.brain.ports.Hello // without a port it is the same for all
-				}
-				contacts = append(contacts, contact{Host: a.Host, Port: port, TLSName: a.TLSName})
+				contacts = append(contacts, contact{Host: a.Host, Port: cmp.Or(a.Port, usual), TLSName: a.TLSName})
 			}
 			l.discovered.Store(&contacts)
 		},
@@ -38,11 +36,21 @@ func (l *loop) discover(strategy rolebus.Strategy) {
 	}
 }
 
-// announce makes this process known.
+// announce makes this process known. It is a strategy's own code, too, which may panic, end, or not end: so it is followed as one, that finds nothing.
 func (l *loop) announce(to announcer, own rolebus.Address) {
-	if err := to.Announce(l.ctx, []rolebus.Address{own}); err != nil && l.ctx.Err() == nil {
-		l.log.Warn("this process cannot be made known: others must find it by themselves", "error", err)
+	var told found.Complaints
+	f := found.Following[rolebus.Address]{
+		Name: found.NameOf(to), Check: rolebus.Address.Check, Log: l.log, Changed: func([]rolebus.Address) {},
+		Discover: func(ctx context.Context, _ func([]rolebus.Address, error)) error {
+			return to.Announce(ctx, []rolebus.Address{own})
+		},
+		Failed: func(err error) {
+			if told.Now(time.Now(), err.Error()) {
+				l.log.Warn("this process cannot be made known: others must find it by themselves", "error", err)
+			}
+		},
 	}
+	_ = f.Follow(l.ctx) // which has told of one that does not end
 }
 
 // answer says who this process is to another that has said who it is.
@@ -101,20 +109,16 @@ func (l *loop) hear(now time.Time, from contact, h *hello) {
 		l.warn(h, from, fmt.Sprintf("it is of the fleet %q, and this one of %q: have discovery show each its own", h.Fleet, l.brain.fleet))
 		return
 	}
-	if apart := now.Sub(h.Time); apart.Abs() > clockApart {
-		if key := h.Name + " clock"; !l.brain.warned[key] && len(l.brain.warned) < mostKnown {
-			l.brain.warned[key] = true
-			l.log.Warn("the clocks of two processes are apart: set them by NTP (nothing of the cluster goes by them, but logs do)",
-				"other", h.Name, "apart", apart.Round(time.Second))
-		}
+	if apart := now.Sub(h.Time); apart.Abs() > clockApart && l.brain.once(h.Name+" clock") {
+		l.log.Warn("the clocks of two processes are apart: set them by NTP (nothing of the cluster goes by them, but logs do)",
+			"other", h.Name, "apart", apart.Round(time.Second))
 	}
 	l.brain.view.hear(now, from, h)
 }
 
 // warn tells of a process that does not fit, once.
 func (l *loop) warn(h *hello, from contact, reason string) {
-	if key := h.Name + reason; !l.brain.warned[key] && len(l.brain.warned) < mostKnown {
-		l.brain.warned[key] = true
+	if l.brain.once(h.Name + reason) {
 		l.c.hooks.tell(l.log, RefusedInfo{Process: h.Name, Address: from.String(), Reason: reason})
 	}
 }

@@ -129,7 +129,6 @@ func (l *loop) rescueByFile(now time.Time) {
 	}
 	ended := func(err error) {
 		if err != nil {
-			l.log.Warn("the rescue was refused", "error", err)
 			tell("refused: " + err.Error())
 			return
 		}
@@ -140,7 +139,8 @@ func (l *loop) rescueByFile(now time.Time) {
 		tell("taken up")
 		err = l.rescue(lost, ended)
 	}
-	if err != nil {
+	if err != nil { // of one that has begun, its end is logged
+		l.log.Warn("the rescue was refused", "error", err)
 		ended(err)
 	}
 }

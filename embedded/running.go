@@ -332,7 +332,7 @@ func (r *running) evacuate(ctx context.Context) error {
 // stepDown has others lead all that this server leads.
 func (r *running) stepDown(ctx context.Context) error {
 	var errs []error
-	if info, err := r.ns.Jsz(&server.JSzOptions{Accounts: true, Streams: true, RaftGroups: true}); err == nil {
+	if info, err := r.ns.Jsz(&server.JSzOptions{Accounts: true, Streams: true, Limit: math.MaxInt}); err == nil {
 		for _, account := range info.AccountDetails {
 			for _, stream := range account.Streams {
 				if r.ns.JetStreamIsStreamLeader(account.Id, stream.Name) {
