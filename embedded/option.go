@@ -69,8 +69,8 @@ func WithName(name string) Option {
 // say something new, and the last one with the number of the others, which is logged before the next line after that minute, or by
 // [Server.Close]. Debug messages are not limited.
 //
-// [Cluster] logs what becomes of the cluster itself; what its server logs is a level lower there, errors as warnings and notices for Debug, and its debug messages are
-// left out.
+// [Cluster] logs itself what becomes of the cluster. What its server logs is a level lower there, errors as warnings and notices for Debug, and its
+// debug messages are left out.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		c.log = l
