@@ -35,7 +35,7 @@ type Endpoint struct {
 	drained  string              // the subject of the life that goes away: what comes there is refused
 	calls    map[string]*serving // those that run or wait, by where their answers go
 	running  int
-	telling  int // of these: the handler has returned, and the caller hears of it just now
+	telling  int // of these: the handler has returned, and the caller hears of it just now; whoever comes has the place
 	waiting  []*serving
 	idle     chan struct{} // closed when nothing runs or waits; nil if nobody waits for that
 	stats    EndpointStats
@@ -68,7 +68,7 @@ func (e *Endpoint) Stats() EndpointStats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	stats := e.stats
-	stats.Running, stats.Waiting = e.running-e.telling, len(e.waiting)
+	stats.Running, stats.Waiting = e.active(), len(e.waiting)
 	return stats
 }
 
@@ -237,7 +237,7 @@ func (e *Endpoint) take(msg *nats.Msg, answers answerer) {
 	}
 	s.ctx.base, s.ctx.ends, s.ctx.serving = e.base, s.came.Add(timeout), s
 	e.calls[s.key] = s
-	if e.running < e.opts.concurrency || e.nested(s) {
+	if e.free() || e.nested(s) {
 		e.running++
 		e.ready.push(s)
 	} else {
@@ -258,16 +258,35 @@ func (e *Endpoint) admit(s *serving) (say string, err error) {
 	switch {
 	case e.closing || s.msg.Subject == e.drained || e.base.Err() != nil:
 		return sayDraining, ErrDraining
-	case e.running < e.opts.concurrency || e.nested(s):
+	case e.free() || e.nested(s):
 		return "", nil
 	}
-	if len(e.waiting) >= e.opts.queue {
+	if e.full() {
 		e.dropDead()
 	}
-	if len(e.waiting) >= e.opts.queue {
-		return sayBusy, because(ErrBusy, "%d run, %d wait", e.running, len(e.waiting))
+	if e.full() {
+		return sayBusy, because(ErrBusy, "%d run, %d wait", e.active(), len(e.waiting))
 	}
 	return "", nil
+}
+
+// active is how many handlers run. It is called with the lock held.
+func (e *Endpoint) active() int { return e.running - e.telling }
+
+// tellingMost is how many calls of which only the end has to be told may be in nobody's way: more are not told as fast as they come.
+const tellingMost = 64
+
+// free says whether a call that comes runs at once. Whose handler has returned is in nobody's way: its caller may have the answer already, and
+// the next call on its way. It is called with the lock held.
+func (e *Endpoint) free() bool {
+	return len(e.waiting) == 0 && e.active() < e.opts.concurrency && e.running < e.opts.concurrency+tellingMost
+}
+
+// full says whether there is no room for another call. Of those that wait, some have their turn as soon as the end of others is told. It is
+// called with the lock held.
+func (e *Endpoint) full() bool {
+	turns := min(max(e.opts.concurrency-e.active(), 0), tellingMost)
+	return len(e.waiting)-turns >= e.opts.queue
 }
 
 // dropDead makes room where calls wait for which nobody waits any more. It is called with the lock held.
@@ -320,12 +339,12 @@ func (e *Endpoint) remove(s *serving) {
 	if s.told {
 		e.telling--
 	}
-	if len(e.waiting) > 0 && e.running <= e.opts.concurrency {
+	e.running--
+	if len(e.waiting) > 0 && e.active() < e.opts.concurrency {
+		e.running++
 		e.ready.push(e.waiting[0])
 		e.waiting[0] = nil
 		e.waiting = e.waiting[1:]
-	} else {
-		e.running--
 	}
 	e.settled()
 }

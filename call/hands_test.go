@@ -2,14 +2,17 @@ package call_test
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/call"
 	"github.com/rolebus/rolebus/rolebustest"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Handlers that wait for one another come to an end only if none of them keeps another from running.
@@ -55,4 +58,41 @@ func TestHandlersRunAtTheSameTime(t *testing.T) {
 func hands() int {
 	stacks := make([]byte, 1<<22)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "call.(*Endpoint).work(")
+}
+
+// Who calls one thing after another never finds the node busy with what it has the answer of, however long that takes to be logged.
+func TestWhoHasTheAnswerIsNotInTheWay(t *testing.T) {
+	t.Parallel()
+	for queue := range 2 {
+		const calls = 8
+		log := &holdsServed{Handler: slog.DiscardHandler, release: make(chan struct{})}
+		server := rolebustest.NewServer(t)
+		caller, w1 := server.Bus(rolebus.WithNode("caller")), server.Bus(rolebus.WithNode("w1"), rolebus.WithLogger(slog.New(log)))
+		t.Cleanup(sync.OnceFunc(func() { close(log.release) }))
+		e := handle(t, w1.Scope, "echo", echo, call.Concurrency(1), call.Queue(queue))
+		work(t, w1, caller)
+		m := method[string, string](t, caller.Scope, "worker", "echo", call.Nodes("w1"))
+		for range calls {
+			_, err := m.Call(soon(t), "x")
+			require.NoError(t, err)
+		}
+		require.Zero(t, e.Stats().Running)
+		require.Equal(t, uint64(calls), e.Stats().Requests)
+	}
+}
+
+// holdsServed is a handler of a log that takes long over the end of a call.
+type holdsServed struct {
+	slog.Handler
+	release chan struct{}
+}
+
+func (h *holdsServed) Enabled(context.Context, slog.Level) bool { return true }
+func (h *holdsServed) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *holdsServed) WithGroup(string) slog.Handler            { return h }
+func (h *holdsServed) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "served" {
+		<-h.release
+	}
+	return nil
 }

@@ -166,8 +166,10 @@ func (c *ClusterServer) State() ClusterState {
 	return *s
 }
 
-// Ready waits until clients can connect, JetStream answers, and, if this process is a member, its server is up to date. The error says what
-// it waited for when ctx ended, and matches the cause of that; after Close or Leave it is [ErrClosed].
+// Ready waits until clients can connect, JetStream answers, and, if this process is a member, its server is up to date, and connected to those
+// of all other live members. One that was may be behind, or cut off from one of them, for up to 3 seconds: as it is with each stream that is
+// made, and each member that restarts. The error says what it waited for when ctx ended, and matches the cause of that; after Close or Leave
+// it is [ErrClosed].
 func (c *ClusterServer) Ready(ctx context.Context) error {
 	for {
 		s, changed := c.look()

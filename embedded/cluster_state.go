@@ -50,6 +50,18 @@ type Process struct {
 	URL    string    // for clients; "" of a spare, or if it is not known
 	Heard  time.Time // when it was heard last; zero if never since this process began
 	Live   bool      // it answers
+	Routed bool      // its server is connected to this process's: if it is not, clients of one do not reach clients of the other
+}
+
+// fellows are the servers of the other members that are there, by what they say.
+func (b *brain) fellows(now time.Time) []string {
+	var list []string
+	for _, o := range b.view.lately(now) {
+		if o.hello.Cluster == b.cluster && o.hello.Phase == phaseMember {
+			list = append(list, o.hello.Server)
+		}
+	}
+	return list
 }
 
 // state makes what users see of what the brain knows.
@@ -59,6 +71,7 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 	seen := map[string]bool{}
 	add := func(h *hello, url string, heard time.Time, live bool) {
 		p := Process{Name: h.Name, Server: h.Server, Part: partOf(h.Phase, h.Refused, h.Cluster), URL: url, Heard: heard, Live: live}
+		p.Routed = own.running && h.Phase.serves() && (h == self || slices.Contains(own.routed, h.Server))
 		if h.Phase != phaseSpare && h.Cluster == b.cluster && h.Cluster != "" {
 			s.Members = append(s.Members, p)
 			seen[h.Server] = true
@@ -92,7 +105,7 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 	}
 	for _, p := range own.peers { // that were never heard
 		if !seen[p.name] {
-			s.Members = append(s.Members, Process{Name: p.name, Server: p.name, Part: Member})
+			s.Members = append(s.Members, Process{Name: p.name, Server: p.name, Part: Member, Routed: slices.Contains(own.routed, p.name)})
 		}
 	}
 	if b.phase.serves() {

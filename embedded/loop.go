@@ -169,7 +169,7 @@ func (l *loop) step(now time.Time) {
 	}
 	l.status = status{problem: l.problem}
 	if l.member != nil {
-		l.status = l.member.status(l.brain.phase == phaseLeaving)
+		l.status = l.member.status(l.brain.phase == phaseLeaving, l.brain.fellows(now))
 		l.status.named(l.brain.peers)
 	}
 	l.saveAgain(now)

@@ -32,7 +32,8 @@ type running struct {
 
 	healthy bool // when it was looked at last
 	looked  time.Time
-	reached string // the leader that has answered
+	well    time.Time // when it was up to date last; zero if it never was
+	reached string    // the leader that has answered
 }
 
 const (
@@ -40,6 +41,7 @@ const (
 	systemPatience = 2 * time.Second
 	deadAfter      = 3 * time.Second // without a sign of life among the servers
 	healthEvery    = 5 * time.Second
+	behindAtMost   = 3 * time.Second // that is nothing to speak of
 	reachPatience  = 250 * time.Millisecond
 )
 
@@ -207,8 +209,8 @@ func isDead(p *server.PeerInfo) bool {
 	return p.Offline || p.Active > deadAfter || p.Active == 0 && !p.Current
 }
 
-// status asks the server how it is.
-func (r *running) status(leaving bool) status {
+// status asks the server how it is. Others are the servers that are to be connected to it.
+func (r *running) status(leaving bool, others []string) status {
 	if !r.ns.Running() {
 		return status{problem: "its server, which has stopped: see its log"}
 	}
@@ -236,7 +238,8 @@ func (r *running) status(leaving bool) status {
 		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !isDead(p)})
 	}
 	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
-	s.ready = s.leader != "" && s.applied && r.upToDate(time.Now()) && r.reaches(s.leader)
+	whole := !slices.ContainsFunc(others, func(server string) bool { return !slices.Contains(s.routed, server) })
+	s.ready = s.leader != "" && r.upToDate(time.Now(), s.applied && whole) && r.reaches(s.leader)
 	return s
 }
 
@@ -258,9 +261,18 @@ func (r *running) sole() int {
 	return sole
 }
 
-// upToDate says whether all that the server stores is. To look costs more the more streams there are: of a server that is, that was a moment ago
-// will do.
-func (r *running) upToDate(now time.Time) bool {
+// upToDate says whether all that the server stores is, given that it has what the cluster's group has stored and that all are connected to it:
+// without, clients of two servers do not reach each other. A server that was is behind for a moment with each stream that is made, and cut off
+// from one that starts: that is not said unless it lasts.
+func (r *running) upToDate(now time.Time, whole bool) bool {
+	if whole && r.isHealthy(now) {
+		r.well = now
+	}
+	return now.Sub(r.well) < behindAtMost
+}
+
+// isHealthy asks the server. To look costs more the more streams there are: of a server that is, that was a moment ago will do.
+func (r *running) isHealthy(now time.Time) bool {
 	if !r.healthy || now.Sub(r.looked) > healthEvery {
 		h := r.ns.Healthz(&server.HealthzOptions{})
 		r.healthy, r.looked = h != nil && h.StatusCode < 300, now

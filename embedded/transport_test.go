@@ -27,8 +27,9 @@ type tunnels struct {
 	mu      sync.Mutex
 	ways    map[embedded.End]*tunnel
 	opened  map[embedded.End]int
-	refuses int  // so many calls of Connect
-	panics  bool // the first call of List
+	refuses int          // so many calls of Connect
+	panics  bool         // the first call of List
+	shut    map[int]bool // ports to which no way leads
 }
 
 type tunnel struct {
@@ -45,7 +46,7 @@ func (t *tunnels) Connect(_ context.Context, end embedded.End) (embedded.End, er
 		t.refuses--
 		return embedded.End{}, errors.New("the tunnel is being dug")
 	}
-	if end.Host != elsewhere {
+	if end.Host != elsewhere || t.shut[end.Port] {
 		return embedded.End{}, fmt.Errorf("no way leads to %s", end)
 	}
 	w := &tunnel{}
@@ -91,6 +92,19 @@ func (t *tunnels) cave() {
 	}
 }
 
+// cut has a way break down, and not be opened again, or the other way round.
+func (t *tunnels) cut(port int, shut bool) {
+	t.mu.Lock()
+	end := embedded.End{Host: elsewhere, Port: port}
+	w := t.ways[end]
+	delete(t.ways, end)
+	t.shut = map[int]bool{port: shut}
+	t.mu.Unlock()
+	if w != nil {
+		w.close()
+	}
+}
+
 func (t *tunnels) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,39 +144,77 @@ func (w *tunnel) close() {
 	w.wg.Wait()
 }
 
+// distant is a process that reaches others by tunnels only.
+type distant struct {
+	*process
+	tunnels *tunnels
+	port    int // where others reach its server
+}
+
+// formDistant has three of them form a cluster, and waits until they have.
+func formDistant(t *testing.T) []*distant {
+	t.Helper()
+	found := discovery.Local(discovery.Directory(filepath.Join(t.TempDir(), "found")))
+	var all []*distant
+	for i, port := range freePorts(t, 3) {
+		w := &tunnels{ways: map[embedded.End]*tunnel{}, opened: map[embedded.End]int{}, refuses: i, panics: i == 2}
+		t.Cleanup(func() { require.Zero(t, w.count(), "a way was left open") })
+		p := begin(t, found, embedded.WithName(fmt.Sprintf("process-%d", i)), embedded.WithAdvertise(elsewhere), embedded.WithTransport(w),
+			embedded.WithRoutePort(port))
+		all = append(all, &distant{p, w, port})
+	}
+	for _, p := range all {
+		ready(t, p.process)
+	}
+	return all
+}
+
 // Processes that reach each other only by ways of a program's own form a cluster, and stay one when the ways break down.
 func TestTransport(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	var all []*embedded.ClusterServer
-	var ways []*tunnels
-	for i := range 3 {
-		w := &tunnels{ways: map[embedded.End]*tunnel{}, opened: map[embedded.End]int{}, refuses: i, panics: i == 2}
-		c, err := embedded.Cluster(t.Context(), discovery.Local(discovery.Directory(filepath.Join(dir, "found"))), embedded.WithSize(3),
-			embedded.WithName(fmt.Sprintf("process-%d", i)), embedded.WithAdvertise(elsewhere), embedded.WithTransport(w))
-		require.NoError(t, err)
-		t.Cleanup(func() {
-			require.NoError(t, c.Close())
-			require.Zero(t, w.count(), "a way was left open")
-		})
-		all, ways = append(all, c), append(ways, w)
+	all := formDistant(t)
+	for _, p := range all {
+		require.Equal(t, 4, p.tunnels.count(), "to the cluster port and the route port of each of the two others")
 	}
-	ready := func() {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		for _, c := range all {
-			require.NoError(t, c.Ready(ctx))
-		}
-	}
-	ready()
-	for _, w := range ways {
-		require.Equal(t, 4, w.count(), "to the cluster port and the route port of each of the two others")
-	}
-	for _, w := range ways {
-		w.cave()
+	for _, p := range all {
+		p.tunnels.cave()
 	}
 	require.Eventually(t, func() bool {
-		return !slices.ContainsFunc(ways, func(w *tunnels) bool { return w.count() != 4 })
+		return !slices.ContainsFunc(all, func(p *distant) bool { return p.tunnels.count() != 4 })
 	}, time.Minute, 10*time.Millisecond, "what is not listed is opened again")
-	ready()
+	for _, p := range all {
+		ready(t, p.process)
+	}
+}
+
+// Two members whose servers do not reach each other follow the one leader, and are not ready: what is said at one is not heard at the other.
+func TestMembersThatOnlyTheLeaderReaches(t *testing.T) {
+	t.Parallel()
+	all := formDistant(t)
+	apart := slices.DeleteFunc(slices.Clone(all), func(p *distant) bool { return p.State().Leader == p.State().Name })
+	require.Len(t, apart, 2)
+	cut := func(shut bool) {
+		for i, p := range apart {
+			p.tunnels.cut(apart[1-i].port, shut)
+		}
+	}
+	whole := func(p *distant) {
+		await(t, p.process, "to be ready, and connected to all", func(s embedded.ClusterState) bool {
+			return s.Ready && !slices.ContainsFunc(s.Members, func(m embedded.Process) bool { return !m.Routed })
+		})
+	}
+	for _, p := range all {
+		whole(p)
+	}
+	cut(true)
+	for i, p := range apart {
+		other := apart[1-i].State().Name
+		await(t, p.process, "not to be ready, as one that lives is not reached", func(s embedded.ClusterState) bool {
+			return !s.Ready && !slices.ContainsFunc(s.Members, func(m embedded.Process) bool { return !m.Live || m.Routed != (m.Name != other) })
+		})
+	}
+	cut(false)
+	for _, p := range all {
+		whole(p)
+	}
 }

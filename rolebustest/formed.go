@@ -16,8 +16,8 @@ import (
 )
 
 // WaitReady waits until those that run, and are neither frozen nor cut off from most, are whole: they are all ready and know the same
-// members, as many as the cluster's size, all of which are there; and each stream has all its replicas, up to date. Then any one may
-// fail (of five members, any two). If fewer processes than that are left it waits for those, and does not mind that the dead
+// members, as many as the cluster's size, all of which are there and connected to each other; and each stream has all its replicas, up to
+// date. Then any one may fail (of five members, any two). If fewer processes than that are left it waits for those, and does not mind that the dead
 // are members still. If it takes more than a minute the test has failed.
 //
 // It knows which processes run, and never takes one for a member that does not: so it can be called at once after [Process.Kill].
@@ -100,11 +100,14 @@ func (f *SelfFormed) lacks() string {
 	var lacks []string
 	servers := ""
 	for p, s := range states {
-		var live []string
+		var live, unrouted []string
 		dead := 0
 		for _, m := range s.Members {
 			if m.Live && names[m.Name] && m.Part == embedded.Member {
 				live = append(live, m.Server)
+				if s.Part == embedded.Member && !m.Routed {
+					unrouted = append(unrouted, m.Server)
+				}
 			} else {
 				dead++
 			}
@@ -120,6 +123,8 @@ func (f *SelfFormed) lacks() string {
 			lacks = append(lacks, fmt.Sprintf("%s knows the live members %v", p.name, live))
 		case want == f.size && dead > 0:
 			lacks = append(lacks, fmt.Sprintf("to %s %d dead ones are members", p.name, dead))
+		case len(unrouted) > 0:
+			lacks = append(lacks, fmt.Sprintf("the server of %s is not connected to %v", p.name, unrouted))
 		case s.Leader == "" || text != servers:
 			lacks = append(lacks, fmt.Sprintf("to %s %q leads %v", p.name, s.Leader, live))
 		}
