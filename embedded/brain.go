@@ -193,14 +193,15 @@ func (b *brain) returning(now time.Time, all []*other) {
 	}
 }
 
-// leader returns who leads this process's cluster, and has a quorum; nil if nobody is known to.
-func (b *brain) leader(all []*other) *other {
+// leader returns who leads this process's cluster, and has a quorum; nil if nobody is known to. One that has been cut off may still think so
+// for a while.
+func (b *brain) leader(all []*other) (leader *other) {
 	for _, o := range all {
-		if o.hello.Cluster == b.cluster && o.hello.leads() {
-			return o
+		if o.hello.Cluster == b.cluster && o.hello.leads() && (leader == nil || o.hello.Lead.Term > leader.hello.Lead.Term) {
+			leader = o
 		}
 	}
-	return nil
+	return leader
 }
 
 // late says whether others are a cluster, while this process still founds another: as long as that has no member it is none, and is given up.

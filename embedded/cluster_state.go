@@ -80,7 +80,7 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 		}
 	}
 	add(self, self.url(self.Host), now, true)
-	quorum := false
+	quorum, term := false, uint64(0)
 	belong := namesOfPeers(own.peers)
 	for _, o := range b.view.lately(now) {
 		if o.hello.Cluster == b.cluster && o.hello.Lead != nil && o.hello.Lead.Quorum && !b.phase.serves() {
@@ -99,8 +99,8 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 			continue
 		}
 		add(o.hello, o.hello.url(o.contact.Host), o.heard, live)
-		if live && o.hello.Cluster == b.cluster && o.hello.Lead != nil {
-			leader, quorum = o.hello.Server, o.hello.Lead.Quorum
+		if lead := o.hello.Lead; live && o.hello.Cluster == b.cluster && lead != nil && lead.Term >= term {
+			leader, quorum, term = o.hello.Server, lead.Quorum, lead.Term
 		}
 	}
 	for _, p := range own.peers { // that were never heard

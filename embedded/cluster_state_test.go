@@ -34,3 +34,18 @@ func TestStateOfASpareHasTheOtherSpares(t *testing.T) {
 		require.Equal(t, test.listed, len(names) > 0 && names[len(names)-1] == "b", test.name)
 	}
 }
+
+// Of two that say that they lead, it is the one since a later election.
+func TestStateOfASpareHasTheLaterLeader(t *testing.T) {
+	now := time.Now()
+	for later, terms := range map[string][2]uint64{"a": {8, 7}, "b": {7, 8}} {
+		b := newBrain(now, settings{fleet: "f", size: 3}, identity{name: "s", phase: phaseSpare, cluster: "c"}, "0")
+		for i, name := range []string{"a", "b"} {
+			b.view.hear(now, contact{Host: name}, &hello{Name: name, Instance: name, Phase: phaseMember, Cluster: "c", Server: name, Port: 1, RoutePort: 2,
+				Leader: name, Peers: []string{"a", "b"}, Lead: &lead{Term: terms[i], Quorum: name == later, Live: []string{"a", "b"}}})
+		}
+		s := b.state(now, status{}, &hello{Name: "s", Phase: phaseSpare, Cluster: "c"})
+		require.Equal(t, later, s.Leader)
+		require.True(t, s.Ready)
+	}
+}

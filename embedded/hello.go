@@ -51,6 +51,7 @@ const helloVersion = 1
 
 // lead is what only the leader decides, so that two never do at once.
 type lead struct {
+	Term    uint64   `json:"term"` // of the servers' election: of two that say that they lead, the later one does
 	Quorum  bool     `json:"quorum"`
 	Live    []string `json:"live,omitempty"`    // servers
 	Invited string   `json:"invited,omitempty"` // instance that is to join

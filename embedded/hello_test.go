@@ -21,7 +21,7 @@ func fullHello() *hello {
 		Host: "a.example", Port: 6222, RoutePort: 6248, Scheme: "tls", Client: 4222,
 		Cluster: "rolebus-0123456789abcdef", Server: "a~1", Took: 1500, Proposal: "rolebus-fedcba9876543210", Founders: []founder{{"a", "2233"}, {"b", "4455"}},
 		Refused: "why", Leader: "a~1", Peers: []string{"a~1", "b", "c"}, Accepts: []string{"m1"}, Going: true,
-		Lead:   &lead{Quorum: true, Live: []string{"a~1", "b"}, Invited: "6677", Leaving: "c", Surplus: "d"},
+		Lead:   &lead{Term: 7, Quorum: true, Live: []string{"a~1", "b"}, Invited: "6677", Leaving: "c", Surplus: "d"},
 		Others: []contact{{Host: "10.0.0.2", Port: 6222}, {Host: "fd00::1", Port: 6222, TLSName: "b.example"}},
 	}
 }

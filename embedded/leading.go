@@ -169,7 +169,7 @@ func (b *brain) leads(now time.Time, own status, all []*other) {
 			delete(l.away, name)
 		}
 	}
-	l.lead = &lead{Quorum: len(live) >= len(own.peers)/2+1}
+	l.lead = &lead{Term: own.term, Quorum: len(live) >= len(own.peers)/2+1}
 	stay, next, named, began := 0, "", false, ""
 	for _, p := range live {
 		l.lead.Live = append(l.lead.Live, p.name)

@@ -10,6 +10,7 @@ type status struct {
 	off     bool     // JetStream is switched off
 	leader  string   // the server that leads the cluster; "" if none is known
 	leads   bool     // this one does
+	term    uint64   // since which election; of the leader only
 	applied bool     // it has all that the cluster's group has stored
 	ready   bool     // and all of its streams
 	peers   []peer   // that belong to the cluster, this one among them; nil if not known

@@ -38,3 +38,31 @@ func TestWhoIsListedWithoutItsNameKeepsItsStore(t *testing.T) {
 		require.Equal(t, test.kept, !emptied, test.listed)
 	}
 }
+
+// A server that has been cut off thinks for a while that it leads, and may list what was: who leads since a later election knows.
+func TestOfTwoLeadersTheLaterOneKnows(t *testing.T) {
+	for _, test := range []struct {
+		former, later []string // whom they list
+		kept          bool
+	}{
+		{[]string{"a", "b", "d"}, []string{"a", "b", "c"}, true},
+		{[]string{"a", "b", "c"}, []string{"a", "b", "d"}, false},
+	} {
+		now := time.Now()
+		b := newBrain(now, settings{fleet: "f", size: 3}, identity{name: "c", phase: phaseMember, was: phaseMember, cluster: "f-1", server: "c"}, "3")
+		says := func(name string, term uint64, lists []string) *hello {
+			return &hello{Fleet: "f", Size: 3, Name: name, Instance: name, Phase: phaseMember, Cluster: "f-1", Server: name, Leader: name, Port: 1,
+				Peers: lists, Lead: &lead{Term: term, Quorum: true, Live: []string{"a", "b"}}}
+		}
+		emptied := false
+		for i := 0; i < 20 && !emptied; i++ {
+			b.view.hear(now, contact{Host: "a"}, says("a", 7, test.former))
+			b.view.hear(now, contact{Host: "b"}, says("b", 8, test.later))
+			for _, o := range b.step(now, status{}) {
+				emptied = emptied || o.do == doEmpty
+			}
+			now = now.Add(time.Second)
+		}
+		require.Equal(t, test.kept, !emptied)
+	}
+}

@@ -35,7 +35,7 @@ func (w *world) statusOf(p *proc) status {
 		}
 		return out
 	case s.leads:
-		out.leader = s.name
+		out.leader, out.term = s.name, uint64(s.term)
 	case s.follows != nil && s.follows.leads && w.now.Sub(s.heard) < 5*time.Second:
 		out.leader = s.follows.name
 	}
