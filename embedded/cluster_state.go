@@ -95,6 +95,12 @@ func (b *brain) state(now time.Time, own status, self *hello) *ClusterState {
 		if o.hello.Phase == phaseSpare && b.phase == phaseSpare && o.failed.IsZero() {
 			live = now.Sub(o.heard) < 2*askSeldom // spares hear of each other no more often
 		}
+		if server := own.serverOf(o.hello.Name); server != "" && o.hello.Phase == phaseSpare { // what it said is older than its server, or its store is lost
+			p := Process{Name: o.hello.Name, Server: server, Part: Joining, Heard: o.heard, Live: live, Routed: slices.Contains(own.routed, server)}
+			s.Members = append(s.Members, p)
+			seen[server] = true
+			continue
+		}
 		if o.hello.Phase == phaseSpare && !live || seen[o.hello.Server] && o.hello.Phase != phaseSpare {
 			continue
 		}

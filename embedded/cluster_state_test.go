@@ -49,3 +49,17 @@ func TestStateOfASpareHasTheLaterLeader(t *testing.T) {
 		require.True(t, s.Ready)
 	}
 }
+
+// What a process said before its server began is no news once the own server knows that one: it is no spare any more.
+func TestStateHasWhoHasJustBecomeAMember(t *testing.T) {
+	now := time.Now()
+	for _, server := range []string{"b", "b~2"} {
+		b := newBrain(now, settings{fleet: "f", size: 3}, identity{name: "a", phase: phaseMember, cluster: "c", server: "a"}, "1")
+		b.view.hear(now, contact{Host: "b"}, &hello{Name: "b", Instance: "2", Phase: phaseSpare, Port: 1, RoutePort: 2})
+		own := status{running: true, routed: []string{server}, peers: []peer{{name: "a", live: true}, {name: server, live: true}}}
+		s := b.state(now, own, &hello{Name: "a", Phase: phaseMember, Cluster: "c", Server: "a"})
+		require.Empty(t, s.Spares)
+		require.Len(t, s.Members, 2)
+		require.Equal(t, Process{Name: "b", Server: server, Part: Joining, Heard: now, Live: true, Routed: true}, s.Members[1])
+	}
+}

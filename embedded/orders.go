@@ -1,6 +1,9 @@
 package embedded
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // What brain is told of the process's own server, and what it has done.
 
@@ -29,6 +32,16 @@ type peer struct {
 
 func (s status) has(name string) bool {
 	return slices.ContainsFunc(s.peers, func(p peer) bool { return p.name == name })
+}
+
+// serverOf is the server of the process of this name that belongs to the cluster; "" if none does.
+func (s status) serverOf(name string) string {
+	for _, p := range s.peers {
+		if p.name == name || strings.HasPrefix(p.name, name+"~") {
+			return p.name
+		}
+	}
+	return ""
 }
 
 // order is what is to be done.
