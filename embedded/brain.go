@@ -175,6 +175,8 @@ func (b *brain) returning(now time.Time, all []*other) {
 			b.life++ // removed: that name is not taken in again
 		}
 		b.anew(now, "the cluster replaced it")
+	case b.open > 0 && now.Sub(b.since) <= unlistedPatience: // of its store there may be a copy, with which another process is that member
+		b.waits = fmt.Sprintf("an answer of %d others, one of whom may have its name", b.open)
 	case leader != nil || others || whole && (back >= b.size || now.Sub(b.since) > returnPatience):
 		p := phaseMember
 		if !whole {
