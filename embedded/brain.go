@@ -168,7 +168,7 @@ func (b *brain) returning(now time.Time, all []*other) {
 			b.unlisted = now
 		}
 		if now.Sub(b.unlisted) <= unlistedPatience { // it may be a leader that has just been replaced, and the next one lists it
-			b.waits = "whether the cluster has replaced it"
+			b.waits = whetherReplaced
 			return
 		}
 		if whole {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,15 @@ func TestAnotherFleetIsAStranger(t *testing.T) {
 	require.Equal(t, embedded.Forming, other.State().Part)
 	canary.end(t)
 	require.Len(t, all[0].refusals(), 1)
+	for _, p := range append(all, other) {
+		for _, r := range p.refusals() {
+			require.NotRegexp(t, ":0$", r.Address, "where it listens, also if it has asked first")
+		}
+		for _, line := range p.lines("does not fit") {
+			require.Equal(t, 1, strings.Count(line, " process="), "whose log it is: %s", line)
+			require.Contains(t, line, " other=p")
+		}
+	}
 }
 
 func TestAnotherSecretIsToldOnce(t *testing.T) {

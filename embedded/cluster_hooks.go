@@ -151,7 +151,10 @@ func (h *clusterHooks) tell(log *slog.Logger, event any) {
 		log.Info("a server was removed from the cluster", "server", e.Server)
 		h.removed.Tell(e)
 	case RefusedInfo:
-		log.Warn("a process does not fit into the cluster", "process", e.Process, "address", e.Address, "reason", e.Reason)
+		if e.Address != "" { // the log has the name of this process already
+			log = log.With("other", e.Process, "address", e.Address)
+		}
+		log.Warn("a process does not fit into the cluster", "reason", e.Reason)
 		h.refused.Tell(e)
 	case WaitingInfo:
 		if e.For != "" {

@@ -63,8 +63,11 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 		b.restart(now, own)
 		return
 	case own.off: // it was removed, which the leader will say; or it cannot write
-		if b.waits = switchedOff; b.going.began {
-			b.waits = letsGo // as it asked: an operator need not look for a disk that is full
+		switch b.waits = switchedOff; { // but an operator need not look for a disk that is full where it is gone
+		case b.going.began:
+			b.waits = letsGo // as it asked
+		case !b.unlisted.IsZero() || now.Sub(b.off) < fresh:
+			b.waits = whetherReplaced
 		}
 		return
 	case b.parting && b.phase == phaseMember:
@@ -107,6 +110,8 @@ func (b *brain) restart(now time.Time, own status) {
 const (
 	switchedOff = "its server, which has switched JetStream off, as it does when it cannot write: see its log, and whether the disk is full"
 	letsGo      = "the cluster to let it go"
+
+	whetherReplaced = "whether the cluster has replaced it"
 )
 
 // leaderless says whom a cluster without a leader waits for.

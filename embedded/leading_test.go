@@ -55,8 +55,25 @@ func TestWhoWasRemovedAsItAskedSaysSo(t *testing.T) {
 	b.phase, b.cluster, b.server = phaseLeaving, "x", "a"
 	own := status{running: true, off: true}
 	b.step(now, own)
+	b.step(now.Add(fresh), own)
 	require.Equal(t, switchedOff, b.waits)
 	b.going.began = true
-	b.step(now, own)
+	b.step(now.Add(fresh), own)
 	require.Equal(t, letsGo, b.waits)
+}
+
+// Who was frozen, and removed meanwhile, has it switched off for that, too.
+func TestWhoWasRemovedMeanwhileDoesNotSpeakOfItsDisk(t *testing.T) {
+	now := time.Now()
+	b := newBrain(now, settings{fleet: "f", size: 3}, identity{name: "c", phase: phaseSpare}, "3")
+	b.phase, b.cluster, b.server = phaseMember, "x", "c"
+	own := status{running: true, off: true}
+	b.step(now, own) // it has not heard the leader yet
+	require.Equal(t, whetherReplaced, b.waits)
+	for now, end := now, now.Add(unlistedPatience); now.Before(end); now = now.Add(stepSettled) {
+		b.view.hear(now, contact{Host: "h"}, &hello{Name: "a", Instance: "1", Server: "a", Leader: "a", Phase: phaseMember, Cluster: "x", Size: 3, Port: 1, RoutePort: 2,
+			Peers: []string{"a", "b", "d"}, Lead: &lead{Quorum: true, Live: []string{"a", "b", "d"}}})
+		b.step(now, own)
+		require.Equal(t, whetherReplaced, b.waits)
+	}
 }

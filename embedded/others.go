@@ -106,7 +106,7 @@ func (l *loop) hear(now time.Time, from contact, h *hello) {
 	case h.Instance == l.brain.instance:
 		return
 	case h.Fleet != l.brain.fleet:
-		l.warn(h, from, fmt.Sprintf("it is of the fleet %q, and this one of %q: have discovery show each its own", h.Fleet, l.brain.fleet))
+		l.warn(h, reachedAt(from, h), fmt.Sprintf("it is of the fleet %q, and this one of %q: have discovery show each its own", h.Fleet, l.brain.fleet))
 		return
 	}
 	if apart := now.Sub(h.Time); apart.Abs() > clockApart && l.brain.once(h.Name+" clock") {

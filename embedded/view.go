@@ -31,10 +31,7 @@ func (v *view) hear(now time.Time, from contact, h *hello) {
 	if v.others == nil {
 		v.others = map[string]*other{}
 	}
-	if h.Host != "" {
-		from.Host = h.Host
-	}
-	from.Port = h.Port
+	from = reachedAt(from, h)
 	if o := v.others[h.Instance]; o != nil {
 		// Where it was reached stays while it is: by a name and by an address it is the same process, and its route the same.
 		if o.fresh(now) && o.contact.Port == from.Port && (from.TLSName == "" || o.contact.TLSName != "") && (h.Host == "" || o.contact.Host == h.Host) {
@@ -54,6 +51,15 @@ func (v *view) hear(now time.Time, from contact, h *hello) {
 	if len(v.others) < mostKnown {
 		v.others[h.Instance] = &other{hello: h, contact: from, heard: now}
 	}
+}
+
+// reachedAt is where somebody is reached who was heard from there: of who has asked, the port is that of his connection.
+func reachedAt(from contact, h *hello) contact {
+	if h.Host != "" {
+		from.Host = h.Host
+	}
+	from.Port = h.Port
+	return from
 }
 
 // drop makes room: who was heard longest ago goes, if it is gone.
