@@ -214,6 +214,9 @@ const padding = 8
 func (l *loop) halt() {
 	l.alone()
 	if l.member != nil {
+		own := *l.own.Load() // what others hear while another server starts, which may take long
+		own.Client, own.Scheme = 0, ""
+		l.own.Store(&own)
 		l.member.stop()
 		l.member = nil
 	}

@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -125,6 +127,26 @@ func TestSizeChangedLaterIsRefused(t *testing.T) {
 	_, err := embedded.Cluster(t.Context(), town.strategy(), embedded.WithSize(5), embedded.WithStoreDir(town.store("p2")))
 	require.ErrorContains(t, err, "which cannot be changed: give WithSize(3)")
 	await(t, town.begin(t, "p2"), "to be back", isMember)
+	canary.end(t)
+}
+
+// A process whose server does not start, as on a disk that is full, is there, and no server of its is to be connected to: the others are as ready as if
+// it was not there.
+func TestServerThatDoesNotStartIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	town := newTown(t)
+	all := town.form(t, 3)
+	canary := sing(t, all[0])
+	require.NoError(t, all[2].Close())
+	var made atomic.Int64
+	var mended atomic.Bool
+	p2 := town.begin(t, "p2", embedded.WithServerOptions(func(o *server.Options) {
+		o.JetStream = made.Add(1) == 1 || mended.Load() // the first time they are tried out
+	}))
+	await(t, p2, "to say so", func(s embedded.ClusterState) bool { return strings.Contains(s.Waiting, "does not start") })
+	require.Never(t, func() bool { return !all[0].State().Ready || !all[1].State().Ready }, 6*time.Second, 50*time.Millisecond)
+	mended.Store(true)
+	await(t, p2, "to be back", whole(3))
 	canary.end(t)
 }
 

@@ -53,11 +53,11 @@ type Process struct {
 	Routed bool      // its server is connected to this process's: if it is not, clients of one do not reach clients of the other
 }
 
-// fellows are the servers of the other members that are there, by what they say.
+// fellows are the servers of the other members that are there, by what they say. One that does not run, as where a disk is full, is nobody's way.
 func (b *brain) fellows(now time.Time) []string {
 	var list []string
 	for _, o := range b.view.lately(now) {
-		if o.hello.Cluster == b.cluster && o.hello.Phase == phaseMember {
+		if o.hello.Cluster == b.cluster && o.hello.Phase == phaseMember && o.hello.Client != 0 {
 			list = append(list, o.hello.Server)
 		}
 	}

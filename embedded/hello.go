@@ -28,8 +28,8 @@ type hello struct {
 	Host      string `json:"host,omitempty"` // where it is reached; "" where it was reached
 	Port      int    `json:"port"`           // of hellos
 	RoutePort int    `json:"route_port"`
-	Scheme    string `json:"scheme,omitempty"` // of its clients
-	Client    int    `json:"client_port,omitempty"`
+	Scheme    string `json:"scheme,omitempty"`      // of its clients
+	Client    int    `json:"client_port,omitempty"` // 0 while its server does not run
 
 	Cluster  string    `json:"cluster,omitempty"`  // that it founds, joins, or is in; of a spare: that it knows
 	Server   string    `json:"server,omitempty"`   // its server's name in the cluster
