@@ -168,7 +168,9 @@ func (l *loop) start(o order) {
 	l.halt()
 	b := l.brain
 	l.full = l.full || o.fresh // what a server would take for its own, had it not been possible to empty it before
-	if l.full || l.unsaved || l.kept.cluster != b.cluster || l.kept.server != b.server {
+	// Whether anything can be written is tried before each start: one that fails for that leaves goroutines behind (nats-server 2.15.2, filestore.go,
+	// flushStreamStateLoop of each stream), and is tried again for as long as the disk is full.
+	if l.full || l.unsaved || l.kept.cluster != b.cluster || l.kept.server != b.server || time.Since(l.tried) >= saveEvery {
 		if !l.save() {
 			l.problem = "its store directory, which cannot be written: see the log, whether the disk is full, and whose the directory is"
 			return

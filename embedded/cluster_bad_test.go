@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +147,10 @@ func TestServerThatDoesNotStartIsInNobodysWay(t *testing.T) {
 	}))
 	await(t, p2, "to say so", func(s embedded.ClusterState) bool { return strings.Contains(s.Waiting, "does not start") })
 	require.Never(t, func() bool { return !all[0].State().Ready || !all[1].State().Ready }, 6*time.Second, 50*time.Millisecond)
+	inTheWay := filepath.Join(town.store("p2"), "rolebus-cluster.json.new")
+	require.NoError(t, os.Mkdir(inTheWay, 0o700))
+	await(t, p2, "not even to try", func(s embedded.ClusterState) bool { return strings.Contains(s.Waiting, "which cannot be written") })
+	require.NoError(t, os.Remove(inTheWay))
 	mended.Store(true)
 	await(t, p2, "to be back", whole(3))
 	canary.end(t)
