@@ -47,15 +47,16 @@ func (l *loop) carryOut(o order) {
 		err = l.request(l.member.evacuate)
 	case doRescue:
 		what = "have the servers that are left elect a leader"
-		if l.companion == nil && l.member != nil && l.member.ns.NumRoutes() == 0 {
-			if l.companion, err = l.member.accompany(l.auth); err != nil {
-				break
-			}
+		if err = l.accompany(); err != nil {
+			break
 		}
 		err = l.request(func(ctx context.Context) error { return l.member.rescue(ctx, o.votes) })
 		if err == nil {
 			l.brain.rescue.lowered = true
 		}
+	case doAccompany:
+		what = "have the server elect itself, who is the only one left"
+		err = l.accompany()
 	case doStepDown:
 		what = "have another server lead"
 		err = l.request(l.member.stepDown)

@@ -44,3 +44,24 @@ func TestAllLeaveAtOnce(t *testing.T) {
 		require.NoDirExists(t, filepath.Join(town.store(p.State().Name), "jetstream"))
 	}
 }
+
+// The last member needs nobody's vote, and must not wait for others who are gone for good.
+func TestTheLastMemberComesBackAlone(t *testing.T) {
+	t.Parallel()
+	town := newTown(t)
+	all := town.form(t, 3)
+	canary := sing(t, all[2])
+	canary.more(t, 10)
+	for _, p := range all[:2] {
+		require.NoError(t, p.Leave(t.Context()))
+	}
+	canary.end(t)
+	require.NoError(t, all[2].Close())
+	p2 := town.begin(t, "p2")
+	await(t, p2, "to lead", func(s embedded.ClusterState) bool { return s.Leader == "p2" })
+	p0, p1 := town.begin(t, "p0"), town.begin(t, "p1")
+	await(t, p2, "whole", whole(3))
+	ready(t, p0)
+	ready(t, p1)
+	sing(t, p2).end(t)
+}

@@ -9,7 +9,7 @@ import (
 
 // companion is a server without JetStream that has a route to a member's server, and nothing else. A server that was started while none of the
 // others ran waits for its first route before it takes part in any election (nats-server 2.15.2, raft.go:2817): the only one left of a cluster
-// would wait for ever. It is there for a rescue only.
+// would wait for ever, be it that the others are lost, or that they have left. It is there until there is a leader, or a rescue is over.
 type companion struct {
 	ns  *server.Server
 	log *serverLog

@@ -78,6 +78,9 @@ func (b *brain) member(now time.Time, own status, all []*other) {
 	}
 	if own.leader == "" {
 		b.waits = b.leaderless(now, own)
+		if len(own.peers) == 1 && own.has(b.server) && len(own.routed) == 0 { // all others have left: it needs nobody else's vote, but a route
+			b.order(order{do: doAccompany})
+		}
 	}
 	if own.leads {
 		b.leads(now, own, all)

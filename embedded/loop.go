@@ -172,6 +172,9 @@ func (l *loop) step(now time.Time) {
 		l.status = l.member.status(l.brain.phase == phaseLeaving, l.brain.fellows(now))
 		l.status.named(l.brain.peers)
 	}
+	if l.brain.rescue == nil && l.status.leader != "" {
+		l.alone()
+	}
 	l.saveAgain(now)
 	l.brain.open = l.asking.open(l.contacts())
 	l.sec.names.Store(l.brain.names(l.host))

@@ -59,15 +59,16 @@ type order struct {
 type action int
 
 const (
-	doSave     action = iota // keep the identity
-	doStart                  // run a server, after it was stopped if it runs
-	doEmpty                  // stop it, and empty the store
-	doRoutes                 // have it know these routes
-	doRemove                 // take a server out of the cluster
-	doEvacuate               // have others take what this server stores
-	doStepDown               // have another lead
-	doRescue                 // have the servers that are left elect a leader with fewer votes
-	doTell                   // hooks and log
+	doSave      action = iota // keep the identity
+	doStart                   // run a server, after it was stopped if it runs
+	doEmpty                   // stop it, and empty the store
+	doRoutes                  // have it know these routes
+	doRemove                  // take a server out of the cluster
+	doEvacuate                // have others take what this server stores
+	doStepDown                // have another lead
+	doAccompany               // have it take part in an election though there is nobody else
+	doRescue                  // have the servers that are left elect a leader with fewer votes
+	doTell                    // hooks and log
 )
 
 // route is where the server of another is reached by servers.

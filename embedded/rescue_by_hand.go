@@ -86,6 +86,14 @@ func (l *loop) rescueOver() {
 	}
 }
 
+// accompany gives this process's server a companion, if it has no route.
+func (l *loop) accompany() (err error) {
+	if l.companion == nil && l.member != nil && l.member.ns.NumRoutes() == 0 {
+		l.companion, err = l.member.accompany(l.auth)
+	}
+	return err
+}
+
 // alone ends the companion of this process's server, if there is one.
 func (l *loop) alone() {
 	if l.companion != nil {
