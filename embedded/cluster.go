@@ -34,6 +34,7 @@ type ClusterServer struct {
 	closing  sync.Mutex       // held by who closes
 	closed   bool             // guarded by closing
 	err      error            // the loop's until it has ended, then guarded by closing: what Close returns
+	left     error            // guarded by closing: why it did not leave, when it was to
 
 	mu      sync.Mutex
 	state   *ClusterState
@@ -273,7 +274,7 @@ func (c *ClusterServer) Close() error { return c.end(context.Background(), false
 // until another has it; and it does not go while so many of the others are dead that without it no majority would be left. The last one of all
 // takes everything with it, also where all leave at once, when none waits for another to copy: in less than a minute. If ctx ends before, or
 // the cluster has no leader, it is as after [ClusterServer.Close]: still a member, that others replace if it does not come back, and the error
-// says so.
+// says so, also to who calls Leave again. After Close it does nothing.
 func (c *ClusterServer) Leave(ctx context.Context) error { return c.end(ctx, true) }
 
 func (c *ClusterServer) end(ctx context.Context, leave bool) error {
@@ -284,14 +285,17 @@ func (c *ClusterServer) end(ctx context.Context, leave bool) error {
 	c.closing.Lock()
 	defer c.closing.Unlock()
 	if !c.closed {
-		c.closed = true
+		c.closed, c.left = true, left
 		c.cancel()
 		<-c.ended
 		c.err = errors.Join(c.err, c.hooks.close())
 		s := c.State()
 		c.publish(&ClusterState{Name: s.Name, Part: Closed, Cluster: s.Cluster, Size: s.Size})
 	}
-	return errors.Join(left, c.err)
+	if leave {
+		return errors.Join(c.left, c.err)
+	}
+	return c.err
 }
 
 // leave waits until the loop has left the cluster.

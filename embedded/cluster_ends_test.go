@@ -121,6 +121,8 @@ func TestLeaveWithAContextThatEnds(t *testing.T) {
 	err := all[2].Leave(ctx) // for which there is no spare
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "still a member")
+	require.Equal(t, err, all[2].Leave(t.Context()), "it has not left since")
+	require.NoError(t, all[2].Close())
 	back := town.begin(t, "p2")
 	await(t, back, "a member again", isMember)
 	canary.end(t)
