@@ -130,6 +130,7 @@ func busyServer(t *testing.T) (k *kv, asked func() map[string]int) {
 
 // A server that has too much to do gets no more of it: there is no other one that could answer.
 func TestABusyServerIsNotAskedTwice(t *testing.T) {
+	t.Parallel()
 	k, asked := busyServer(t)
 	k.stored.Store(10 * bulk)
 	_, _, err := k.read(t.Context(), "s", 1, 10*bulk)

@@ -332,6 +332,7 @@ func (k *kv) replica(t *testing.T, answer func(request int, from uint64, send fu
 }
 
 func TestReadAsksAgainForWhatDidNotCome(t *testing.T) {
+	t.Parallel()
 	k := realKV(t)
 	var asked []uint64
 	k.replica(t, func(request int, from uint64, send func(generation, before uint64), end func(string)) {

@@ -114,6 +114,7 @@ func TestKVWritesReadsAndAnnounces(t *testing.T) {
 }
 
 func TestKVSwitchFiresOnceAndOnlyIfNotRenewed(t *testing.T) {
+	t.Parallel()
 	k, ctx := realKV(t), t.Context()
 	f, err := k.subscribe(ctx, "s")
 	require.NoError(t, err)

@@ -34,10 +34,12 @@ func (k *kv) mirror(t *testing.T, filter string, then func()) {
 
 // Who reads of a mirror reads of the leader instead.
 func TestAMirrorIsNotTheStream(t *testing.T) {
+	t.Parallel()
 	for name, filter := range map[string]string{"that has all": "", "that has another node": "$KV.rolebus.s.n1"} {
 		for _, consumers := range []bool{true, false} {
 			for _, single := range []bool{true, false} {
 				t.Run(name, func(t *testing.T) {
+					t.Parallel()
 					k, ctx := realKV(t), t.Context()
 					k.single.Store(single)
 					k.noConsumer.Store(!consumers)

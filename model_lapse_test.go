@@ -23,6 +23,7 @@ func (f *fakeBucket) edit(node string, change func(l *fakeLease)) {
 }
 
 func TestPromise4WhoDiesGoesWhateverBecameOfItsSwitch(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(f *fakeBucket){
 		"the server forgot it": func(f *fakeBucket) { f.edit("a", func(l *fakeLease) { l.lost = true }) },
 		"somebody took it": func(f *fakeBucket) {

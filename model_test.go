@@ -16,6 +16,7 @@ var (
 
 // TestModelFleet runs real buses on a fake bucket through schedules of faults. docs/MODEL.md describes it.
 func TestModelFleet(t *testing.T) {
+	t.Parallel()
 	for i, s := range schedules {
 		t.Run(s.name, func(t *testing.T) {
 			for n := range *modelRuns {

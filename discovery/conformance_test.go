@@ -62,7 +62,7 @@ var errRefused = &discovery.Failure{Source: "test", Reason: discovery.ReasonForb
 func polled(within func(tb testing.TB, s discovery.Strategy) discovery.Strategy) discoverytest.Subject {
 	return discoverytest.Subject{New: func(tb testing.TB) discoverytest.Source {
 		a := &answers{}
-		quick := []discovery.Option{discovery.Interval(20 * time.Millisecond), discovery.Timeout(50 * time.Millisecond), discovery.MaxBackoff(30 * time.Millisecond)}
+		quick := []discovery.Option{discovery.Interval(10 * time.Millisecond), discovery.Timeout(50 * time.Millisecond), discovery.MaxBackoff(10 * time.Millisecond)}
 		s := discovery.Poll("test", a.lookup, quick...)
 		return discoverytest.Source{
 			Strategy: within(tb, s),

@@ -161,6 +161,7 @@ func TestOneFamilyFailsAndTheOtherIsFollowed(t *testing.T) {
 
 // Where questions for one family are never answered, as firewalls have it, the other's addresses are found before that is over.
 func TestAFamilyThatIsSilentKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	for _, silent := range []string{"A", "AAAA"} {
 		s := dnstest.New(t)
 		s.Set("nats.example", "10.0.0.1", "fd00::1")
@@ -174,6 +175,7 @@ func TestAFamilyThatIsSilentKeepsNobodyWaiting(t *testing.T) {
 
 // A family that a name never had may be refused by a server that knows nothing of it: then that is told, as nobody knows what it has.
 func TestAServerThatKnowsNothingOfIPv6(t *testing.T) {
+	t.Parallel()
 	s := dnstest.New(t)
 	s.Set("nats.example", "10.0.0.1")
 	for how, told := range map[dnstest.How]bool{dnstest.NXDomain: false, dnstest.NoData: false, dnstest.NotImpl: true, dnstest.Refused: true} {
@@ -188,6 +190,7 @@ func TestAServerThatKnowsNothingOfIPv6(t *testing.T) {
 
 // More than NATS has use for, duplicates, and answers that are too long for UDP.
 func TestDNSOfVeryManyAddresses(t *testing.T) {
+	t.Parallel()
 	s := dnstest.New(t)
 	many := dnstest.Loopback(1500)
 	s.Set("nats.example", append(slices.Clone(many), many...)...)
@@ -205,6 +208,7 @@ func TestDNSOfVeryManyAddresses(t *testing.T) {
 
 // Addresses that none can be, as of a DNS server that blocks names, are left out, and take nothing away.
 func TestDNSOfAddressesThatCannotBe(t *testing.T) {
+	t.Parallel()
 	s := dnstest.New(t)
 	s.Set("nats.example", "10.0.0.1", "0.0.0.0", "224.0.0.1")
 	w := watchDNS(t, s, "nats.example.")
@@ -268,6 +272,7 @@ func TestQueriesOfALookup(t *testing.T) {
 
 // One of the machine's DNS servers that is dead does not take all of the time, nor does a packet that is lost.
 func TestADeadDNSServerLeavesTimeForTheOthers(t *testing.T) {
+	t.Parallel()
 	dead, s := dnstest.New(t), dnstest.New(t)
 	dead.Fail("", dnstest.Silent)
 	s.Set("nats.example", "10.0.0.1")

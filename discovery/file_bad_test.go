@@ -23,6 +23,7 @@ func (l *lookups) OnLookup(discovery.LookupInfo) { l.n.Add(1) }
 // What a file may become: each is told once, with the file and what to do; nothing of it takes anything away; and when it is well again it
 // counts again.
 func TestWhatBecomesOfAFileTakesNothingAway(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		text   string
 		make   func(t *testing.T, path string)
@@ -57,6 +58,7 @@ func TestWhatBecomesOfAFileTakesNothingAway(t *testing.T) {
 		"too long by one": {text: strings.Repeat("#", 1<<20) + "\n", told: "it is too large", reason: discovery.ReasonMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), "servers")
 			put(t, path, "a:1\n")
 			synctest.Test(t, func(t *testing.T) {

@@ -87,6 +87,7 @@ func follower(t *testing.T, dir, path string) *bufio.Scanner {
 }
 
 func TestAFileThatMayNotBeRead(t *testing.T) {
+	t.Parallel()
 	for name, closed := range map[string]string{"the file": "servers", "its directory": "."} {
 		t.Run(name, func(t *testing.T) {
 			top, err := os.MkdirTemp("", "rolebus-test-")

@@ -163,8 +163,10 @@ func get(t testing.TB, within time.Duration, from string, header http.Header, in
 
 // Each failure is told apart, says what was asked and what to do, and nothing of what is secret.
 func TestEveryAnswerThatIsNoneIsTold(t *testing.T) {
+	t.Parallel()
 	for name, c := range httpFailures {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, c.do)
 			within := 20 * time.Second
 			if c.reason == discovery.ReasonTimeout && !strings.Contains(c.told, "status ") { // that is an answer, which has its time

@@ -127,6 +127,7 @@ func TestAForgedAnnouncementIsRemoved(t *testing.T) {
 
 // Who removes what was left behind never removes an announcement of who runs, however many come, go and look at once.
 func TestNobodyWhoRunsIsTakenForEnded(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := watchLocal(t, dir)
 	announce(t, local(dir), "127.0.0.1:1")
@@ -238,6 +239,7 @@ func TestAnAnnouncementThatCannotBeReadIsTold(t *testing.T) {
 }
 
 func TestTenThousandFilesLeftBehindAreRemoved(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 10_000 {
 		put(t, filepath.Join(dir, fmt.Sprintf("%d-%016x.json", i+2, i)), "{}")
@@ -250,6 +252,7 @@ func TestTenThousandFilesLeftBehindAreRemoved(t *testing.T) {
 
 // A directory in which there are more files than anybody reads: the rest may have what is missing, so nothing goes.
 func TestADirectoryWithTooManyFilesLetsNothingGo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := watchLocal(t, dir)
 	gone := announce(t, local(dir), "a:1")

@@ -43,6 +43,7 @@ func startChild(t *testing.T, dir string) *os.Process {
 }
 
 func TestWhoWasKilledIsGoneAndCleanedUp(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := watchLocal(t, dir)
 	announce(t, local(dir), "a:1")
@@ -64,6 +65,7 @@ const nobody = 65534
 
 // What lies among the announcements and is none is told once, and left alone; it keeps nothing from coming and going.
 func TestWhatIsNoAnnouncementIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	entry, err := discovery.EncodeEntry(1, addresses(t, "6.6.6.6:6"))
 	require.NoError(t, err)
 	outside := t.TempDir()
@@ -104,6 +106,7 @@ func TestWhatIsNoAnnouncementIsLeftAlone(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			announce(t, local(dir), "a:1")
 			gone := announce(t, local(dir), "b:2")
@@ -125,6 +128,7 @@ func TestWhatIsNoAnnouncementIsLeftAlone(t *testing.T) {
 
 // A directory to which others may write, or which is no directory, or another user's, is not used: neither read nor written.
 func TestADirectoryThatOthersMayWriteIsNotUsed(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		make   func(dir string) error
 		told   string
@@ -149,6 +153,7 @@ func TestADirectoryThatOthersMayWriteIsNotUsed(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "registry")
 			require.NoError(t, os.Mkdir(dir, 0o700))
 			w := watchLocal(t, dir)

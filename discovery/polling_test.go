@@ -192,6 +192,7 @@ func TestAPollLeavesOutWhatCannotBeUsed(t *testing.T) {
 
 // An hour of failures of whatever kind fills no log, and the end of them is told.
 func TestNoFailureFloodsTheLog(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		say  func(call int) []answer
 		most int
@@ -209,6 +210,7 @@ func TestNoFailureFloodsTheLog(t *testing.T) {
 		"too many addresses": {func(int) []answer { return one(many(2000)...) }, 15, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := polled(t, time.Hour, func(_ context.Context, call int) []answer { return tc.say(call) }, MaxBackoff(5*time.Second))
 			require.InDelta(t, 720, len(a.at), 60)
 			log := a.log.String()

@@ -17,6 +17,7 @@ import (
 
 // With the TTL of a fleet: a goodbye that did not get through would be seen when the lease ends.
 func TestCloseDuringARestartOfTheServer(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	long := rolebus.WithTTL(30 * time.Second)
 	provision(t, srv)
@@ -53,6 +54,7 @@ func TestCloseDuringARestartOfTheServer(t *testing.T) {
 // Workers come and go while others send them jobs, each once, over the workers' own connections, and as an observer, whom the
 // workers do not see.
 func TestDrainedWorkersLoseNoJob(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	var jobs atomic.Int64
 	work := func(name string) *rolebus.Bus {
@@ -125,6 +127,7 @@ func TestTwoBusesWithoutANameAreTwoNodes(t *testing.T) {
 // Workers leave a scope and come back, again and again, while others send jobs to whoever has the role there, each once. All that was
 // sent is done and answered: a life hears until its goodbye, and the goodbye waits for what it heard.
 func TestWorkersThatLeaveAndComeBackLoseNoJob(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	var done atomic.Int64
 	var workers []*rolebus.Scope

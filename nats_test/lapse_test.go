@@ -171,6 +171,7 @@ func TestPromise4WhoDiedIsDroppedWhateverItsLeaseSays(t *testing.T) {
 
 // After an outage in which many died the survivors ask the stream's leader about all of them at once.
 func TestTheLeaderIsAskedOnceForAllWhoDied(t *testing.T) {
+	t.Parallel()
 	c := rolebustest.NewCluster(t)
 	const dead, living = 50, 3
 	var fleet []*rolebus.Bus

@@ -195,6 +195,7 @@ func TestBadNetworksThatCannotBe(t *testing.T) {
 
 // Whatever was done to links: when it is taken back, all buses see each other, with what they became meanwhile.
 func TestLinksUnderFaults(t *testing.T) {
+	t.Parallel()
 	for range 2 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {

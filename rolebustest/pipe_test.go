@@ -102,6 +102,7 @@ func TestStalledPipeHoldsLittle(t *testing.T) {
 // Faults in any order leave nothing behind, TestMain looks for what does; what passes is what was sent, in order; and
 // when they are over all passes again, also on connections that were made before.
 func TestPipeUnderFaults(t *testing.T) {
+	t.Parallel()
 	for range 4 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	atonce.Tests(6, 2)
+	atonce.Tests(8, 2) // they mostly wait; all of them, without the race detector
 	goleak.VerifyTestMain(m)
 }
 

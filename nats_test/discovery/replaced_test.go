@@ -56,6 +56,7 @@ func ofDomain(list []rolebus.Address) []rolebus.Address {
 // The servers of a fleet are replaced, one after another, while it works, and it learns where they are from one strategy only. Nobody is
 // reported lost, and no call of a user fails.
 func TestServersAreReplaced(t *testing.T) {
+	t.Parallel()
 	for name, by := range map[string]struct {
 		course replaced.Course
 		source func(*testing.T, *replaced.Cluster) replaced.Source

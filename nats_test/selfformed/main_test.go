@@ -43,6 +43,6 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	atonce.Tests(1, 1) // one cluster at a time
+	atonce.Tests(2, 1) // each in a network of its own; to measure, say -parallel 1
 	goleak.VerifyTestMain(m)
 }
