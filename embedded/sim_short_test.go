@@ -3,4 +3,4 @@
 package embedded
 
 // simSeeds is how many histories a test of simulations has.
-const simSeeds = 200
+const simSeeds = 100

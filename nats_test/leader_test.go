@@ -16,6 +16,8 @@ import (
 	"github.com/rolebus/rolebus/rolebustest"
 )
 
+func init() { leaderKills = 2 }
+
 // While the bucket has no leader nothing is stored, and nobody can bury anybody: however many writes fail meanwhile, every lease runs
 // for as long as it was armed for.
 func TestLeasesOutliveTheLeaderOfTheBucket(t *testing.T) {

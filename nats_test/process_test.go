@@ -189,6 +189,9 @@ func freePorts(t *testing.T, n int) []int {
 	return nil
 }
 
+// leaderKills is how often the leader is killed: more with the build tag long.
+var leaderKills = 1
+
 func TestClusterOfThreeSurvivesTheKillOfTheLeader(t *testing.T) {
 	t.Parallel()
 	ports := freePorts(t, 6)
@@ -234,7 +237,7 @@ func TestClusterOfThreeSurvivesTheKillOfTheLeader(t *testing.T) {
 		eventually(t, "the fleet", func() bool { return b.Nodes("x").Len() == 3 })
 		seen = append(seen, watch(t, b.Scope))
 	}
-	for round := range 2 {
+	for round := range leaderKills {
 		stream, err := js.Stream(t.Context(), "KV_rolebus")
 		require.NoError(t, err)
 		leader := stream.CachedInfo().Cluster.Leader

@@ -15,13 +15,10 @@ import (
 	"time"
 )
 
-const (
-	shortRun   = 12 * time.Second
-	churnEvery = 250 * time.Millisecond
-)
+const churnEvery = 250 * time.Millisecond
 
-// shortRuns is how many fixed short seeds there are: more with the build tag long.
-var shortRuns = uint64(1)
+// How many fixed short seeds there are, and how long faults are made in each: more with the build tag long.
+var shortRuns, shortRun = uint64(1), 8 * time.Second
 
 // TestPromisesUnderFaults is promises 1 to 8 and 15, held against a fleet under faults.
 func TestPromisesUnderFaults(t *testing.T) {

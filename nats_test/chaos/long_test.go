@@ -2,4 +2,6 @@
 
 package chaos_test
 
-func init() { shortRuns = 3 }
+import "time"
+
+func init() { shortRuns, shortRun = 3, 12*time.Second }
