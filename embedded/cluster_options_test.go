@@ -43,10 +43,10 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	_, err := embedded.Cluster(t.Context(), nil,
 		embedded.WithSize(2), embedded.WithFleet("a b"), embedded.WithSecret("short"), embedded.WithSecretFile(""), embedded.WithClusterPort(0),
 		embedded.WithRoutePort(70000), embedded.WithAdvertise("a b"), embedded.WithGrace(time.Second), embedded.WithPatience(time.Second),
-		embedded.WithClusterTLS("", "", ""), embedded.WithTLS("", "", ""), embedded.WithTransport(nil), embedded.WithName("a/b"), embedded.WithPort(70000))
+		embedded.WithClusterTLS("", "", ""), embedded.WithTLS("", "", ""), embedded.WithTransport(nil), embedded.WithName("a/b"), embedded.WithPort(70000), nil)
 	require.Error(t, err)
 	for _, word := range []string{"strategy", "size 2", "fleet", "secret: ", "secret file", "cluster port 0", "route port 70000", "advertise", "grace 1s", "patience 1s",
-		"cluster TLS", "TLS: ", "transport", `name "a/b"`, "port 70000"} {
+		"cluster TLS", "TLS: ", "transport", `name "a/b"`, "port 70000", "option 15 is nil"} {
 		require.ErrorContains(t, err, word)
 	}
 }

@@ -99,7 +99,11 @@ func WithServerOptions(f func(*server.Options)) Option {
 func newConfig(opts []Option) (*config, error) {
 	c := &config{host: loopback, log: slog.New(slog.DiscardHandler)}
 	var errs []error
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil", i+1))
+			continue
+		}
 		errs = append(errs, opt(c))
 	}
 	return c, errors.Join(errs...)
