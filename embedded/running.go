@@ -26,10 +26,10 @@ type running struct {
 	system *nats.Conn // of the system account, inside the process
 	log    *serverLog
 
-	healthy bool // when it was looked at last
+	sick    []string // what is not well with it, when it was looked at last
 	looked  time.Time
-	well    time.Time // when it was up to date last; zero if it never was
-	reached string    // the leader that has answered
+	lasting lasting
+	reached string // the leader that has answered
 }
 
 const (
@@ -37,7 +37,6 @@ const (
 	systemPatience = 2 * time.Second
 	deadAfter      = 3 * time.Second // without a sign of life among the servers
 	healthEvery    = 5 * time.Second
-	behindAtMost   = 3 * time.Second // that is nothing to speak of
 	reachPatience  = 250 * time.Millisecond
 )
 
@@ -170,8 +169,8 @@ func (r *running) status(leaving bool, others []string) status {
 		s.peers = append(s.peers, peer{name: p.Name, id: p.Peer, live: !isDead(p)})
 	}
 	slices.SortFunc(s.peers, func(a, b peer) int { return cmp.Compare(a.name, b.name) })
-	whole := !slices.ContainsFunc(others, func(server string) bool { return !slices.Contains(s.routed, server) })
-	s.ready = s.leader != "" && r.upToDate(time.Now(), s.applied && whole) && r.reaches(s.leader)
+	now := time.Now()
+	s.ready = s.leader != "" && !r.lasting.lacks(now, r.lacks(now, s, others)) && r.reaches(s.leader)
 	return s
 }
 
@@ -203,23 +202,28 @@ func (r *running) sole() int {
 	return sole
 }
 
-// upToDate says whether all that the server stores is, given that it has what the cluster's group has stored and that all are connected to it:
-// without, clients of two servers do not reach each other. A server that was is behind for a moment with each stream that is made, and cut off
-// from one that starts: that is not said unless it lasts.
-func (r *running) upToDate(now time.Time, whole bool) bool {
-	if whole && r.isHealthy(now) {
-		r.well = now
+// lacks is what the server has not yet, or not at this moment.
+func (r *running) lacks(now time.Time, s status, others []string) (lacks []string) {
+	for _, server := range others {
+		if !slices.Contains(s.routed, server) { // clients of the two do not reach each other
+			lacks = append(lacks, "route to "+server)
+		}
 	}
-	return now.Sub(r.well) < behindAtMost
-}
-
-// isHealthy asks the server. To look costs more the more streams there are: of a server that is, that was a moment ago will do.
-func (r *running) isHealthy(now time.Time) bool {
-	if !r.healthy || now.Sub(r.looked) > healthEvery {
-		h := r.ns.Healthz(&server.HealthzOptions{})
-		r.healthy, r.looked = h != nil && h.StatusCode < 300, now
+	if !s.applied && !r.lasting.once { // later this is among what its health says, if it does not keep up
+		lacks = append(lacks, "the servers' state")
 	}
-	return r.healthy
+	// To look at its health costs more the more streams there are: of a server that is well, that was a moment ago will do.
+	if len(r.sick) > 0 || now.Sub(r.looked) > healthEvery {
+		r.sick, r.looked = nil, now
+		h := r.ns.Healthz(&server.HealthzOptions{Details: true})
+		for _, e := range h.Errors {
+			r.sick = append(r.sick, fmt.Sprint(e.Type, " ", e.Account, " ", e.Stream, " ", e.Consumer))
+		}
+		if len(r.sick) == 0 && h.StatusCode >= 300 {
+			r.sick = append(r.sick, h.Error)
+		}
+	}
+	return append(lacks, r.sick...)
 }
 
 // reaches says whether the leader has answered: until then it may be known, and not hear what clients ask, who would wait for seconds.
