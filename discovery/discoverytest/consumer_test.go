@@ -44,12 +44,23 @@ func TestATrustingConsumerIsFoundOut(t *testing.T) {
 			if slices.Contains(survives, b.Name) {
 				within = time.Minute
 			}
-			got := failuresOf(t, func(tb testing.TB) {
-				Consumer{Use: trusting, Within: within}.uses(tb, Misbehaving(tb)[i])
-			})
-			if found := got != ""; found == slices.Contains(survives, b.Name) {
-				t.Errorf("found out: %v, %s", found, got)
+			try := func() string {
+				return failuresOf(t, func(tb testing.TB) { Consumer{Use: trusting, Within: within}.uses(tb, Misbehaving(tb)[i]) })
 			}
+			got := try()
+			if slices.Contains(survives, b.Name) {
+				if got != "" {
+					t.Errorf("found out: %s", got)
+				}
+				return
+			}
+			for range 20 { // who calls again at once looks patient when the machine is busy just then
+				if got != "" {
+					return
+				}
+				got = try()
+			}
+			t.Error("not found out")
 		})
 	}
 }
