@@ -27,7 +27,7 @@ import (
 const deadline = 10 * time.Second
 
 func TestMain(m *testing.M) {
-	atonce.Tests(16, 6)
+	atonce.Tests(24, 6)
 	goleak.VerifyTestMain(m)
 }
 

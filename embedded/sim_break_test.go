@@ -165,10 +165,13 @@ func broken(seed uint64, how breaks) *world {
 	return w
 }
 
+// slowSeeds is how many histories a test has of which each is long.
+const slowSeeds = uint64(min(simSeeds/10, 40))
+
 // What cannot be survived is told in plain words, and nothing is done about it.
 func TestMajorityThatIsLostIsTold(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range slowSeeds {
 		w := formedWorld(seed, 3, 5)
 		var members []*machine
 		for _, m := range w.machines {
@@ -203,7 +206,7 @@ func TestMajorityThatIsLostIsTold(t *testing.T) {
 // All stores lost at once: the processes wait as long as they were told for those who may have them, and then found another cluster.
 func TestAllStoresLostAtOnce(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range slowSeeds {
 		w := formedWorld(seed, 3, 5)
 		w.lossy = true
 		for _, m := range w.machines {

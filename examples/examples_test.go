@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
-		atonce.Tests(8, 4)
+		atonce.Tests(12, 4)
 		flag.Parse()
 		return m.Run()
 	}())

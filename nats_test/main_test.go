@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	// A test mostly waits, for a lease to end, for a leader to be elected. Those that keep the cores busy are not parallel: they run alone,
 	// before the others.
-	atonce.Tests(24, 4)
+	atonce.Tests(32, 4)
 	goleak.VerifyTestMain(m)
 }
 
