@@ -25,6 +25,7 @@ type board struct {
 	mu      sync.Mutex
 	version int
 	slice   slice
+	broken  bool
 	changed chan struct{}
 }
 
@@ -36,10 +37,10 @@ func newBoard(t testing.TB) *board {
 
 func (b *board) well() { b.f.answer(b.list, b.watch) }
 
-func (b *board) now() (slice, int, chan struct{}) {
+func (b *board) now() (s slice, version int, broken bool, changed chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.slice, b.version, b.changed
+	return b.slice, b.version, b.broken, b.changed
 }
 
 func (b *board) set(addresses []discovery.Address) {
@@ -51,17 +52,30 @@ func (b *board) set(addresses []discovery.Address) {
 	}
 	b.version++
 	s.ResourceVersion = fmt.Sprint(b.version)
-	b.slice = s
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.slice, b.broken = s, false
+	b.wake()
 	b.well()
 }
 
-// end ends all watches, as a restart does.
+func (b *board) wake() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// end ends all watches, as a restart does. One whose connection is just being made may be missed.
 func (b *board) end() { b.f.server.CloseClientConnections() }
 
+// fail ends all watches, also those that begin as they did before, until the next set.
+func (b *board) fail() {
+	b.mu.Lock()
+	b.broken = true
+	b.wake()
+	b.mu.Unlock()
+	b.end()
+}
+
 func (b *board) list(w http.ResponseWriter, r *http.Request) {
-	s, _, _ := b.now()
+	s, _, _, _ := b.now()
 	has(b.f.t, s)(w, r)
 }
 
@@ -70,7 +84,11 @@ func (b *board) watch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	told := 0
 	for {
-		s, version, changed := b.now()
+		s, version, broken, changed := b.now()
+		if broken {
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
 		if version != told {
 			told = version
 			io.WriteString(w, event(b.f.t, "MODIFIED", s)+"\n")
@@ -109,14 +127,14 @@ func (b *board) source(opts []kubernetes.Option) discoverytest.Source {
 	fails := func(answer http.HandlerFunc) func() {
 		return func() {
 			b.f.answer(answer, answer)
-			b.end()
+			b.fail()
 		}
 	}
 	says := func(code int, body string) func() { return fails(says(code, body)) }
 	file := func(name string, change func(path string)) func() {
 		return func() {
 			change(filepath.Join(b.f.account, name))
-			b.end()
+			b.fail()
 		}
 	}
 	set := func(addresses []discovery.Address) {
