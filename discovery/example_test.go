@@ -211,7 +211,7 @@ func ExampleWithHooks() {
 	servers := discovery.Static([]string{"10.0.0.7", "10.0.0.8"}, discovery.WithHooks(c))
 
 	_ = servers.Discover(context.Background(), func([]discovery.Address, error) {})
-	for c.servers.Load() < 2 { // hooks are told on a goroutine of their own
+	for c.servers.Load() < 2 { // hooks are told on a goroutine of their own: the pause of a loop that waits for it
 		time.Sleep(time.Millisecond)
 	}
 	fmt.Println(c.servers.Load(), "servers,", c.failed.Load(), "failures")
