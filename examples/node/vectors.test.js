@@ -4,6 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { addressOf, aliveOf, mayHear, readAnswer, readRequest, refusalOf, waitsFor } from "./callwire.js";
+import { costOf, partitionsOf } from "./partitions.js";
 import { afterRefusal, apply, joinAs, messageOf, nameOf, ownerOf, reach, readRecord, ringOf, roleOf, shown, stateOf, tokenOf } from "./wire.js";
 
 const bytes = ({ body, body64 }) => (body64 === undefined ? Buffer.from(body) : Buffer.from(body64, "base64"));
@@ -37,6 +38,10 @@ const checks = {
     else assert.equal(roleOf(value), role);
   },
   owner: ({ nodes, key, owner }) => assert.equal(ownerOf(nodes, key) ?? null, owner),
+  partitions({ role, partitions, nodes, shares, held, owner, weights, costs = [] }) {
+    assert.deepEqual(partitionsOf(nodes, role, partitions, { shares, held }), owner);
+    costs.forEach((cost, i) => assert.ok(cost === null || costOf(BigInt(`0x${weights[i]}`), shares[i]) === BigInt(`0x${cost}`)));
+  },
   ring: ({ nodes, ring }) => assert.deepEqual(ringOf(nodes), ring),
   records({ key, headers, is, ...vector }) {
     same(readRecord(key, headers["KV-Operation"]?.[0] ?? "PUT", bytes(vector)), is ?? null);

@@ -90,8 +90,8 @@ export function doubtAll(seen, now) { // when a new watch begins: who is not sho
 export const shown = (seen, now) =>
   [...seen.values()].filter(({ until }) => until > now).map(({ record, until }) => ({ ...record, doubted: until < Infinity }));
 const u64 = (n) => BigInt.asUintN(64, n);
-const fnv = (text) => Buffer.from(text).reduce((h, byte) => u64((h ^ BigInt(byte)) * 0x100000001b3n), 0xcbf29ce484222325n);
-const scatter = (x) => [[30n, 0xbf58476d1ce4e5b9n], [27n, 0x94d049bb133111ebn], [31n, 1n]].reduce((x, [by, times]) => u64((x ^ (x >> by)) * times), x);
+export const fnv = (text) => Buffer.from(text).reduce((h, byte) => u64((h ^ BigInt(byte)) * 0x100000001b3n), 0xcbf29ce484222325n);
+export const scatter = (x) => [[30n, 0xbf58476d1ce4e5b9n], [27n, 0x94d049bb133111ebn], [31n, 1n]].reduce((x, [by, times]) => u64((x ^ (x >> by)) * times), x);
 /** ownerOf returns the node to which a key belongs, of those with these names: the same one in every process and language. */
 export function ownerOf(names, key) {
   const place = scatter(fnv(key));
