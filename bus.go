@@ -22,6 +22,7 @@ type Bus struct {
 	nc      *trunk
 	dialer  *dialer // of a connection that is ours to make, and to close; nil for a borrowed one
 	store   store
+	entries entryStore
 	peers   peers // nil: nobody can be asked
 	clock   *clock
 	pace    *pace
@@ -31,7 +32,8 @@ type Bus struct {
 	fleet   *identity
 	hooks   *hooks // nil if there are none
 
-	lives incarnations
+	lives   incarnations
+	shelves shelves
 
 	ctx    context.Context // over, with the cause, when the Bus begins to stop
 	cancel context.CancelCauseFunc
@@ -270,6 +272,7 @@ func (b *Bus) forget(m *member) {
 
 // relocated has everything read and looked at again, because the bucket is another one.
 func (b *Bus) relocated() {
+	b.shelves.anew()
 	for _, m := range b.staying() {
 		m.relocated()
 	}

@@ -159,7 +159,8 @@ func (d *draft) applyTombstone(known *Node, c change) {
 	case known != nil && c.kind == kindExpired && known.ttl < d.ttl && !d.vouched:
 		d.gap.vouch = append(d.gap.vouch, c)
 	case d.ends.get(c.node).id.before(c.id):
-		d.bury(c.node, end{id: c.id, generation: c.generation, reason: c.kind.reason(), at: d.now})
+		judged := c.kind == kindLeft || known != nil && known.id.incarnation == c.id.incarnation
+		d.bury(c.node, end{id: c.id, generation: c.generation, reason: c.kind.reason(), at: d.now, judged: judged})
 	}
 }
 

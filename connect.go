@@ -96,7 +96,7 @@ func start(ctx context.Context, nc *nats.Conn, o *options, d *dialer, waited boo
 		return nil, err
 	}
 	b := newBus(o, noise, st)
-	b.nc, b.dialer, st.fleet, st.pace = t, d, b.fleet, b.pace
+	b.nc, b.dialer, b.entries, st.fleet, st.pace = t, d, st, b.fleet, b.pace
 	b.suspect = st.suspect
 	st.upkeep.later = func(f func(context.Context)) { _ = b.goWhileOpen(func() { f(b.ctx) }) } // fails only if it stops
 	b.peers = &link{nc: t, subj: o.subjects(), fleet: b.fleet, noise: noise}

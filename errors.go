@@ -25,9 +25,13 @@ var (
 	ErrNodeGone = sentinel("node is gone")
 	// ErrStale says that this process's view of a scope may have missed something: see [Bus.Check].
 	ErrStale = sentinel("the view is old")
-	// ErrNotConfirmed says that the bucket did not confirm a change in time. The change is still wanted: it is
-	// written as soon as NATS can be reached. The way to take it back is the opposite call.
+	// ErrNotConfirmed says that the bucket did not confirm a change in time. A change of roles or metadata is still wanted: it is
+	// written as soon as NATS can be reached. The way to take it back is the opposite call. Of an entry ([Entries.Put]) it says only that nobody
+	// knows whether it was written.
 	ErrNotConfirmed = sentinel("not confirmed by the bucket")
+	// ErrConflict says that an entry was not replaced, because something else stands in its place than what was to be replaced, or may
+	// stand there soon: see [Entries.Put].
+	ErrConflict = sentinel("what stands there is not what it was")
 	// ErrReadOnly says that an observer was asked to write; see [WithObserver].
 	ErrReadOnly = sentinel("an observer only reads")
 	// ErrBadName says that a name of a node, a scope, a bucket or a role is empty, too long or not UTF-8.
@@ -59,7 +63,7 @@ const notMade = prefix + "not made by Connect or New"
 
 // What a store says of an operation, whatever the server called it.
 var (
-	errConflict = errors.New("the record is not what it was") // a compare-and-set was refused
+	errConflict = ErrConflict // a compare-and-set was refused
 	// An errConflict, too: while a leader has not stored a write, which takes most of the replicas, it refuses the next one that has a condition.
 	errUndecided  = &opError{"the bucket's leader has not stored what was written before: it may be cut off from the other servers", errConflict}
 	errUnanswered = errors.New("the bucket does not answer") // it is gone, or has no leader; ErrNoBucket beside it: it is gone

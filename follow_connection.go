@@ -75,6 +75,7 @@ func (b *Bus) heed(up bool) {
 	if up && b.ctx.Err() == nil {
 		b.clock.reset()
 		b.speak(b.attest())
+		b.shelves.anew()
 	}
 	for _, m := range b.staying() {
 		if up {

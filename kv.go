@@ -44,6 +44,7 @@ type kv struct {
 	hooks    *hooks
 	log      *slog.Logger
 	upkeep   upkeep
+	age      age
 
 	limit atomic.Int64 // the largest message that the stream takes, -1 for any; 0 before it was asked for
 
@@ -65,7 +66,10 @@ type kv struct {
 func (k *kv) soon() time.Duration { return max(k.patience, 2*k.pace.trip()) }
 
 func (k *kv) subscribe(ctx context.Context, scope string) (*feed, error) {
-	subject := k.subj.scopeChanges(scope)
+	return k.subscribeTo(ctx, k.subj.scopeChanges(scope))
+}
+
+func (k *kv) subscribeTo(ctx context.Context, subject string) (*feed, error) {
 	messages := make(chan *nats.Msg, feedSize)
 	before := k.nc.refusals.note(k.nc.LastError())
 	sub, err := k.nc.stand(subject, "", messages, true)

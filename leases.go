@@ -119,33 +119,42 @@ func (k *kv) decodeLease(m message) (node string, a armed, err error) {
 // standing asks the stream's leader once, however many nodes there are: in a scope of very many once for every 100,000 names.
 func (k *kv) standing(ctx context.Context, scope string) (s standing, err error) {
 	s.records, s.leases = map[string]bool{}, map[string]bool{}
+	err = k.eachSubject(ctx, k.subj.scopeAll(scope), func(subject string) {
+		if _, node, err := k.subj.parseRecord(subject); err == nil {
+			s.records[node] = true
+		} else if _, node, err := k.subj.parseLease(subject); err == nil {
+			s.leases[node] = true
+		}
+	})
+	return s, err
+}
+
+// eachSubject hands on the subjects under which the stream's leader has something.
+func (k *kv) eachSubject(ctx context.Context, filter string, take func(subject string)) error {
 	api := k.subj.streamAPI("INFO")
 	for offset := 0; ; {
-		ask := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, k.subj.scopeAll(scope), offset)
+		ask := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, filter, offset)
 		var answer struct {
-			Error *jetstream.APIError
-			Total int
-			State struct{ Subjects map[string]uint64 }
+			Error  *jetstream.APIError
+			Total  int
+			Config jetstream.StreamConfig
+			State  struct{ Subjects map[string]uint64 }
 		}
 		if err := k.askLeader(ctx, api, ask, &answer); err != nil {
-			return s, err
+			return err
 		}
 		if answer.Error != nil {
-			return s, k.explain("ask the stream's leader", api, answer.Error)
+			return k.explain("ask the stream's leader", api, answer.Error)
 		}
+		k.fleet.learn(fleetIn(answer.Config))
 		for subject := range answer.State.Subjects {
-			if _, node, err := k.subj.parseRecord(subject); err == nil {
-				s.records[node] = true
-			} else if _, node, err := k.subj.parseLease(subject); err == nil {
-				s.leases[node] = true
-			}
+			take(subject)
 		}
 		offset += len(answer.State.Subjects)
 		if len(answer.State.Subjects) == 0 || offset >= answer.Total {
-			break
+			return nil
 		}
 	}
-	return s, nil
 }
 
 func (k *kv) askLeader(ctx context.Context, api string, ask []byte, answer any) error {

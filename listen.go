@@ -27,6 +27,18 @@ func (s *Scope) Address(kind string, n *Node, name string) string {
 	return s.bus.opts.subjects().address(kind, s.name, n.name, n.id.incarnation, name)
 }
 
+// Subject returns a subject that all of this scope share, of a kind and a name, as those of [Scope.Address] are:
+//
+//	<bucket>.<kind>.<scope>.<name>
+//
+// Whoever subscribes to it hears what is sent there, as with any subject ([Bus.Subscribe]). Anything else than a kind and a name as Address
+// takes them is a panic, and so is a scope whose name is bad.
+func (s *Scope) Subject(kind, name string) string {
+	must(s.made())
+	must(failed("subject", s.checkAddress(kind, name)))
+	return s.bus.opts.subjects().shared(kind, s.name, name)
+}
+
 func (s *Scope) checkAddress(kind, name string) error {
 	if s.bad != nil {
 		return s.bad

@@ -54,6 +54,7 @@ func (k *kv) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	k.fleet.learn(fleetIn(info.Config))
 	k.inspect(info)
 	k.stored.Store(info.State.Msgs)
+	k.age.learn(info, asked, time.Now())
 	k.single.Store(info.Config.Replicas == 1 && (info.Cluster == nil || len(info.Cluster.Replicas) == 0))
 	return info, nil
 }

@@ -44,12 +44,16 @@ func (k *kv) many(from, to uint64) uint64 { return min(to-from, k.stored.Load()/
 // each hands on the records of a scope, or of all, from one generation to at least another, in their order. It returns the
 // generation of the last one.
 func (k *kv) each(ctx context.Context, scope string, from, to uint64, each func(scope string, c change)) (last uint64, err error) {
-	subject, overdue, waited := k.subj.scopeRecords(scope), time.Now().Add(k.timeout), false
-	take := func(m message) {
+	return k.eachMessage(ctx, k.subj.scopeRecords(scope), from, to, func(m message) {
 		if scope, c, ok := k.decodeStored(m); ok {
 			each(scope, c)
 		}
-	}
+	})
+}
+
+// eachMessage hands on the messages of a subject, as each does records.
+func (k *kv) eachMessage(ctx context.Context, subject string, from, to uint64, take func(message)) (last uint64, err error) {
+	overdue, waited := time.Now().Add(k.timeout), false
 	if k.many(from, to) > bulk {
 		if last, err = k.consume(ctx, subject, from, take); err != nil {
 			return 0, err

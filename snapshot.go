@@ -43,6 +43,7 @@ type end struct {
 	generation uint64
 	reason     Reason
 	at         time.Time // when this process heard of it
+	judged     bool      // by a tombstone that was judged: see Buried
 	lapsed     bool      // only by its lease: the record stands
 	lease      uint64    // of that lease, the generation
 }

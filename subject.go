@@ -119,6 +119,24 @@ func (s subjects) scopeRecords(scope string) string {
 	return "$KV." + s.bucket + "." + anyToken(scope) + ".*"
 }
 
+// entry is where one stands: a key of three tokens, which no record has.
+func (s subjects) entry(at place) string {
+	return "$KV." + s.bucket + "." + SubjectToken(at.scope) + "." + at.kind + "." + SubjectToken(at.name)
+}
+
+func (s subjects) kindEntries(scope, kind string) string {
+	return "$KV." + s.bucket + "." + SubjectToken(scope) + "." + kind + ".*"
+}
+
+func (s subjects) kindChanges(scope, kind string) string {
+	return s.bucket + ".changes." + SubjectToken(scope) + "." + kind + ".*"
+}
+
+// shared is a subject that all of a scope share, of a kind, under a name.
+func (s subjects) shared(kind, scope, name string) string {
+	return s.bucket + "." + kind + "." + SubjectToken(scope) + "." + SubjectToken(name)
+}
+
 func (s subjects) scopeLeases(scope string) string {
 	return "$KV." + s.bucket + "=lease." + SubjectToken(scope) + ".*"
 }
@@ -187,6 +205,27 @@ func (s subjects) parseChange(subject string) (scope, node string, err error) {
 // parseSuspect returns the scope and the node that a hint's subject names.
 func (s subjects) parseSuspect(subject string) (scope, node string, err error) {
 	return parseNames(subject, s.bucket, ".suspect.")
+}
+
+// parseEntry returns the name that an entry's subject has, of a kind in a scope.
+func (s subjects) parseEntry(subject, scope, kind string) (name string, err error) {
+	return parseLast(subject, s.kindEntries(scope, kind))
+}
+
+// parseEntryChange returns the name of which an announcement tells, of a kind in a scope.
+func (s subjects) parseEntryChange(subject, scope, kind string) (name string, err error) {
+	return parseLast(subject, s.kindChanges(scope, kind))
+}
+
+func parseLast(subject, pattern string) (name string, err error) {
+	last, ok := strings.CutPrefix(subject, strings.TrimSuffix(pattern, "*"))
+	if !ok {
+		return "", fmt.Errorf("subject %q is not one of %q", subject, pattern)
+	}
+	if name, err = parseToken(last); err != nil {
+		return "", fmt.Errorf("subject %q: name: %w", subject, err)
+	}
+	return strings.Clone(name), nil
 }
 
 // parseNames takes the prefix in parts, so that nothing is allocated for it.
