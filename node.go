@@ -32,6 +32,9 @@ func (n *Node) Incarnation() uint64 { return n.id.incarnation }
 // It is not comparable across a bucket that was deleted and made anew.
 func (n *Node) Generation() uint64 { return n.generation }
 
+// TTL returns for how long the node may be silent before it is lost: its own [WithTTL].
+func (n *Node) TTL() time.Duration { return n.ttl }
+
 // Meta returns the node's metadata for a key, or "" if it has none; see [WithMeta]. It may change while the node lives, by
 // [Bus.SetMeta]; a change makes a new Node, as any other does, and is told by [MetaChanged].
 func (n *Node) Meta(key string) string { return n.meta[key] }

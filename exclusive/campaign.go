@@ -1,0 +1,345 @@
+package exclusive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+)
+
+// Campaign waits until this node holds a name in a scope that it has joined, and returns the term. Between its first look at the bucket and the
+// end of the term before it sends nothing.
+//
+// The name is any text that could be a scope's. Nobody else holds it, in the whole scope, for as long as [Term.Context] lasts. It is had at once
+// if nobody has it or the last holder has given it up; else when the holder gives it up, or has left, or has died and the server
+// says so: one TTL after its last heartbeat. A holder that merely cannot be reached keeps it. If the bucket itself is younger than
+// a TTL, or was out of reach, somebody may hold a name of which the bucket says nothing: then a TTL passes first. After a restart under the same node name
+// within the TTL it takes a whole TTL from the restart, as the process before might still be running.
+//
+// Of several campaigns for one name in one process each waits for its turn. If ctx is over first the error is ctx's and nothing
+// is left behind: what may have been written is given up. It matches [rolebus.ErrReadOnly] for an observer, [rolebus.ErrNotJoined] if the scope is
+// not joined, is left meanwhile, or is being left, [rolebus.ErrClosed] if the Bus stops or shuts down, and [rolebus.ErrBadName] for a name that cannot be one.
+func Campaign(ctx context.Context, s *rolebus.Scope, name string, opts ...Option) (*Term, error) {
+	c, err := newCampaign(ctx, s, name, opts)
+	if err == nil {
+		var t *Term
+		if t, err = c.run(ctx); err == nil {
+			return t, nil
+		}
+	}
+	return nil, failed("campaign for", name, s, err)
+}
+
+// campaign is one that waits for a name.
+type campaign struct {
+	*options
+	book  *book
+	name  string
+	posts []post
+	hooks *hooks
+	keep  bool // see Term
+
+	free time.Time // since when it may have it; zero while it may not
+}
+
+func newCampaign(ctx context.Context, s *rolebus.Scope, name string, opts []Option) (*campaign, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &campaign{options: o, book: bookOf(s), name: name}
+	c.posts = make([]post, o.seats)
+	for seat := range c.posts {
+		c.posts[seat] = seatOf(name, seat)
+	}
+	if err = checkName("name", c.posts[len(c.posts)-1].name); err == nil {
+		c.hooks, err = newHooks(o.hooks, c.book.bus.Logger())
+	}
+	return c, err
+}
+
+// run waits for the term.
+func (c *campaign) run(ctx context.Context) (*Term, error) {
+	b, began := c.book, time.Now()
+	if err := b.mayClaim(ctx); err != nil {
+		return nil, err
+	}
+	for _, kind := range []string{kindName, kindSeat} {
+		if kind == kindSeat && c.seats == 1 {
+			break
+		}
+		if _, err := b.ready(ctx, kind); err != nil {
+			return nil, err
+		}
+	}
+	wake := make(chan struct{}, 1)
+	stop := b.await(c.posts, wake)
+	defer stop()
+	for wait := firstRetry; ; {
+		if err := b.mayClaim(ctx); err != nil {
+			return nil, err
+		}
+		snap := b.scope.Snapshot()
+		seat, again := c.choose(snap, time.Now())
+		if seat >= 0 {
+			t, err := c.claim(ctx, seat, began)
+			if t != nil {
+				return t, nil
+			}
+			if errors.Is(err, rolebus.ErrBadName) || errors.Is(err, errNoToken) {
+				return nil, err
+			}
+			again, wait = time.Now().Add(wait+rand.N(wait)), min(2*wait, lastRetry) // whatever it was: look again
+		} else {
+			wait = firstRetry
+		}
+		c.wait(ctx, wake, snap, again)
+	}
+}
+
+// wait waits until something may have changed.
+func (c *campaign) wait(ctx context.Context, wake <-chan struct{}, snap *rolebus.Snapshot, again time.Time) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	if !again.IsZero() {
+		timer.Reset(time.Until(again))
+	}
+	var superseded <-chan struct{}
+	if c.among != nil || c.prefer != nil || !snap.Joined() {
+		superseded = snap.Superseded()
+	}
+	select {
+	case <-wake:
+	case <-timer.C:
+	case <-superseded:
+	case <-ctx.Done():
+	case <-c.book.bus.Context().Done():
+	}
+}
+
+// mayClaim says why this process may claim nothing.
+func (b *book) mayClaim(ctx context.Context) error {
+	incarnation := b.scope.Incarnation()
+	b.mu.Lock()
+	drained := incarnation != 0 && b.drained == incarnation
+	b.mu.Unlock()
+	switch stopped := b.bus.Context(); {
+	case stopped.Err() != nil:
+		return context.Cause(stopped)
+	case ctx.Err() != nil:
+		return ended(ctx)
+	case errors.Is(context.Cause(b.scope.LeaseContext()), rolebus.ErrReadOnly):
+		return rolebus.ErrReadOnly
+	case incarnation == 0:
+		return rolebus.ErrNotJoined
+	case drained:
+		return fmt.Errorf("it is being left: %w", rolebus.ErrNotJoined)
+	}
+	return nil
+}
+
+// choose returns the seat to claim, or -1 and when to look again; zero if news will tell.
+func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, again time.Time) {
+	if n := snap.Node(c.book.bus.Name()); c.among != nil && (n == nil || !n.Has(*c.among)) {
+		c.free = time.Time{}
+		return -1, time.Time{}
+	}
+	if c.book.scope.LeaseLeft() == 0 {
+		return -1, now.Add(leaseAgain) // until it has heard of NATS again
+	}
+	first := c.first()
+	for i := range c.posts {
+		seat := (first + i) % len(c.posts)
+		if c.book.engaged(c.posts[seat]) {
+			continue
+		}
+		v, _ := c.book.judge(c.posts[seat], snap, now)
+		if v.may {
+			if at := c.turn(snap, now); now.Before(at) {
+				return -1, at
+			}
+			return seat, time.Time{}
+		}
+		if !v.again.IsZero() && (again.IsZero() || v.again.Before(again)) {
+			again = v.again
+		}
+	}
+	c.free = time.Time{}
+	return -1, again
+}
+
+// leaseAgain is how often it is looked whether the lease is back.
+const leaseAgain = 50 * time.Millisecond
+
+// first is the seat that this node looks at first: those who wait for several do not all want the same one.
+func (c *campaign) first() int {
+	h := fnv.New64a()
+	h.Write([]byte(c.book.bus.Name()))
+	return int(h.Sum64() % uint64(len(c.posts)))
+}
+
+const (
+	preferPatience = 500 * time.Millisecond // for each better candidate that there may be
+	mostBetter     = 2
+
+	herd = 50 * time.Microsecond // for each node beyond two: not all claim the same at the same time
+)
+
+// turn returns when this node may claim what is free, so that those whom others prefer come first.
+func (c *campaign) turn(snap *rolebus.Snapshot, now time.Time) time.Time {
+	if c.free.IsZero() {
+		c.free = now.Add(rand.N(1 + herd*time.Duration(max(0, min(snap.Members().Len(), 2000)-2))))
+	}
+	if c.prefer == nil {
+		return c.free
+	}
+	own := snap.Node(c.book.bus.Name())
+	if own == nil {
+		return c.free
+	}
+	nodes := snap.Members()
+	if c.among != nil {
+		nodes = snap.Nodes(*c.among)
+	}
+	mine, better := c.prefer(own), map[int]bool{}
+	for n := range nodes.All() {
+		if v := c.prefer(n); v > mine {
+			better[v] = true
+		}
+	}
+	return c.free.Add(preferPatience * time.Duration(min(len(better), mostBetter)))
+}
+
+var (
+	errNoToken = errors.New("no token is left: the largest that is known is 2^53 - 1")
+	errAgain   = errors.New("look again")
+)
+
+// claim claims a seat. Without a term and an error, or with one that passes, it is to be looked at again.
+func (c *campaign) claim(ctx context.Context, seat int, began time.Time) (*Term, error) {
+	b, p := c.book, c.posts[seat]
+	lease, incarnation := b.scope.LeaseContext(), b.scope.Incarnation()
+	if lease.Err() != nil || !b.take(p, incarnation) {
+		return nil, errAgain
+	}
+	cl, err := b.claim(ctx, lease, p, incarnation)
+	if err != nil {
+		b.release(p)
+		return nil, err
+	}
+	t := &Term{
+		book: b, post: p, name: c.name, seat: seat, claim: cl, among: c.among, began: time.Now(), hooks: c.hooks, keep: c.keep,
+		released: make(chan struct{}),
+	}
+	t.ctx, t.cancel = context.WithCancelCause(lease) // a lease that was lost and is back is another one
+	t.start(time.Since(began))
+	return t, nil
+}
+
+// claim writes a claim of this process's life, which is certain of its lease, and returns it when the bucket holds it.
+func (b *book) claim(ctx, lease context.Context, p post, incarnation uint64) (claim, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(lease, cancel)()
+	snap := b.scope.Snapshot()
+	b.mu.Lock()
+	sh, k := b.shelves[p.kind], b.entryLocked(p)
+	b.mu.Unlock()
+	v, known := b.judge(p, snap, time.Now()) // anew: it may be another's by now
+	if !v.may {
+		return claim{}, errAgain
+	}
+	if err := b.inquire(ctx, sh, p, known, v); err != nil {
+		return claim{}, err
+	}
+	now, err := b.bus.ServerTime(ctx)
+	if err != nil {
+		return claim{}, err
+	}
+	own := snap.Node(b.bus.Name())
+	c := claim{life: life{b.bus.Name(), incarnation}, token: known.next(now), since: now.Truncate(time.Millisecond)}
+	switch {
+	case c.token == 0:
+		return claim{}, errNoToken
+	case own == nil || own.Incarnation() != incarnation:
+		return claim{}, errAgain
+	}
+	c.ttl = own.TTL()
+	if err := b.write(ctx, sh, p, c, known.base, false); err != nil {
+		if ferr := b.refresh(ctx, sh, p); ferr != nil {
+			return claim{}, ferr
+		}
+		b.mu.Lock()
+		stored := k.stands && k.claim == c
+		b.mu.Unlock()
+		if !stored { // if it is stored after this, it is found and given up, or claimed anew
+			return claim{}, err
+		}
+	}
+	if lease.Err() != nil {
+		return claim{}, context.Cause(lease)
+	}
+	return c, nil
+}
+
+// inquire asks what must be known besides before a post is claimed.
+func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, v verdict) error {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	if v.confirm {
+		incarnation, err := b.scope.Standing(ctx, known.claim.node)
+		if err != nil {
+			return err
+		}
+		if incarnation == known.claim.incarnation {
+			b.alive(p, known.claim)
+			return errAgain
+		}
+	}
+	if v.ask {
+		return b.ask(ctx, sh, p)
+	}
+	return nil
+}
+
+// alive takes in that a life is alive of which this process's snapshot does not know.
+func (b *book) alive(p post, c claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.entryLocked(p); k.claim == c {
+		k.absent = time.Time{}
+		b.lookLocked(k, b.scope.Snapshot(), time.Now()) // and its time begins anew
+	}
+}
+
+// ask finds out whether somebody holds a post of which the bucket says nothing. Nobody does if the servers say that nobody listens.
+func (b *book) ask(ctx context.Context, sh entries, p post) error {
+	if !b.bus.Connected() {
+		return nats.ErrDisconnected
+	}
+	msg, err := b.bus.Conn().RequestWithContext(ctx, b.scope.Subject(p.kind, p.name), nil)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return b.refresh(ctx, sh, p) // what was written since the bucket was read last
+	case err != nil:
+		return err
+	}
+	c, err := decodeClaim(string(msg.Data))
+	if err != nil {
+		return errAgain // who it is does not matter
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.entryLocked(p)
+	k.recall(c, time.Now())
+	b.lookLocked(k, b.scope.Snapshot(), time.Now())
+	return errAgain
+}

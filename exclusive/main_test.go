@@ -1,0 +1,51 @@
+package exclusive_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/exclusive"
+	"github.com/rolebus/rolebus/internal/atonce"
+	"github.com/rolebus/rolebus/rolebustest"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	atonce.Tests(8, 2)
+	goleak.VerifyTestMain(m)
+}
+
+const ttl = time.Second
+
+func withTTL() rolebus.Option { return rolebus.WithTTL(ttl) }
+
+// soon is a context for what must end soon.
+func soon(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// join makes a process that has joined the default scope.
+func join(t testing.TB, srv *rolebustest.Server, opts ...rolebus.Option) *rolebus.Bus {
+	t.Helper()
+	return srv.Bus(append([]rolebus.Option{rolebus.WithTTL(ttl)}, opts...)...)
+}
+
+// campaign waits for a term.
+func campaign(t testing.TB, b *rolebus.Bus, name string, opts ...exclusive.Option) *exclusive.Term {
+	t.Helper()
+	term, err := exclusive.Campaign(soon(t), b.Scope, name, opts...)
+	require.NoError(t, err)
+	return term
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	require.Eventually(t, is, 30*time.Second, 5*time.Millisecond, what)
+}

@@ -1,0 +1,128 @@
+package exclusive
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rolebus/rolebus"
+)
+
+// How the bucket comes to say what is so of this process's own terms: a claim that is missing is written again, and one by which this process
+// holds nothing is given up, whatever became of the attempt that wrote it.
+
+const (
+	firstRetry = 20 * time.Millisecond
+	lastRetry  = time.Second
+
+	requestPatience = 5 * time.Second // one request to the bucket; what has no answer is asked anew
+)
+
+// tendLocked sees to it that the bucket says of a post what is so.
+func (b *book) tendLocked(p post, k *entry) {
+	if t := k.term; t != nil && t.live() && (k.claim.token > t.claim.token || k.claim == t.claim && k.resigned) {
+		t.end(ErrTaken)
+	}
+	if do, _ := b.amissLocked(k); do == nothing || k.mending {
+		return
+	}
+	if b.bus.Go(func(ctx context.Context) { b.mend(ctx, p) }) == nil {
+		k.mending = true
+	}
+}
+
+// deed is what the bucket needs of this process at a post.
+type deed int
+
+const (
+	nothing deed = iota
+	writing      // the claim again
+	givingUp
+)
+
+// amissLocked says what the bucket needs, and of which claim.
+func (b *book) amissLocked(k *entry) (deed, claim) {
+	switch t := k.term; {
+	case t != nil && t.live() && (!k.stands || k.claim != t.claim):
+		return writing, t.claim
+	case !k.busy && k.stands && k.claim.node == b.bus.Name() && b.lives[k.claim.incarnation]:
+		return givingUp, k.claim
+	}
+	return nothing, claim{}
+}
+
+// mend does it, until nothing is amiss or the Bus stops.
+func (b *book) mend(ctx context.Context, p post) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		b.mu.Lock()
+		k := b.entryLocked(p)
+		do, c := b.amissLocked(k)
+		base, sh := k.base, b.shelves[p.kind]
+		if do == nothing || ctx.Err() != nil {
+			k.mending = false
+			k.wake() // a campaign of this process could not begin
+			b.mu.Unlock()
+			return
+		}
+		b.mu.Unlock()
+		err := b.write(ctx, sh, p, c, base, do == givingUp)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, rolebus.ErrConflict) && !sleep(ctx, wait) {
+			continue // for the last time
+		}
+		_ = b.refresh(ctx, sh, p) // if it fails, the next attempt tells
+	}
+}
+
+// write stores a claim, or that it is given up, in the place of what is of a generation, and takes that in.
+func (b *book) write(ctx context.Context, sh entries, p post, c claim, base uint64, giveUp bool) error {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	value, store := c.encode(), sh.Put
+	if giveUp {
+		store = sh.Remove
+	}
+	generation, err := store(ctx, p.name, value, base)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.entryLocked(p); k.base == base { // else the announcement was quicker, or something that came after it
+		b.takeLocked(p, rolebus.Entry{Name: p.name, Generation: generation, Value: value, Removed: giveUp}, b.scope.Snapshot(), time.Now())
+	}
+	return nil
+}
+
+// refresh takes in what stands at a post, as the stream's leader has it.
+func (b *book) refresh(ctx context.Context, sh entries, p post) error {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	b.mu.Lock()
+	base := b.entryLocked(p).base
+	b.mu.Unlock()
+	e, err := sh.Get(ctx, p.name)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.entryLocked(p); k.base == base || e.Generation > k.base { // else something was heard since it was asked
+		b.takeLocked(p, e, b.scope.Snapshot(), time.Now())
+	}
+	return nil
+}
+
+// sleep waits; false if ctx was over first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

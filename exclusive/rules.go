@@ -1,0 +1,129 @@
+package exclusive
+
+import (
+	"time"
+
+	"github.com/rolebus/rolebus"
+)
+
+// The rules by which a process may take what another one had. They are pure: time, and what is seen of the nodes, go in.
+//
+// They rest on one fact. A holder is certain of its term for as long as the context of its lease lasts that it had before it claimed: by its own
+// clock less than its TTL after the last heartbeat that the bucket took. A heartbeat is taken only beside the record of that life. So when
+// that life has ended, or the bucket has lacked its record, for a whole TTL, it is certain no more, whatever it hears, and whoever it is.
+// A tombstone that the server wrote because that TTL had passed says so at once.
+
+// standing is what this process knows of one post: what stands in the bucket, and what was heard of it before. What the bucket merely does
+// not say is not a fact: a claim that is missing is remembered.
+type standing struct {
+	base     uint64    // the generation of what stands at the key, be it what it may; 0 if nothing does
+	claim    claim     // the one with the largest token that was ever heard of; the zero claim if there was none
+	stands   bool      // it is what stands at the key
+	resigned bool      // it was given up by its holder: this outlives what stands
+	missed   time.Time // since when it neither stands nor was given up
+	absent   time.Time // since when its life has not been alive, as this process sees it; zero while it is
+	ended    time.Time // since when there has been nothing to remember: given up, and not standing any more
+}
+
+// hear takes in what stands at the key now.
+func (k *standing) hear(e rolebus.Entry, now time.Time) {
+	k.base = e.Generation
+	c, err := decodeClaim(e.Value)
+	older := err == nil && c.token < k.claim.token
+	switch {
+	case err != nil || older || e.Generation == 0:
+		k.lack(now) // garbage, somebody's delete, or what the bucket had before it went back
+		return
+	case c.token > k.claim.token || c.life != k.claim.life:
+		*k = standing{base: e.Generation, claim: c}
+	}
+	k.resigned = k.resigned || e.Removed
+	k.stands = !k.resigned
+	k.missed, k.ended = time.Time{}, time.Time{}
+}
+
+// lack takes in that the claim does not stand at the key.
+func (k *standing) lack(now time.Time) {
+	k.stands = false
+	if k.claim.token > 0 && !k.resigned && k.missed.IsZero() {
+		k.missed = now
+	}
+	if (k.resigned || k.claim.token == 0) && k.base == 0 && k.ended.IsZero() {
+		k.ended = now
+	}
+}
+
+// recall takes in a claim that the bucket lacks, as somebody has told it.
+func (k *standing) recall(c claim, now time.Time) {
+	if c.token <= k.claim.token {
+		return
+	}
+	*k = standing{base: k.base, claim: c, missed: now}
+}
+
+// look takes in whether the claim's life is alive.
+func (k *standing) look(alive bool, now time.Time) {
+	switch {
+	case alive:
+		k.absent = time.Time{}
+	case k.absent.IsZero():
+		k.absent = now
+	}
+}
+
+// view is what a candidate sees beside what stands.
+type view struct {
+	now     time.Time
+	own     bool          // the claim's life is one of this process, which holds nothing by it
+	buried  uint64        // the generation of the tombstone by which the claim's life ended, as this process has judged; 0 if there is none
+	ttl     time.Duration // the largest that is known of the scope's nodes
+	settled time.Duration // for how long what the bucket lacks has been no sign that it lost anything
+}
+
+// verdict says whether a candidate may take a post, what it must do before, or when to look again if nothing is heard until then.
+type verdict struct {
+	may     bool
+	confirm bool      // after the stream's leader has said that the claim's life has no record
+	ask     bool      // after the servers have said that nobody listens who holds it
+	again   time.Time // if it may not: zero if only news can change that
+	why     string    // it may not, for people
+}
+
+// judge says whether a candidate may take a post now.
+func (k *standing) judge(v view) verdict {
+	switch {
+	case k.claim.token == 0:
+		// Nobody was ever heard of. Somebody may have claimed it in what the bucket has lost.
+		if v.settled < v.ttl {
+			return verdict{again: v.now.Add(v.ttl - v.settled), why: "the bucket is new, or was out of reach: somebody may hold it of whom it knows nothing"}
+		}
+		return verdict{may: true, ask: true}
+	case k.resigned, v.own:
+		return verdict{may: true}
+	case k.stands && v.buried > k.base:
+		return verdict{may: true} // the tombstone came after the claim: it is of the life that made it
+	case k.absent.IsZero() && k.stands:
+		return verdict{why: "it is held"}
+	case k.absent.IsZero():
+		if until := k.missed.Add(doubtOf(k.claim.ttl)); v.now.Before(until) {
+			return verdict{again: until, why: "its claim is missing, and the holder may write it again"}
+		}
+		return verdict{may: true, ask: true}
+	}
+	if until := k.absent.Add(k.claim.ttl); v.now.Before(until) {
+		return verdict{again: until, why: "its holder has gone, and may not know it yet"}
+	}
+	return verdict{may: true, confirm: true, ask: !k.stands}
+}
+
+// doubtOf is what a holder has to write its claim again: its lease and one heartbeat.
+func doubtOf(ttl time.Duration) time.Duration { return ttl + ttl/3 }
+
+// next returns the token of a claim that is made at a time by the server's clock; 0 if there is none left.
+func (k *standing) next(server time.Time) uint64 {
+	token := max(k.claim.token+1, uint64(max(server.UnixMilli(), 1)))
+	if token > maxNumber {
+		return 0
+	}
+	return token
+}

@@ -1,0 +1,180 @@
+package exclusive
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+)
+
+// Term is this process's exclusive hold on a name, or on a seat of it, made by [Campaign]. All methods may be called from any goroutine.
+type Term struct {
+	book  *book
+	post  post
+	name  string
+	seat  int
+	claim claim
+	among *rolebus.Role
+	began time.Time
+	hooks *hooks
+	keep  bool // whoever has it says when it lets go: Run
+
+	ctx    context.Context // of the lease, and over with it
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	ear      *rolebus.Subscription // hears those who ask who has the post
+	letGo    bool
+	released chan struct{} // closed when it has let go
+}
+
+// Context returns a context that is over, with its cause, before anybody else can hold the name: what only the holder may do is done under
+// it. It ends as soon as this node is not certain any more to be listed, as [rolebus.Scope.LeaseContext] does: when no heartbeat
+// got through for nine tenths of the TTL ([rolebus.ErrLeaseLost]); when the term is given up ([ErrResigned]); when the node has lost the role of [Among]
+// ([ErrNotCandidate]); when somebody else has a later term, which takes a store that lost what it acknowledged ([ErrTaken]); when the scope is left or
+// the Bus stops, which matches [rolebus.ErrNotJoined], or is what [rolebus.Bus.Err] says. A term that has ended never goes on.
+//
+// A process that was frozen, or whose machine slept, learns of it only when it runs again, and its other goroutines may run first: ask
+// [Term.Left] before something that cannot be taken back, and have what must never be done by two refuse smaller tokens: nothing else is sure.
+func (t *Term) Context() context.Context { return t.ctx }
+
+// Token returns the fencing token of the term. It is larger than that of every earlier term of the name, or of the seat, also after the store
+// lost data, went back or was made anew, as long as the servers' clocks say roughly the same. A resource that remembers the largest token
+// that it has seen, and refuses smaller ones, is safe from holders of before, whatever becomes of clocks and processes. It is at least
+// 1 and at most 2^53 - 1, about the milliseconds since 1970.
+func (t *Term) Token() uint64 { return t.claim.token }
+
+// Seat returns the number of the seat, from 0 on; 0 without [Seats].
+func (t *Term) Seat() int { return t.seat }
+
+// Left returns for how long this process is still certain to have the term, if nothing is heard from now on; 0 if it is over. A heartbeat of
+// the node makes it nearly a whole TTL again. It finds out, as [rolebus.Scope.LeaseLeft] does, that this process was frozen or its machine has slept.
+func (t *Term) Left() time.Duration {
+	left := t.book.scope.LeaseLeft()
+	if t.ctx.Err() != nil { // looked at last: what LeaseLeft found out has ended it
+		return 0
+	}
+	return left
+}
+
+// Resign ends the term and passes it on at once: when it returns, anybody may have the next one. If nobody confirms that in time the error
+// is that of ctx, and matches [rolebus.ErrNotConfirmed]; the term is over all the same, and this process gives it up as soon as it can. Of
+// a term that is over it makes sure only that it is given up, and returns nil if it was, or somebody else has the next one. It may be called more than once.
+func (t *Term) Resign(ctx context.Context) error { return t.resign(ctx, ErrResigned) }
+
+func (t *Term) resign(ctx context.Context, cause error) error {
+	t.end(cause)
+	t.let()
+	if err := t.book.givenUp(ctx, t); err != nil {
+		return failed("resign", t.name, t.book.scope, err)
+	}
+	return nil
+}
+
+// live says whether the term lasts.
+func (t *Term) live() bool { return t.ctx.Err() == nil }
+
+func (t *Term) end(cause error) { t.cancel(cause) }
+
+// see ends the term if a snapshot says that this node is no candidate any more.
+func (t *Term) see(snap *rolebus.Snapshot) {
+	if n := snap.Node(t.book.bus.Name()); t.among != nil && t.live() && n != nil && !n.Has(*t.among) {
+		t.end(ErrNotCandidate)
+	}
+}
+
+// start makes it the term of its post.
+func (t *Term) start(took time.Duration) {
+	b := t.book
+	t.listen()
+	b.mu.Lock()
+	k := b.entryLocked(t.post)
+	k.term = t
+	b.tendLocked(t.post, k)
+	b.mu.Unlock()
+	b.log.Info("term began", "name", t.name, "seat", t.seat, "token", t.claim.token)
+	t.hooks.tellBegan(t.info(took))
+	context.AfterFunc(t.ctx, t.over)
+}
+
+// over is called when its context has ended.
+func (t *Term) over() {
+	cause := context.Cause(t.ctx)
+	info := t.info(time.Since(t.began))
+	info.Err = cause
+	t.book.log.Info("term is over", "name", t.name, "seat", t.seat, "token", t.claim.token, "cause", cause)
+	t.hooks.tellEnded(info)
+	if !t.keep {
+		t.let()
+	}
+}
+
+func (t *Term) info(took time.Duration) TermInfo {
+	return TermInfo{Scope: t.book.scope.Name(), Name: t.name, Seat: t.seat, Token: t.claim.token, Took: took}
+}
+
+// let lets the post go, which the book gives up then; once.
+func (t *Term) let() {
+	t.mu.Lock()
+	first, ear := !t.letGo, t.ear
+	t.letGo = true
+	t.mu.Unlock()
+	if !first {
+		<-t.released
+		return
+	}
+	if ear != nil {
+		ear.Stop()
+	}
+	t.book.release(t.post)
+	close(t.released)
+}
+
+// listen has those answered who ask whether anybody holds the post of which the bucket says nothing.
+func (t *Term) listen() {
+	b := t.book
+	ear, err := b.bus.Subscribe(b.scope.Subject(t.post.kind, t.post.name), func(msg *nats.Msg) {
+		if !t.live() || !b.bus.Answerable(msg.Reply) {
+			return
+		}
+		_ = msg.Respond([]byte(t.claim.encode())) // who gets no answer asks again
+		_ = b.bus.Go(func(ctx context.Context) {
+			b.mu.Lock()
+			sh := b.shelves[t.post.kind]
+			b.mu.Unlock()
+			_ = b.refresh(ctx, sh, t.post)
+		})
+	})
+	if err != nil {
+		return // the Bus stops
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ear = ear
+}
+
+// givenUp waits until the bucket does not say any more that a term lasts.
+func (b *book) givenUp(ctx context.Context, t *Term) error {
+	wake := make(chan struct{}, 1)
+	stop := b.await([]post{t.post}, wake)
+	defer stop()
+	for {
+		b.mu.Lock()
+		k := b.entryLocked(t.post)
+		over := k.resigned || k.claim != t.claim || !k.stands && !k.mending
+		b.mu.Unlock()
+		if over {
+			return nil
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return errors.Join(rolebus.ErrNotConfirmed, ended(ctx))
+		case <-b.bus.Context().Done():
+			return context.Cause(b.bus.Context())
+		}
+	}
+}
