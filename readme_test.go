@@ -85,7 +85,7 @@ func TestOptionsAndErrorsAreDocumented(t *testing.T) {
 
 func TestProtocolNamesEveryHeader(t *testing.T) {
 	protocol := read(t, "docs/PROTOCOL.md")
-	for _, file := range []string{"headers.go", "write.go", "call/wire.go"} {
+	for _, file := range []string{"headers.go", "write.go", "entrywire.go", "call/wire.go"} {
 		names := regexp.MustCompile(`"((?:Nats|KV|Rolebus|Content)-[A-Z][\w-]+)"`).FindAllStringSubmatch(read(t, file), -1)
 		require.NotEmpty(t, names)
 		for _, name := range names {
