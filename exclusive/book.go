@@ -35,6 +35,7 @@ type book struct {
 	largest time.Duration   // the largest TTL that a claim named
 	drained uint64          // the incarnation of this node that is leaving the scope, or has left it
 	looking bool            // whether lives are looked at
+	claims  bool            // this process has begun to campaign
 }
 
 // shelf is what stands in the bucket of one kind.
@@ -75,7 +76,6 @@ func (b *book) open(kind string) (*shelf, error) {
 		if err := b.bus.Go(b.look); err != nil {
 			return nil, err
 		}
-		b.scope.OnLeave(b.drain)
 		b.looking = true
 	}
 	sh := &shelf{entries: b.scope.Entries(kind), loaded: make(chan struct{})}
@@ -271,6 +271,18 @@ func (b *book) engaged(p post) bool {
 	defer b.mu.Unlock()
 	k := b.entryLocked(p)
 	return k.busy || k.mending
+}
+
+// contest has this process's terms given up before it leaves the scope, once it may have any.
+func (b *book) contest() {
+	b.mu.Lock()
+	first := !b.claims
+	b.claims = true
+	b.mu.Unlock()
+	if first {
+		b.scope.OnLeave(b.drain)
+		_ = b.bus.Go(b.sweep) // fails only if the Bus stops
+	}
 }
 
 // take makes this process busy with a post, unless it is.

@@ -3,7 +3,6 @@ package exclusive
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"time"
@@ -80,6 +79,7 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 			return nil, err
 		}
 	}
+	b.contest()
 	wake := make(chan struct{}, 1)
 	stop := b.await(c.posts, wake)
 	defer stop()
@@ -141,7 +141,7 @@ func (b *book) mayClaim(ctx context.Context) error {
 	case incarnation == 0:
 		return rolebus.ErrNotJoined
 	case drained:
-		return fmt.Errorf("it is being left: %w", rolebus.ErrNotJoined)
+		return errLeaving
 	}
 	return nil
 }

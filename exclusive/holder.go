@@ -24,8 +24,8 @@ type Held struct {
 // Holder returns who has a name now, as far as this process knows: it is what the bucket has said last, and may be behind by as much as a message is
 // on its way. False if nobody has it: none has claimed it, it was given up, or the holder is gone. Of a name with [Seats] it is about the first one.
 //
-// It is read from memory, also in a scope that is not joined and by an observer; the first call in a scope reads the bucket before, and
-// waits for that for some seconds at most.
+// The scope must be joined, by a member or an observer: in any other nobody is known to be alive. It is read from memory; the first call in a scope
+// reads the bucket before, and waits for that for some seconds at most.
 func Holder(s *rolebus.Scope, name string) (Held, bool) {
 	b := bookOf(s)
 	if !b.known(kindName) {

@@ -93,6 +93,9 @@ func (t *Term) start(took time.Duration) {
 	b.mu.Lock()
 	k := b.entryLocked(t.post)
 	k.term = t
+	if b.drained == t.claim.incarnation {
+		t.end(errLeaving) // which began when this term was about to
+	}
 	b.tendLocked(t.post, k)
 	b.mu.Unlock()
 	b.log.Info("term began", "name", t.name, "seat", t.seat, "token", t.claim.token)
@@ -141,12 +144,7 @@ func (t *Term) listen() {
 			return
 		}
 		_ = msg.Respond([]byte(t.claim.encode())) // who gets no answer asks again
-		_ = b.bus.Go(func(ctx context.Context) {
-			b.mu.Lock()
-			sh := b.shelves[t.post.kind]
-			b.mu.Unlock()
-			_ = b.refresh(ctx, sh, t.post)
-		})
+		_ = b.bus.Go(func(ctx context.Context) { _ = b.refresh(ctx, b.shelfOf(t.post.kind), t.post) })
 	})
 	if err != nil {
 		return // the Bus stops
