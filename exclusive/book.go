@@ -244,7 +244,7 @@ func (b *book) judge(p post, snap *rolebus.Snapshot, now time.Time) (verdict, st
 	defer b.mu.Unlock()
 	k := b.entryLocked(p)
 	b.lookLocked(k, snap, now)
-	v := view{now: now, settled: settled, own: k.claim.node == b.bus.Name() && b.lives[k.claim.incarnation]}
+	v := view{now: now, settled: settled, own: b.ownLocked(k.claim)}
 	if k.claim.token == 0 {
 		v.ttl = max(b.largest, longestTTL(snap))
 	}

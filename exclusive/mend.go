@@ -45,10 +45,15 @@ func (b *book) amissLocked(k *entry) (deed, claim) {
 	switch t := k.term; {
 	case t != nil && t.live() && (!k.stands || k.claim != t.claim):
 		return writing, t.claim
-	case !k.busy && k.stands && k.claim.node == b.bus.Name() && b.lives[k.claim.incarnation]:
+	case !k.busy && k.stands && b.ownLocked(k.claim):
 		return givingUp, k.claim
 	}
 	return nothing, claim{}
+}
+
+// ownLocked says whether a claim is of a life of this process, whoever wrote it.
+func (b *book) ownLocked(c claim) bool {
+	return c.node == b.bus.Name() && c.incarnation > 0 && (b.lives[c.incarnation] || c.incarnation == b.scope.Incarnation())
 }
 
 // mend does it, until nothing is amiss or the Bus stops.
