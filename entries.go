@@ -125,7 +125,7 @@ func (e *Entries) Get(ctx context.Context, name string) (Entry, error) {
 // Follow has a function called with what the bucket has of the kind: first with all of it, as soon as it could be read, and then with what
 // changes, as it is announced. After anything by which changes may have been missed, such as a break of the connection, messages that
 // were dropped, another bucket in the place of this one, or a loss that is found by a look now and then, it is called with all of it again.
-// What was put or removed before Follow was called, and confirmed, is in the first. Of each name generations only grow until the bucket itself went back,
+// What was put or removed before Follow was called, and confirmed, is in the first, or follows it if somebody in this process follows already. Of each name generations only grow until the bucket itself went back,
 // or was made anew: then all of it is told. The scope need not be joined.
 //
 // The function is called once at a time, on a goroutine of its own, until stop, which may be called within it and does not wait for it, or until the

@@ -175,6 +175,7 @@ func (s *shelf) run() {
 				s.gather(f, <-f.messages)
 			}
 			s.take(r)
+			close(r.taken)
 		}
 	}
 }
@@ -313,7 +314,7 @@ func (s *shelf) replace(r shelfReading) {
 	defer s.mu.Unlock()
 	s.copy, s.ready, s.covered, s.coveredAt = r.entries, true, r.covered, r.coveredAt
 	for name, e := range s.since {
-		if e.Generation > s.copy[name].Generation {
+		if e.Generation > r.covered && e.Generation > s.copy[name].Generation { // else it was read, or purged before that
 			s.copy[name] = e
 		}
 	}

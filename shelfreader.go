@@ -1,6 +1,8 @@
 package rolebus
 
 import (
+	"context"
+	"errors"
 	"time"
 )
 
@@ -9,6 +11,7 @@ import (
 // shelfReading is what was read.
 type shelfReading struct {
 	number  uint64
+	taken   chan struct{} // closed when the loop has taken it in
 	whole   bool
 	look    bool
 	entries map[string]Entry // whole: all; else of the names that were asked for, with generation 0 if nothing stands there
@@ -57,8 +60,13 @@ func (s *shelf) read() {
 			told.tell("entries cannot be read", err)
 			todo.crowd = false
 			s.note(todo)
+			most := lastRetry
+			if errors.Is(err, context.DeadlineExceeded) { // then who asks soon makes more of what is too much
+				most = s.scope.bus.opts.sync
+				retry = max(retry, most/4)
+			}
 			again.Reset(spread(retry))
-			retry = min(2*retry, lastRetry)
+			retry = min(2*retry, most)
 			continue
 		}
 		retry, told.told = firstRetry, ""
@@ -124,8 +132,10 @@ func (s *shelf) do(todo wishes) error {
 	if err := read(&r); err != nil {
 		return err
 	}
+	r.taken = make(chan struct{})
 	select {
 	case s.readings <- r:
+		<-r.taken // else the next one would begin to count anew what was heard since
 		return nil
 	case <-s.ctx.Done():
 		return ended(s.ctx)
@@ -196,19 +206,34 @@ func (s *shelf) readNames(r *shelfReading, names map[string]bool) error {
 // readLook asks for as little as tells whether anything is amiss: the newest generation, and which names there are.
 func (s *shelf) readLook(r *shelfReading) (err error) {
 	known := s.newest.Load()
+	if r.names, err = s.store.entryNames(s.ctx, s.scope.name, s.kind); err != nil {
+		return err
+	}
 	r.newest, err = s.store.newestEntry(s.ctx, s.scope.name, s.kind, false)
 	if err == nil && r.newest < known { // a replica lags, perhaps
 		r.newest, err = s.store.newestEntry(s.ctx, s.scope.name, s.kind, true)
 	}
-	if err == nil {
-		r.names, err = s.store.entryNames(s.ctx, s.scope.name, s.kind)
-	}
-	for patience := maxAwait; err == nil && r.newest > s.newest.Load() && patience > 0; patience -= minAwait {
-		if !sleep(s.ctx, minAwait) { // its announcement may be under way
+	for patience := maxAwait; err == nil && s.awaits(r) && patience > 0; patience -= minAwait {
+		if !sleep(s.ctx, minAwait) { // announcements may be under way
 			return ended(s.ctx)
 		}
 	}
 	return err
+}
+
+// awaits says whether a look found what was not announced yet.
+func (s *shelf) awaits(r *shelfReading) bool {
+	if r.newest > s.newest.Load() {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range r.names {
+		if _, is := s.copy[name]; !is {
+			return s.ready
+		}
+	}
+	return false
 }
 
 // teller tells once of what fails again and again, though there is a connection.
