@@ -48,7 +48,7 @@ func TestVectorsAllFilesAreRead(t *testing.T) {
 		require.NoError(t, err)
 		source = append(source, part...)
 	}
-	require.Len(t, files, 14)
+	require.Len(t, files, 15)
 	for _, file := range files {
 		require.True(t, bytes.Contains(source, []byte(`"`+filepath.Base(file)+`"`)), file)
 	}
