@@ -43,7 +43,7 @@ func TestVectorsAllFilesAreRead(t *testing.T) {
 	files, err := filepath.Glob("docs/vectors/*.jsonl")
 	require.NoError(t, err)
 	var source []byte
-	for _, name := range []string{"vectors_test.go", "owner_test.go", "ring_test.go", "exclusive/assign_test.go"} {
+	for _, name := range []string{"vectors_test.go", "owner_test.go", "ring_test.go", "exclusive/assign_test.go", "exclusive/vectors_test.go"} {
 		part, err := os.ReadFile(name)
 		require.NoError(t, err)
 		source = append(source, part...)

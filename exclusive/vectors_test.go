@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ type vector struct {
 
 func TestVectorsOfClaims(t *testing.T) {
 	t.Parallel()
-	file, err := os.Open("../docs/vectors/claims.jsonl")
+	file, err := os.Open(filepath.Join("..", "docs", "vectors", "claims.jsonl"))
 	require.NoError(t, err)
 	defer file.Close()
 	lines := bufio.NewScanner(file)
