@@ -116,11 +116,11 @@ func (h *headers) checkEntry(added int) error {
 // stands there is not told by the announcement, and is to be looked at.
 func decodeEntryNews(subj subjects, fleet string, h headers, subject, scope, kind string) (e Entry, err error) {
 	name, err := subj.parseEntryChange(subject, scope, kind)
-	if err == nil {
-		err = h.honest(1)
-	}
 	if err != nil {
 		return Entry{}, err
+	}
+	if err = h.honest(1); err != nil {
+		return Entry{Name: name}, err
 	}
 	if h.stream != subj.stream() {
 		return Entry{}, fmt.Errorf("not republished by stream %q but by %q", subj.stream(), clip(h.stream))

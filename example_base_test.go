@@ -2,6 +2,7 @@ package rolebus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"sync"
@@ -54,4 +55,46 @@ func ExampleScope_Listen() {
 	// Output:
 	// hello world
 	// rolebus: probe worker-1 in scope "jobs": node is gone: it is this process: scope is not joined
+}
+
+// A fact that belongs to nobody's life: which release a scope is at. Whoever moves it says from where, so that two who do so at the same time do not
+// both believe that it was them.
+func ExampleScope_Entries() {
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx := context.Background()
+	bus, err := rolebus.Connect(ctx, server.URL(), rolebus.WithNode("deployer"), rolebus.WithRoles("deployer"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+
+	releases := bus.Entries("release")
+	told := make(chan rolebus.EntryNews, 16)
+	stop, err := releases.Follow(func(news rolebus.EntryNews) { told <- news })
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+	fmt.Println("at first", len((<-told).Entries))
+
+	first, err := releases.Put(ctx, "web", `{"version": "1.0"}`, 0) // nothing stands there
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println((<-told).Entries[0].Value)
+	if _, err = releases.Put(ctx, "web", `{"version": "2.0"}`, first); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println((<-told).Entries[0].Value)
+	_, err = releases.Put(ctx, "web", `{"version": "1.1"}`, first) // somebody was quicker
+	fmt.Println(errors.Is(err, rolebus.ErrConflict))
+	// Output:
+	// at first 0
+	// {"version":"1.0"}
+	// {"version":"2.0"}
+	// true
 }
