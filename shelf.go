@@ -156,11 +156,12 @@ func (s *shelf) run() {
 		return
 	}
 	defer f.stop()
+	s.fleet = s.scope.bus.fleet.current()
+	s.ask(wishes{whole: true})
 	var reading sync.WaitGroup
 	reading.Go(s.read)
 	defer reading.Wait()
 	defer s.cancel()
-	s.ask(wishes{whole: true})
 	for {
 		s.adopt() // before anything is decoded
 		select {
