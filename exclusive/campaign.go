@@ -265,7 +265,8 @@ func (b *book) claim(ctx, lease context.Context, p post, incarnation uint64) (cl
 		return claim{}, err
 	}
 	own := snap.Node(b.bus.Name())
-	c := claim{life: life{b.bus.Name(), incarnation}, token: known.next(now), since: now.Truncate(time.Millisecond)}
+	// Just as it is read back, with the same zone: claims are compared.
+	c := claim{life: life{b.bus.Name(), incarnation}, token: known.next(now), since: time.UnixMilli(now.UnixMilli())}
 	switch {
 	case c.token == 0:
 		return claim{}, errNoToken

@@ -72,3 +72,28 @@ func TestACrashedHolderIsFollowed(t *testing.T) {
 	require.NoError(t, b.Close())
 	require.Greater(t, (<-third).Token(), second.Token())
 }
+
+// What a term is known by when it is read back is what was written: else it would be written again and again.
+func TestATermIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := join(t, srv)
+	nc := srv.Conn()
+	sub, err := nc.SubscribeSync("rolebus.changes.default.claim.*")
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	kept := campaign(t, a, "kept")
+	for range 20 {
+		require.NoError(t, campaign(t, a, "other").Resign(soon(t)))
+	}
+	require.NoError(t, kept.Resign(soon(t)))
+	var written []string
+	for len(written) < 2 {
+		msg, err := sub.NextMsgWithContext(soon(t))
+		require.NoError(t, err)
+		if msg.Subject == "rolebus.changes.default.claim.kept" {
+			written = append(written, msg.Header.Get("KV-Operation"))
+		}
+	}
+	require.Equal(t, []string{"", "DEL"}, written)
+}
