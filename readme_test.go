@@ -29,7 +29,7 @@ func read(t *testing.T, name string) string {
 // A program stands in examples/first, other Go code in an example_test.go, word for word.
 func TestCodeInDocumentsIsTested(t *testing.T) {
 	tested := ""
-	for _, name := range []string{"example_test.go", "call/example_test.go", "discovery/example_test.go", "discovery/kubernetes/example_test.go", "embedded/example_test.go"} {
+	for _, name := range []string{"example_test.go", "call/example_test.go", "exclusive/example_test.go", "discovery/example_test.go", "discovery/kubernetes/example_test.go", "embedded/example_test.go"} {
 		tested += unindented(read(t, name))
 	}
 	program := read(t, "examples/first/main.go")
@@ -73,6 +73,7 @@ func TestOptionsAndErrorsAreDocumented(t *testing.T) {
 		{"errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
 		{"call/option.go", `(?m)^func ([A-Z]\w+)(?:\[.*\])?\(.*\) (?:Handle|Shared)?Option \{`, "("},
 		{"call/errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
+		{"exclusive/errors.go", `(?m)^\t(Err\w+)\b.* =`, "`"},
 		{"discovery/errors.go", `(?m)^\t(Reason\w+) +Reason = `, "`"},
 	} {
 		names := regexp.MustCompile(of.pattern).FindAllStringSubmatch(read(t, of.file), -1)
@@ -131,7 +132,7 @@ func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
 
 func TestContributorsDocumentNamesEveryFile(t *testing.T) {
 	table := read(t, "CONTRIBUTING.md")
-	for _, pattern := range []string{"*.go", "call/*.go", "discovery/*.go", "embedded/*.go", "discovery/kubernetes/*.go", "discovery/discoverytest/*.go"} {
+	for _, pattern := range []string{"*.go", "call/*.go", "exclusive/*.go", "discovery/*.go", "embedded/*.go", "discovery/kubernetes/*.go", "discovery/discoverytest/*.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
