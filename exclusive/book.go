@@ -36,6 +36,8 @@ type book struct {
 	drained uint64          // the incarnation of this node that is leaving the scope, or has left it
 	looking bool            // whether lives are looked at
 	claims  bool            // this process has begun to campaign
+
+	writes chan struct{} // as many as there may be at the same time
 }
 
 // shelf is what stands in the bucket of one kind.
@@ -54,13 +56,16 @@ type entry struct {
 	mending bool                         // its claim is being written again, or given up
 }
 
+// writesAtOnce is how many claims are written at the same time: a server that is sent thousands at once keeps all its others waiting.
+const writesAtOnce = 64
+
 type bookKey struct{}
 
 func bookOf(s *rolebus.Scope) *book {
 	return s.Keep(bookKey{}, func() any {
 		return &book{
 			scope: s, bus: s.Bus(), log: s.Bus().Logger().With("scope", s.Name()),
-			shelves: map[string]*shelf{}, posts: map[post]*entry{}, lives: map[uint64]bool{},
+			shelves: map[string]*shelf{}, posts: map[post]*entry{}, lives: map[uint64]bool{}, writes: make(chan struct{}, writesAtOnce),
 		}
 	}).(*book)
 }

@@ -43,6 +43,8 @@ type campaign struct {
 	hooks *hooks
 	keep  bool // see Term
 
+	handover *time.Duration // see Term
+
 	free time.Time // since when it may have it; zero while it may not
 }
 
@@ -237,7 +239,7 @@ func (c *campaign) claim(ctx context.Context, seat int, began time.Time) (*Term,
 	}
 	t := &Term{
 		book: b, post: p, name: c.name, seat: seat, claim: cl, among: c.among, began: time.Now(), hooks: c.hooks, keep: c.keep,
-		released: make(chan struct{}),
+		handover: c.handover, leaving: make(chan struct{}), released: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancelCause(lease) // a lease that was lost and is back is another one
 	t.start(time.Since(began))

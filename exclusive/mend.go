@@ -83,6 +83,12 @@ func (b *book) mend(ctx context.Context, p post) {
 
 // write stores a claim, or that it is given up, in the place of what is of a generation, and takes that in.
 func (b *book) write(ctx context.Context, sh entries, p post, c claim, base uint64, giveUp bool) error {
+	select {
+	case b.writes <- struct{}{}:
+		defer func() { <-b.writes }()
+	case <-ctx.Done():
+		return ended(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
 	value, store := c.encode(), sh.Put

@@ -7,7 +7,7 @@ import (
 	"github.com/rolebus/rolebus"
 )
 
-// Option is a choice about a campaign, for [Campaign] and [Run].
+// Option is a choice about a campaign, for [Campaign] and [Run], or about partitions, for [Partitions] and [Owner].
 type Option interface{ choose(*options) }
 
 type options struct {
@@ -16,6 +16,9 @@ type options struct {
 	among  *rolebus.Role
 	hooks  []Hook
 	errs   []error
+
+	campaigns []string // options that were given, and are for campaigns only
+	partitionOptions
 }
 
 type option func(*options)
@@ -29,8 +32,17 @@ func (o *options) wrong(format string, args ...any) {
 // maxSeats is how many seats a name may have: each is looked at by whoever waits for one.
 const maxSeats = 1000
 
+// newOptions are those that [Campaign], [Run] and [Watch] take.
 func newOptions(opts []Option) (*options, error) {
-	o := &options{seats: 1}
+	o, err := collect(opts)
+	for _, name := range o.only {
+		err = errors.Join(err, fmt.Errorf("%s is for partitions only", name))
+	}
+	return o, err
+}
+
+func collect(opts []Option) (*options, error) {
+	o := &options{seats: 1, partitionOptions: partitionOptions{handover: defaultHandover}}
 	for i, opt := range opts {
 		if opt == nil {
 			o.wrong("option %d is nil", i+1)
@@ -46,6 +58,7 @@ func newOptions(opts []Option) (*options, error) {
 // changed, no more hold the name than the largest number says, and two never have one seat.
 func Seats(k int) Option {
 	return option(func(o *options) {
+		o.campaigns = append(o.campaigns, "seats")
 		if o.seats = k; k < 1 || k > maxSeats {
 			o.wrong("%d seats: from 1 to %d", k, maxSeats)
 		}
@@ -60,6 +73,7 @@ func Seats(k int) Option {
 // every process, and not be nil.
 func Prefer(f func(*rolebus.Node) int) Option {
 	return option(func(o *options) {
+		o.campaigns = append(o.campaigns, "prefer")
 		if o.prefer = f; f == nil {
 			o.wrong("prefer: nil function")
 		}
@@ -70,6 +84,7 @@ func Prefer(f func(*rolebus.Node) int) Option {
 // term is over, with [ErrNotCandidate], and is passed on: also when the node is drained, which takes the roles first.
 func Among(role rolebus.Role) Option {
 	return option(func(o *options) {
+		o.campaigns = append(o.campaigns, "among")
 		if o.among = &role; role == "" {
 			o.wrong("among: %w: role is empty", rolebus.ErrBadName)
 		}

@@ -122,7 +122,8 @@ func (t *Term) tellOutlived(since time.Time, cause error, over bool) {
 // errLeaving ends terms when the scope is being left.
 var errLeaving = fmt.Errorf("it is being left: %w", rolebus.ErrNotJoined)
 
-// drain gives up all terms when the scope is being left or the Bus shuts down. It waits for the functions of Run.
+// drain gives up all terms when the scope is being left or the Bus shuts down. It waits for the functions of Run, and for those who hand
+// over partitions.
 func (b *book) drain(ctx context.Context) {
 	b.mu.Lock()
 	b.drained = b.scope.Incarnation()
@@ -135,15 +136,16 @@ func (b *book) drain(ctx context.Context) {
 	}
 	b.mu.Unlock()
 	for _, t := range terms {
-		t.end(errLeaving)
+		t.leave(errLeaving)
 	}
 	for _, t := range terms {
-		if t.keep {
+		if t.keep || t.handover != nil {
 			select {
 			case <-t.released:
 			case <-ctx.Done():
 			}
-		} else {
+		}
+		if t.end(errLeaving); !t.keep {
 			t.let()
 		}
 		if err := b.givenUp(ctx, t); err != nil && !errors.Is(err, rolebus.ErrClosed) {

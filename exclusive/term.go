@@ -3,6 +3,7 @@ package exclusive
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -21,6 +22,10 @@ type Term struct {
 	began time.Time
 	hooks *hooks
 	keep  bool // whoever has it says when it lets go: Run
+
+	handover *time.Duration // how long it may take to give it up, when that is asked for; nil: no time
+	asked    sync.Once
+	leaving  chan struct{} // closed when it is to be given up, and when it is over
 
 	ctx    context.Context // of the lease, and over with it
 	cancel context.CancelCauseFunc
@@ -49,6 +54,33 @@ func (t *Term) Token() uint64 { return t.claim.token }
 
 // Seat returns the number of the seat, from 0 on; 0 without [Seats].
 func (t *Term) Seat() int { return t.seat }
+
+// Leaving returns a channel that is closed when this node is to give the term up, and has time for it, as [Strict] partitions do: whoever works
+// under the term comes to an end then, and calls [Term.Resign]. It is closed in any case when the term is over.
+func (t *Term) Leaving() <-chan struct{} { return t.leaving }
+
+// leave has the term given up, in the time that there is for it.
+func (t *Term) leave(cause error) {
+	t.asked.Do(func() {
+		close(t.leaving)
+		if t.handover == nil || *t.handover == 0 {
+			t.end(cause)
+			return
+		}
+		timer := time.AfterFunc(*t.handover, func() { t.end(cause) })
+		context.AfterFunc(t.ctx, func() { timer.Stop() })
+	})
+}
+
+// stays says whether the term lasts, and is not to be given up.
+func (t *Term) stays() bool {
+	select {
+	case <-t.leaving:
+		return false
+	default:
+		return t.live()
+	}
+}
 
 // Left returns for how long this process is still certain to have the term, if nothing is heard from now on; 0 if it is over. A heartbeat of
 // the node makes it nearly a whole TTL again. It finds out, as [rolebus.Scope.LeaseLeft] does, that this process was frozen or its machine has slept.
@@ -94,25 +126,34 @@ func (t *Term) start(took time.Duration) {
 	k := b.entryLocked(t.post)
 	k.term = t
 	if b.drained == t.claim.incarnation {
-		t.end(errLeaving) // which began when this term was about to
+		t.leave(errLeaving) // which began when this term was about to
 	}
 	b.tendLocked(t.post, k)
 	b.mu.Unlock()
-	b.log.Info("term began", "name", t.name, "seat", t.seat, "token", t.claim.token)
+	b.log.Log(context.Background(), t.level(), "term began", "name", t.name, "seat", t.seat, "token", t.claim.token)
 	t.hooks.tellBegan(t.info(took))
 	context.AfterFunc(t.ctx, t.over)
 }
 
 // over is called when its context has ended.
 func (t *Term) over() {
+	t.asked.Do(func() { close(t.leaving) })
 	cause := context.Cause(t.ctx)
 	info := t.info(time.Since(t.began))
 	info.Err = cause
-	t.book.log.Info("term is over", "name", t.name, "seat", t.seat, "token", t.claim.token, "cause", cause)
+	t.book.log.Log(context.Background(), t.level(), "term is over", "name", t.name, "seat", t.seat, "token", t.claim.token, "cause", cause)
 	t.hooks.tellEnded(info)
 	if !t.keep {
 		t.let()
 	}
+}
+
+// level is that of the lines in the log which tell of it: partitions come and go by the hundred.
+func (t *Term) level() slog.Level {
+	if t.post.kind == kindPartition {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 func (t *Term) info(took time.Duration) TermInfo {

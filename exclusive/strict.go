@@ -1,0 +1,372 @@
+package exclusive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rolebus/rolebus"
+)
+
+// Partitions that are terms. One loop of a process takes what is free and its own, and has given up what is another's:
+//
+//	members, and who holds what --> who shall own what (assign.go) --> own terms: stay, or leave
+//	                                                              \--> what is free and own: claimed
+
+const (
+	calmTime = 500 * time.Millisecond // the members must have been the same for so long before anything is given up for the balance
+	calmMost = 2 * time.Second        // unless they have changed all the time for so long
+
+	firstCalm = 250 * time.Millisecond // before the first is taken: where many begin at the same time they take their own at once
+
+	leastPause = 5 * time.Millisecond // between two looks; longer where a look takes long
+)
+
+// dealer is this process's part in strict partitions.
+type dealer struct {
+	*division
+	book     *book
+	campaign campaign
+	posts    []post
+	stay     uint64 // the life of this node that takes part
+	wake     chan struct{}
+	told     chan struct{} // poked when what it has may have changed
+
+	began, changed, restless time.Time // loop only; restless: since when the members change without being calm
+	crew                     crew      // loop only
+	held, owners             []int     // loop only
+
+	claims sync.WaitGroup // that are under way
+
+	mu     sync.Mutex
+	has    map[int]*Term     // mu
+	taking map[int]bool      // mu
+	tries  map[int]int       // mu
+	retry  map[int]time.Time // mu
+}
+
+// followStrictly yields the terms that this node has, while the scope is joined.
+func (d *division) followStrictly(ctx context.Context, hooks *hooks, yield func(Assignment) bool) {
+	var joined *rolebus.Snapshot
+	for snap := range d.scope.Snapshots(ctx) {
+		if snap.Joined() {
+			joined = snap
+			break
+		}
+	}
+	if joined == nil {
+		return
+	}
+	stay := d.scope.Incarnation()
+	if stay == 0 { // an observer
+		d.follow(ctx, yield)
+		return
+	}
+	b := bookOf(d.scope)
+	if _, err := b.ready(ctx, kindPartition); err != nil {
+		return
+	}
+	b.contest()
+	dl := &dealer{
+		division: d, book: b, posts: d.posts(), stay: stay, wake: make(chan struct{}, 1), told: make(chan struct{}, 1),
+		campaign: campaign{options: d.options, book: b, hooks: hooks, handover: &d.handover},
+		has:      map[int]*Term{}, taking: map[int]bool{}, tries: map[int]int{}, retry: map[int]time.Time{},
+	}
+	work, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	if err := b.bus.Go(func(stopped context.Context) {
+		defer close(done)
+		defer context.AfterFunc(stopped, cancel)()
+		dl.run(work)
+	}); err != nil {
+		cancel()
+		return
+	}
+	defer func() { // also after a panic of the loop's body
+		cancel()
+		<-done
+		dl.close()
+	}()
+	dl.tell(ctx, done, yield)
+}
+
+// tell yields what this node has, whenever that changes, until the loop is done.
+func (d *dealer) tell(ctx context.Context, done <-chan struct{}, yield func(Assignment) bool) {
+	was := map[int]*Term{}
+	for first, over := true, false; !over; first = false {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		is := map[int]*Term{}
+		if !over {
+			is = d.stays()
+		} else if ctx.Err() != nil {
+			return
+		}
+		a := Assignment{Partitions: slices.Sorted(maps.Keys(is)), terms: maps.Clone(is)}
+		for p, t := range is {
+			if was[p] != t {
+				a.Gained = append(a.Gained, p)
+			}
+		}
+		for p, t := range was {
+			if is[p] == t {
+				continue
+			}
+			a.Lost = append(a.Lost, p)
+			if is[p] == nil {
+				a.terms[p] = t
+			}
+		}
+		slices.Sort(a.Gained)
+		slices.Sort(a.Lost)
+		if (first || len(a.Gained)+len(a.Lost) > 0) && !yield(a) {
+			return
+		}
+		was = is
+		select {
+		case <-d.told:
+		case <-done:
+		}
+	}
+}
+
+// stays returns the terms that last, and are not to be given up.
+func (d *dealer) stays() map[int]*Term {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	is := map[int]*Term{}
+	for p, t := range d.has {
+		switch {
+		case t.stays():
+			is[p] = t
+		case !t.live():
+			delete(d.has, p)
+		}
+	}
+	return is
+}
+
+// run looks whenever anything may have changed, until ctx is over or the scope is left.
+func (d *dealer) run(ctx context.Context) {
+	defer d.book.await(d.posts, d.wake)()
+	d.began = time.Now()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		snap, now := d.scope.Snapshot(), time.Now()
+		if !snap.Joined() || d.scope.Incarnation() != d.stay {
+			break
+		}
+		again := d.look(ctx, snap, now)
+		if !sleep(ctx, max(leastPause, 4*time.Since(now))) {
+			break
+		}
+		timer.Stop()
+		timer.Reset(time.Hour)
+		if !again.IsZero() {
+			timer.Reset(time.Until(again))
+		}
+		select {
+		case <-d.wake:
+		case <-snap.Superseded():
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look does what is to be done now, and returns when to look again if nothing is heard until then.
+func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time) (again time.Time) {
+	later := func(at time.Time) {
+		if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
+	nodes := snap.Nodes(d.role)
+	own := placeOf(nodes, d.book.bus.Name(), d.stay)
+	crew, held := crewIn(nodes, d.meta), d.holders(nodes, own)
+	if !crew.equal(d.crew) {
+		if now.Sub(d.changed) >= calmTime {
+			d.restless = now
+		}
+		d.changed = now
+	}
+	if !crew.equal(d.crew) || !slices.Equal(held, d.held) || d.owners == nil {
+		d.crew, d.held, d.owners = crew, held, crew.assign(string(d.role), d.n, held)
+	}
+	calm := d.changed.Add(calmTime)
+	if most := d.restless.Add(calmMost); most.Before(calm) {
+		calm = most
+	}
+	may := own != nobody && d.book.mayClaim(ctx) == nil
+	if first := d.began.Add(firstCalm); may && now.Before(first) {
+		may = false
+		later(first)
+	}
+	if may && d.scope.LeaseLeft() == 0 {
+		may = false
+		later(now.Add(leaseAgain))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for p, owner := range d.owners {
+		switch t := d.has[p]; {
+		case t != nil && t.live():
+			if !t.stays() || owner == own && own != nobody {
+				break
+			}
+			if own != nobody && now.Before(calm) {
+				later(calm)
+				break
+			}
+			t.leave(ErrResigned)
+			poke(d.told)
+		case owner == own && may && !d.taking[p]:
+			if at := d.takeLocked(ctx, p, snap, now); !at.IsZero() {
+				later(at)
+			}
+		}
+	}
+	return again
+}
+
+// holders returns who of the members holds each partition, as far as this process knows.
+func (d *dealer) holders(nodes rolebus.Nodes, own int) []int {
+	places := make(map[life]int, nodes.Len())
+	for i := range nodes.Len() {
+		n := nodes.At(i)
+		places[life{n.Name(), n.Incarnation()}] = i
+	}
+	held := make([]int, d.n)
+	d.book.mu.Lock()
+	defer d.book.mu.Unlock()
+	for p, at := range d.posts {
+		held[p] = nobody
+		k := d.book.posts[at]
+		if k == nil || k.claim.token == 0 {
+			continue
+		}
+		i, is := places[k.claim.life]
+		switch {
+		case k.term != nil && k.term.live():
+			held[p] = own
+		case is && i != own && !k.resigned:
+			held[p] = i
+		}
+	}
+	return held
+}
+
+// takeLocked claims a partition if it may, and returns otherwise when to look again; zero if news will tell.
+func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, now time.Time) time.Time {
+	if at := d.retry[p]; now.Before(at) {
+		return at
+	}
+	if len(d.taking) >= writesAtOnce || d.book.engaged(d.posts[p]) {
+		return time.Time{}
+	}
+	v, _ := d.book.judge(d.posts[p], snap, now)
+	if !v.may {
+		return v.again
+	}
+	c := d.campaign
+	c.name, c.posts = d.posts[p].name, []post{d.posts[p]}
+	d.taking[p] = true
+	d.claims.Add(1)
+	if d.book.bus.Go(func(context.Context) {
+		defer d.claims.Done()
+		t, _ := c.claim(ctx, 0, now) // whatever it was: it is looked at again
+		d.took(p, t)
+	}) != nil {
+		d.claims.Done() // the Bus stops
+	}
+	return time.Time{}
+}
+
+// took takes in what has become of an attempt.
+func (d *dealer) took(p int, t *Term) {
+	d.mu.Lock()
+	delete(d.taking, p)
+	if t != nil {
+		delete(d.tries, p)
+		delete(d.retry, p)
+		d.has[p] = t
+	} else {
+		d.tries[p] = min(d.tries[p]+1, 6)
+		d.retry[p] = time.Now().Add(firstRetry << (d.tries[p] - 1))
+	}
+	d.mu.Unlock()
+	if t != nil {
+		context.AfterFunc(t.ctx, func() { poke(d.told); poke(d.wake) })
+		poke(d.told)
+	}
+	poke(d.wake)
+}
+
+// close gives up what it has, and waits until the bucket knows, for some seconds at most.
+func (d *dealer) close() {
+	d.claims.Wait() // their context is over
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.has {
+		t.end(ErrResigned)
+		t.let()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestPatience)
+	defer cancel()
+	for _, t := range d.has {
+		_ = d.book.givenUp(ctx, t) // the book goes on with it
+	}
+}
+
+// holder returns the node that holds a partition, as far as this process knows; nil if nobody does.
+func (d *division) holder(snap *rolebus.Snapshot, partition int) *rolebus.Node {
+	b := bookOf(d.scope)
+	if !b.known(kindPartition) {
+		return nil
+	}
+	b.mu.Lock()
+	k := b.posts[d.post(partition)]
+	var c claim
+	if k != nil && !k.resigned {
+		c = k.claim
+	}
+	b.mu.Unlock()
+	if n := snap.Node(c.node); n != nil && n.Incarnation() == c.incarnation {
+		return n
+	}
+	return nil
+}
+
+// post is a partition's.
+func (d *division) post(partition int) post {
+	name := partitionName(string(d.role), d.n, partition)
+	if checkName("partition", partitionName(string(d.role), d.n, d.n-1)) != nil { // the last one's is the longest
+		sum := sha256.Sum256([]byte(d.role))
+		name = "sha256:" + hex.EncodeToString(sum[:]) + "/" + strconv.Itoa(d.n) + "/" + strconv.Itoa(partition)
+	}
+	return post{kindPartition, name}
+}
+
+func (d *division) posts() []post {
+	posts := make([]post, d.n)
+	for p := range posts {
+		posts[p] = d.post(p)
+	}
+	return posts
+}
+
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
