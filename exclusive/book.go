@@ -183,9 +183,8 @@ func (b *book) see(snap *rolebus.Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.posts {
-		was := k.absent
 		b.lookLocked(k, snap, now)
-		if was != k.absent || k.watchful() {
+		if k.watchful() {
 			k.wake()
 		}
 		if k.term != nil {
@@ -194,9 +193,14 @@ func (b *book) see(snap *rolebus.Snapshot) {
 	}
 }
 
+// lookLocked takes in what a snapshot says of a claim's life. Whoever asks for it, all who wait hear of what is new.
 func (b *book) lookLocked(k *entry, snap *rolebus.Snapshot, now time.Time) {
-	if k.claim.token > 0 {
-		k.standing.look(snap.Lives(k.claim.node, k.claim.incarnation), now)
+	if k.claim.token == 0 {
+		return
+	}
+	was := k.absent
+	if k.standing.look(snap.Lives(k.claim.node, k.claim.incarnation), now); k.absent != was {
+		k.wake()
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 )
 
@@ -61,7 +60,7 @@ func newCampaign(ctx context.Context, s *rolebus.Scope, name string, opts []Opti
 	for seat := range c.posts {
 		c.posts[seat] = seatOf(name, seat)
 	}
-	if err = checkName("name", c.posts[len(c.posts)-1].name); err == nil {
+	if err = checkSeats(name, o.seats); err == nil {
 		c.hooks, err = newHooks(o.hooks, c.book.bus.Logger())
 	}
 	return c, err
@@ -85,9 +84,11 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 	wake := make(chan struct{}, 1)
 	stop := b.await(c.posts, wake)
 	defer stop()
+	c.free = time.Time{} // of the campaign before, if Run has made it
+	var refused refusals
 	for wait := firstRetry; ; {
 		if err := b.mayClaim(ctx); err != nil {
-			return nil, err
+			return nil, refused.join(err)
 		}
 		snap := b.scope.Snapshot()
 		seat, again := c.choose(snap, time.Now())
@@ -99,9 +100,10 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 			if errors.Is(err, rolebus.ErrBadName) || errors.Is(err, errNoToken) {
 				return nil, err
 			}
+			refused.note(b.log.With("name", c.name, "seat", seat), err)
 			again, wait = time.Now().Add(wait+rand.N(wait)), min(2*wait, lastRetry) // whatever it was: look again
 		} else {
-			wait = firstRetry
+			wait, refused.last = firstRetry, nil
 		}
 		c.wait(ctx, wake, snap, again)
 	}
@@ -291,58 +293,4 @@ func (b *book) claim(ctx, lease context.Context, p post, incarnation uint64) (cl
 		return claim{}, context.Cause(lease)
 	}
 	return c, nil
-}
-
-// inquire asks what must be known besides before a post is claimed.
-func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, v verdict) error {
-	ctx, cancel := context.WithTimeout(ctx, requestPatience)
-	defer cancel()
-	if v.confirm {
-		incarnation, err := b.scope.Standing(ctx, known.claim.node)
-		if err != nil {
-			return err
-		}
-		if incarnation == known.claim.incarnation {
-			b.alive(p, known.claim)
-			return errAgain
-		}
-	}
-	if v.ask {
-		return b.ask(ctx, sh, p)
-	}
-	return nil
-}
-
-// alive takes in that a life is alive of which this process's snapshot does not know.
-func (b *book) alive(p post, c claim) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if k := b.entryLocked(p); k.claim == c {
-		k.absent = time.Time{}
-		b.lookLocked(k, b.scope.Snapshot(), time.Now()) // and its time begins anew
-	}
-}
-
-// ask finds out whether somebody holds a post of which the bucket says nothing. Nobody does if the servers say that nobody listens.
-func (b *book) ask(ctx context.Context, sh entries, p post) error {
-	if !b.bus.Connected() {
-		return nats.ErrDisconnected
-	}
-	msg, err := b.bus.Conn().RequestWithContext(ctx, b.scope.Subject(p.kind, p.name), nil)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return b.refresh(ctx, sh, p) // what was written since the bucket was read last
-	case err != nil:
-		return err
-	}
-	c, err := decodeClaim(string(msg.Data))
-	if err != nil {
-		return errAgain // who it is does not matter
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	k := b.entryLocked(p)
-	k.recall(c, time.Now())
-	b.lookLocked(k, b.scope.Snapshot(), time.Now())
-	return errAgain
 }

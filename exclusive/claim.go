@@ -106,6 +106,14 @@ func check(ok bool, format string, args ...any) error {
 	return fmt.Errorf(format, args...)
 }
 
+// checkSeats says what is wrong with a name of which there are so many seats.
+func checkSeats(name string, seats int) error {
+	if err := checkName("name", name); err != nil {
+		return err
+	}
+	return checkName("name with its last seat", seatOf(name, seats-1).name)
+}
+
 // checkName says what is wrong with a name that is to stand in a key as one token.
 func checkName(what, name string) error {
 	switch {

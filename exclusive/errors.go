@@ -22,7 +22,10 @@ var (
 	ErrNotCandidate = errors.New(prefix + "node has no longer the role that candidates must have")
 )
 
-var errNilContext = errors.New("nil context") // a mistake in use
+var (
+	errNilContext = errors.New("nil context") // a mistake in use
+	errNotMade    = errors.New(prefix + "term that no campaign has made")
+)
 
 // prefix begins the text of each error that a caller gets.
 const prefix = "rolebus: "

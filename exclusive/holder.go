@@ -101,7 +101,7 @@ func Watch(ctx context.Context, s *rolebus.Scope, name string, opts ...Option) i
 	b := bookOf(s)
 	o, err := newOptions(opts)
 	return func(yield func(Held) bool) {
-		if err != nil || ctx == nil || checkName("name", seatOf(name, o.seats-1).name) != nil {
+		if err != nil || ctx == nil || checkSeats(name, o.seats) != nil {
 			return
 		}
 		var posts []post

@@ -49,3 +49,5 @@ func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	require.Eventually(t, is, 30*time.Second, 5*time.Millisecond, what)
 }
+
+const rolebusPatience = 10 * time.Second // one request of a test

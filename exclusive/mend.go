@@ -20,7 +20,7 @@ const (
 
 // tendLocked sees to it that the bucket says of a post what is so.
 func (b *book) tendLocked(p post, k *entry) {
-	if t := k.term; t != nil && t.live() && (k.claim.token > t.claim.token || k.claim == t.claim && k.resigned) {
+	if t := k.term; t != nil && t.live() && (k.claim.token > t.claim.token || k.claim.token == t.claim.token && (k.claim.life != t.claim.life || k.resigned)) {
 		t.end(ErrTaken)
 	}
 	if do, _ := b.amissLocked(k); do == nothing || k.mending {
@@ -45,7 +45,7 @@ func (b *book) amissLocked(k *entry) (deed, claim) {
 	switch t := k.term; {
 	case t != nil && t.live() && (!k.stands || k.claim != t.claim):
 		return writing, t.claim
-	case !k.busy && k.stands && b.ownLocked(k.claim):
+	case !k.busy && k.stands && b.ownLocked(k.claim) && b.scope.Incarnation() != 0: // else its life has said goodbye, which does it
 		return givingUp, k.claim
 	}
 	return nothing, claim{}
@@ -58,6 +58,7 @@ func (b *book) ownLocked(c claim) bool {
 
 // mend does it, until nothing is amiss or the Bus stops.
 func (b *book) mend(ctx context.Context, p post) {
+	conflict := false
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		b.mu.Lock()
 		k := b.entryLocked(p)
@@ -72,9 +73,11 @@ func (b *book) mend(ctx context.Context, p post) {
 		b.mu.Unlock()
 		err := b.write(ctx, sh, p, c, base, do == givingUp)
 		if err == nil {
+			conflict = false
 			continue
 		}
-		if !errors.Is(err, rolebus.ErrConflict) && !sleep(ctx, wait) {
+		first := errors.Is(err, rolebus.ErrConflict) && !conflict // what it is now is soon read
+		if conflict = first; !first && !sleep(ctx, wait) {
 			continue // for the last time
 		}
 		_ = b.refresh(ctx, sh, p) // if it fails, the next attempt tells

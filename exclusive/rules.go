@@ -38,7 +38,7 @@ func (k *standing) hear(e rolebus.Entry, now time.Time) {
 		*k = standing{base: e.Generation, claim: c}
 	}
 	k.resigned = k.resigned || e.Removed
-	k.stands = !k.resigned
+	k.stands = !e.Removed // a bucket that went back may have it again
 	k.missed, k.ended = time.Time{}, time.Time{}
 }
 

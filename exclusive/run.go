@@ -71,11 +71,13 @@ func (t *Term) hold(ctx context.Context, f func(ctx context.Context, token uint6
 	return err
 }
 
-// valued is a context with the values of another one.
+// valued is a context with the values, and the deadline, of another one.
 type valued struct {
 	context.Context
 	values context.Context
 }
+
+func (v valued) Deadline() (time.Time, bool) { return v.values.Deadline() }
 
 func (v valued) Value(key any) any {
 	if value := v.Context.Value(key); value != nil {

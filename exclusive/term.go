@@ -44,16 +44,31 @@ type Term struct {
 //
 // A process that was frozen, or whose machine slept, learns of it only when it runs again, and its other goroutines may run first: ask
 // [Term.Left] before something that cannot be taken back, and have what must never be done by two refuse smaller tokens: nothing else is sure.
-func (t *Term) Context() context.Context { return t.ctx }
+func (t *Term) Context() context.Context {
+	if !t.made() {
+		return over(errNotMade)
+	}
+	return t.ctx
+}
 
 // Token returns the fencing token of the term. It is larger than that of every earlier term of the name, or of the seat, also after the store
 // lost data, went back or was made anew, as long as the servers' clocks say roughly the same. A resource that remembers the largest token
 // that it has seen, and refuses smaller ones, is safe from holders of before, whatever becomes of clocks and processes. It is at least
 // 1 and at most 2^53 - 1, about the milliseconds since 1970.
-func (t *Term) Token() uint64 { return t.claim.token }
+func (t *Term) Token() uint64 {
+	if !t.made() {
+		return 0
+	}
+	return t.claim.token
+}
 
 // Seat returns the number of the seat, from 0 on; 0 without [Seats].
-func (t *Term) Seat() int { return t.seat }
+func (t *Term) Seat() int {
+	if !t.made() {
+		return 0
+	}
+	return t.seat
+}
 
 // Leaving returns a channel that is closed when this node is to give the term up, and has time for it, as [Strict] partitions do: whoever works
 // under the term comes to an end then, and calls [Term.Resign]. It is closed in any case when the term is over.
@@ -85,6 +100,9 @@ func (t *Term) stays() bool {
 // Left returns for how long this process is still certain to have the term, if nothing is heard from now on; 0 if it is over. A heartbeat of
 // the node makes it nearly a whole TTL again. It finds out, as [rolebus.Scope.LeaseLeft] does, that this process was frozen or its machine has slept.
 func (t *Term) Left() time.Duration {
+	if !t.made() {
+		return 0
+	}
 	left := t.book.scope.LeaseLeft()
 	if t.ctx.Err() != nil { // looked at last: what LeaseLeft found out has ended it
 		return 0
@@ -95,7 +113,28 @@ func (t *Term) Left() time.Duration {
 // Resign ends the term and passes it on at once: when it returns, anybody may have the next one. If nobody confirms that in time the error
 // is that of ctx, and matches [rolebus.ErrNotConfirmed]; the term is over all the same, and this process gives it up as soon as it can. Of
 // a term that is over it makes sure only that it is given up, and returns nil if it was, or somebody else has the next one. It may be called more than once.
-func (t *Term) Resign(ctx context.Context) error { return t.resign(ctx, ErrResigned) }
+//
+// After a scope was left without contact nobody can give it up any more, and nobody has to: its life is over for all as soon as the server says
+// so. Then the error matches [rolebus.ErrNotJoined], and [rolebus.ErrClosed] when the Bus has stopped. ctx must not be nil.
+func (t *Term) Resign(ctx context.Context) error {
+	switch {
+	case !t.made():
+		return errNotMade
+	case ctx == nil:
+		return failed("resign", t.name, t.book.scope, errNilContext)
+	}
+	return t.resign(ctx, ErrResigned)
+}
+
+// made says whether a campaign has made it.
+func (t *Term) made() bool { return t != nil && t.book != nil }
+
+// over returns a context that has ended.
+func over(cause error) context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(cause)
+	return ctx
+}
 
 func (t *Term) resign(ctx context.Context, cause error) error {
 	t.end(cause)
@@ -128,6 +167,7 @@ func (t *Term) start(took time.Duration) {
 	if b.drained == t.claim.incarnation {
 		t.leave(errLeaving) // which began when this term was about to
 	}
+	t.see(b.scope.Snapshot()) // what came before the book had the term is told by nobody else
 	b.tendLocked(t.post, k)
 	b.mu.Unlock()
 	b.log.Log(context.Background(), t.level(), "term began", "name", t.name, "seat", t.seat, "token", t.claim.token)
@@ -195,7 +235,7 @@ func (t *Term) listen() {
 	t.ear = ear
 }
 
-// givenUp waits until the bucket does not say any more that a term lasts.
+// givenUp waits until the bucket does not say any more that a term lasts, or nobody here can see to that.
 func (b *book) givenUp(ctx context.Context, t *Term) error {
 	wake := make(chan struct{}, 1)
 	stop := b.await([]post{t.post}, wake)
@@ -203,10 +243,17 @@ func (b *book) givenUp(ctx context.Context, t *Term) error {
 	for {
 		b.mu.Lock()
 		k := b.entryLocked(t.post)
+		b.tendLocked(t.post, k)
 		over := k.resigned || k.claim != t.claim || !k.stands && !k.mending
+		idle := !k.busy && !k.mending
 		b.mu.Unlock()
-		if over {
+		switch ended := b.bus.Context(); {
+		case over:
 			return nil
+		case ended.Err() != nil:
+			return context.Cause(ended)
+		case idle:
+			return rolebus.ErrNotJoined
 		}
 		select {
 		case <-wake:

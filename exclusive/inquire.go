@@ -1,0 +1,169 @@
+package exclusive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rolebus/rolebus"
+)
+
+// What is asked of others before a post is claimed, and what is told of it.
+
+// inquire asks what must be known besides before a post is claimed.
+func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, v verdict) error {
+	if v.confirm {
+		within, cancel := context.WithTimeout(ctx, requestPatience)
+		incarnation, err := b.scope.Standing(within, known.claim.node)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if incarnation == known.claim.incarnation {
+			b.alive(p, known.claim)
+			return errAgain
+		}
+	}
+	if v.ask {
+		return b.ask(ctx, sh, p, b.longest())
+	}
+	return nil
+}
+
+// alive takes in that a life is alive of which this process's snapshot does not know.
+func (b *book) alive(p post, c claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.entryLocked(p); k.claim == c {
+		k.absent = time.Time{}
+		b.lookLocked(k, b.scope.Snapshot(), time.Now()) // and its time begins anew
+	}
+}
+
+// ask finds out whether somebody holds a post of which the bucket says nothing. Nobody does if the servers say that nobody listens, or if
+// there is no answer for as long as a holder is certain without a heartbeat: one that got through brings the question, too. So whoever
+// looks at all that is sent, and answers nothing, or rubbish, is no reason to wait for ever.
+func (b *book) ask(ctx context.Context, sh entries, p post, silence time.Duration) error {
+	if !b.bus.Connected() {
+		return nats.ErrDisconnected
+	}
+	nc, subject := b.bus.Conn(), b.scope.Subject(p.kind, p.name)
+	breaks := nc.Stats().Reconnects
+	within, cancel := context.WithTimeout(ctx, silence/askings)
+	msg, err := nc.RequestWithContext(within, subject, nil)
+	cancel()
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return b.refresh(ctx, sh, p) // what was written since the bucket was read last
+	case err == nil:
+		if b.answered(p, msg) {
+			return errAgain
+		}
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	err = listenFor(ctx, nc, subject, silence, func(msg *nats.Msg) bool { return b.answered(p, msg) })
+	switch {
+	case err != nil:
+		return err
+	case !b.bus.Connected() || nc != b.bus.Conn() || nc.Stats().Reconnects != breaks:
+		return nats.ErrDisconnected // it may not have been asked, or its answer was lost
+	}
+	return b.refresh(ctx, sh, p)
+}
+
+// longest is the largest TTL that is known.
+func (b *book) longest() time.Duration {
+	ttl := longestTTL(b.scope.Snapshot())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(ttl, b.largest, time.Second)
+}
+
+// askings is how often the question is put, in the time that whoever might answer has.
+const askings = 5
+
+// listenFor puts a question again and again, and takes all answers, until one is one, or the servers say that nobody listens, or the time is over.
+func listenFor(ctx context.Context, nc *nats.Conn, subject string, silence time.Duration, answer func(*nats.Msg) bool) error {
+	inbox, answers := nc.NewInbox(), make(chan *nats.Msg, 256)
+	sub, err := nc.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // it fails if the connection has ended
+	enough := time.NewTimer(silence)
+	defer enough.Stop()
+	again := time.NewTicker(silence / askings)
+	defer again.Stop()
+	for {
+		if err := nc.PublishRequest(subject, inbox, nil); err != nil {
+			return err
+		}
+		for asked := true; asked; {
+			select {
+			case msg := <-answers:
+				switch {
+				case msg.Header.Get("Status") == "503" && len(msg.Data) == 0:
+					return nil
+				case answer(msg):
+					return errAgain
+				}
+			case <-again.C:
+				asked = false
+			case <-enough.C:
+				return nil
+			case <-ctx.Done():
+				return ended(ctx)
+			}
+		}
+	}
+}
+
+// answered takes in an answer; false if it is none.
+func (b *book) answered(p post, msg *nats.Msg) bool {
+	c, err := decodeClaim(string(msg.Data))
+	if err != nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.entryLocked(p)
+	was := k.standing
+	k.recall(c, time.Now())
+	b.lookLocked(k, b.scope.Snapshot(), time.Now())
+	if was != k.standing {
+		k.wake()
+	}
+	return true
+}
+
+// refusals is what keeps a campaign from claiming what is free.
+type refusals struct {
+	last  error
+	count int
+}
+
+const refusalsToTell = 3 // in a row: what passes is no news
+
+// note takes in why a claim could not be made.
+func (r *refusals) note(log *slog.Logger, err error) {
+	if errors.Is(err, errAgain) || errors.Is(err, rolebus.ErrConflict) || errors.Is(err, rolebus.ErrLeaseLost) || errors.Is(err, nats.ErrDisconnected) {
+		r.last, r.count = nil, 0
+		return
+	}
+	r.last = err
+	if r.count++; r.count == refusalsToTell {
+		log.Warn("a name is free, and cannot be claimed", "error", err)
+	}
+}
+
+// join has an error tell what came before.
+func (r *refusals) join(err error) error {
+	if r.last == nil || errors.Is(r.last, err) {
+		return err
+	}
+	return fmt.Errorf("%w; before that: %w", err, r.last)
+}
