@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(bin)
 		args := append([]string{"build", "-o", bin + string(filepath.Separator)}, buildFlags...)
-		build := exec.Command("go", append(args, "./quickstart", "./events", "./sharding", "./polyglot", "./jobs", "./calls", "./leader", "./discovery", "./dashboard", "./selfformed")...)
+		build := exec.Command("go", append(args, "./quickstart", "./events", "./sharding", "./polyglot", "./jobs", "./calls", "./leader", "./partitions", "./discovery", "./dashboard", "./selfformed")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1

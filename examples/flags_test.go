@@ -14,12 +14,13 @@ import (
 func TestWrongArgumentsAreNamed(t *testing.T) {
 	t.Parallel()
 	usage := map[string]string{"quickstart": "-timeout", "discovery": "-pause", "calls": "-pause", "jobs": "-workers",
-		"events": "-roles", "sharding": "-url", "polyglot": "-bucket", "dashboard": "-listen", "selfformed": "-pause", "leader": "-pause"}
+		"events": "-roles", "sharding": "-url", "polyglot": "-bucket", "dashboard": "-listen", "selfformed": "-pause", "leader": "-pause", "partitions": "-strict"}
 	type wrong struct{ argument, told string }
 	of := map[string][]wrong{
 		"quickstart": {{"-timeout=0s", "-timeout 0s: more than 0"}, {"-pause=-1s", "-pause -1s: not less than 0"}},
 		"discovery":  {{"-pause=-1s", "-pause -1s: not less than 0"}},
 		"calls":      {{"-pause=-1s", "-pause -1s: not less than 0"}},
+		"partitions": {{"-pause=-1s", "-pause -1s: not less than 0"}},
 		"leader":     {{"-pause=-1s", "-pause -1s: not less than 0"}},
 		"selfformed": {{"-pause=-1s", "-pause -1s: not less than 0"}, {"-limit=0s", "-limit 0s: more than 0"}},
 		"jobs": {{"-for=0s", "-for 0s: more than 0"}, {"-workers=0", "-workers 0: more than 0"}, {"-rate=-1", "-rate -1: more than 0"}, {"-hedge=-1s", "-hedge -1s: not less than 0"},
@@ -27,7 +28,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 	}
 	for name, shown := range usage {
 		for _, w := range append(of[name], wrong{"nats://127.0.0.1:4222", `"nats://127.0.0.1:4222"`}, wrong{"-nope", "-nope"}, wrong{"-url", "-url"}) {
-			if (name == "discovery" || name == "selfformed" || name == "leader") && w.argument == "-url" { // they take none, and -nope is tried
+			if (name == "discovery" || name == "selfformed" || name == "leader" || name == "partitions") && w.argument == "-url" { // they take none, and -nope is tried
 				continue
 			}
 			p := start(t, name, w.argument)

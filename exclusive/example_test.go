@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -140,6 +141,61 @@ func ExampleHolder() {
 		}
 		fmt.Println(held.Node, "holds it")
 	}
+}
+
+func ExamplePartitions() {
+	bus, end := alone("node-1")
+	defer end()
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := bus.AddRoles(ctx, "worker"); err != nil {
+		log.Fatal(err)
+	}
+	started := 0
+	stop := func(int) {}
+	start := func(int) {
+		if started++; started == 64 {
+			cancel() // it has seen all
+		}
+	}
+
+	for mine := range exclusive.Partitions(ctx, bus.Scope, "worker", 64) {
+		for _, p := range mine.Lost {
+			stop(p)
+		}
+		for _, p := range mine.Gained {
+			start(p)
+		}
+	}
+	fmt.Println("owned", started)
+	// Output: owned 64
+}
+
+func ExampleStrict() {
+	bus, end := alone("node-1")
+	defer end()
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := bus.AddRoles(ctx, "worker"); err != nil {
+		log.Fatal(err)
+	}
+	var began atomic.Int32
+	work := func(ctx context.Context, _ int, _ uint64, leaving <-chan struct{}) {
+		if began.Add(1) == 64 {
+			cancel() // it has seen all
+		}
+		<-leaving
+	}
+
+	for mine := range exclusive.Partitions(ctx, bus.Scope, "worker", 64, exclusive.Strict(), exclusive.Handover(time.Second)) {
+		for _, p := range mine.Gained {
+			term := mine.Term(p)
+			go func() {
+				work(term.Context(), p, term.Token(), term.Leaving()) // until the term is over, or to be given up
+				_ = term.Resign(ctx)                                  // now its new owner may begin
+			}()
+		}
+	}
+	fmt.Println("held", began.Load())
+	// Output: held 64
 }
 
 // A fence in a key-value store that compares and sets.
