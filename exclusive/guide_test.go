@@ -86,7 +86,7 @@ func TestTheGuideExplainsEveryFieldOfAClaim(t *testing.T) {
 func TestTheGuideNamesWhatIsThere(t *testing.T) {
 	there := declared(t, `(?m)^(?:func|type) (?:\(\w+ \*?\w+\) )?([A-Z]\w+)`)
 	there = append(there, declared(t, `(?m)^\t(Err\w+)\b.* =`)...)
-	named := regexp.MustCompile("exclusive\\.([A-Z]\\w+)").FindAllStringSubmatch(page(t, "EXCLUSIVE.md"), -1)
+	named := regexp.MustCompile(`exclusive\.([A-Z]\w+)`).FindAllStringSubmatch(page(t, "EXCLUSIVE.md"), -1)
 	require.Greater(t, len(named), 5)
 	for _, name := range named {
 		require.Contains(t, there, name[1])

@@ -58,9 +58,10 @@ func TestMistakesInUse(t *testing.T) {
 	for _, what := range []string{"option 1 is nil", "0 seats", "nil function"} {
 		require.ErrorContains(t, err, what, "all at once")
 	}
-	_, err = exclusive.Campaign(nil, b.Scope, "x") //nolint:staticcheck // a mistake
+	var none context.Context // a mistake
+	_, err = exclusive.Campaign(none, b.Scope, "x")
 	require.ErrorContains(t, err, "nil context")
-	for held := range exclusive.Watch(nil, b.Scope, "x") { //nolint:staticcheck // a mistake
+	for held := range exclusive.Watch(none, b.Scope, "x") {
 		t.Fatal(held)
 	}
 	require.Panics(t, func() { _ = exclusive.Run(soon(t), b.Scope, "x", nil) })
@@ -72,7 +73,7 @@ func TestMistakesInUse(t *testing.T) {
 	require.False(t, is)
 
 	term := campaign(t, b, "x")
-	require.ErrorContains(t, term.Resign(nil), "nil context") //nolint:staticcheck // a mistake
+	require.ErrorContains(t, term.Resign(none), "nil context")
 	require.NoError(t, term.Context().Err(), "nothing was done")
 	require.NoError(t, term.Resign(soon(t)))
 	require.NoError(t, term.Resign(soon(t)), "twice is as good as once")
