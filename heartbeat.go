@@ -88,6 +88,17 @@ func (k *keeper) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, requestPatience(k.ttl, k.pace.trip()))
 }
 
+// withinLease bounds one request that others may have to follow before the lease is renewed: it takes no more than half of what is left
+// of that, if its answer can come so soon. Whose lease is over has nothing to lose by waiting.
+func (k *keeper) withinLease(ctx context.Context) (context.Context, context.CancelFunc) {
+	trip := k.pace.trip()
+	patience := requestPatience(k.ttl, trip)
+	if left := k.lease.left(); left > 0 {
+		patience = min(patience, max(left/2, 3*trip))
+	}
+	return context.WithTimeout(ctx, patience)
+}
+
 func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, error) {
 	ctx, cancel := k.within(ctx)
 	defer cancel()
@@ -98,9 +109,10 @@ func (k *keeper) put(ctx context.Context, c change, replaces uint64) (uint64, er
 }
 
 // get reads this node's own record at the stream's leader, because a replica may lag. Without a meta leader JetStream's API
-// does not carry the question: then what any replica has must do, if that is not older than what the leader has confirmed.
+// does not carry the question: then what any replica has must do, if that is not older than what the leader has confirmed. It is asked while
+// the lease can still be renewed: a leader that takes heartbeats but is long about what it is asked costs nobody his lease.
 func (k *keeper) get(ctx context.Context) (change, uint64, error) {
-	leading, cancel := k.within(ctx)
+	leading, cancel := k.withinLease(ctx)
 	found, generation, err := k.store.lead(leading, k.scope, k.node)
 	cancel()
 	switch {

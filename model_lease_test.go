@@ -87,43 +87,56 @@ func TestModelALeaseRunsOnThoughAWriteIsNotAcknowledged(t *testing.T) {
 	}
 }
 
-// Heartbeats find no leader for a moment. When there is one it stores what is written, but is long about what it is asked: whoever would
-// find out first whether the bucket is still there would be buried.
+// Heartbeats find no leader for a moment, at whatever time after the last that was taken. When there is one it stores what is written, but
+// is long about what it is asked: whoever would find out first whether the bucket is still there would be buried, and whoever waits for
+// the leader to say so as long as ever, though a replica would do, would lose the lease that he has.
 func TestModelALeaseIsRenewedWhileNothingIsFoundOut(t *testing.T) {
 	for name, during := range map[string]func(a *fakeBus){
 		"a heartbeat found no leader": func(*fakeBus) {},
 		"nor did a change":            func(a *fakeBus) { a.wants("y") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFakeBucket()
-				a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
-				time.Sleep(3 * fakeTTL)
-				seen, ctx := watchLog(t.Context(), b.Scope), a.LeaseContext()
-				f.headlessFor(false, 4*fakeTTL/10, func() { during(a) })
-				f.mu.Lock()
-				a.link.unanswered = true
-				f.mu.Unlock()
-				for range 20 {
-					time.Sleep(fakeTTL / 2)
-					f.mu.Lock()
-					found := f.records[[2]string{"default", "a"}].c.kind
-					f.mu.Unlock()
-					require.Equal(t, kindState, found, "it was buried")
-				}
-				if name == "a heartbeat found no leader" {
-					require.NoError(t, context.Cause(ctx), "heartbeats are taken again, so that nothing need be found out")
-				}
-				f.mu.Lock()
-				a.link.unanswered = false
-				f.mu.Unlock()
-				time.Sleep(fakeTTL)
-				require.Positive(t, a.LeaseLeft())
-				require.NotContains(t, seen.take(), "NodeLeft a expired")
-				require.NoError(t, a.AddRoles(t.Context(), "z"))
-			})
+			for phase := range time.Duration(12) {
+				after := 3*fakeTTL + phase*fakeTTL/36
+				synctest.Test(t, func(t *testing.T) {
+					ctx := findsNothingOut(t, after, 4*fakeTTL/10, during)
+					if name == "a heartbeat found no leader" {
+						require.NoError(t, context.Cause(ctx), "heartbeats are taken again, and a replica has the record")
+					}
+				})
+				// So long that this node may be sure of its lease no more, although it runs.
+				synctest.Test(t, func(t *testing.T) { findsNothingOut(t, after, fakeTTL/2, during) })
+			}
 		})
 	}
+}
+
+// findsNothingOut has a bucket without a leader for a time, and then with one that answers no question, and returns the context of a lease
+// that was taken before.
+func findsNothingOut(t *testing.T, after, headless time.Duration, during func(a *fakeBus)) context.Context {
+	f := newFakeBucket()
+	a, b := f.bus(t, "a", WithRoles("x")), f.bus(t, "b")
+	time.Sleep(after)
+	seen, ctx := watchLog(t.Context(), b.Scope), a.LeaseContext()
+	f.headlessFor(false, headless, func() { during(a) })
+	f.mu.Lock()
+	a.link.unanswered = true
+	f.mu.Unlock()
+	for range 20 {
+		time.Sleep(fakeTTL / 2)
+		f.mu.Lock()
+		found := f.records[[2]string{"default", "a"}].c.kind
+		f.mu.Unlock()
+		require.Equal(t, kindState, found, "it was buried")
+	}
+	f.mu.Lock()
+	a.link.unanswered = false
+	f.mu.Unlock()
+	time.Sleep(fakeTTL)
+	require.Positive(t, a.LeaseLeft())
+	require.NotContains(t, seen.take(), "NodeLeft a expired")
+	require.NoError(t, a.AddRoles(t.Context(), "z"))
+	return ctx
 }
 
 // A heartbeat that is due waits for a change that is under way, and for none that waits, too.

@@ -88,6 +88,13 @@ var lifeRules = []rule{
 		edits: []edit{{"heartbeat.go", "		if err = k.hold(ctx); err == nil {", "		if err == nil {"}},
 	},
 	{
+		name:  "who waits for the leader does not wait his lease away",
+		says:  "the stream's leader says what stands; while it cannot be asked, a replica that is no older does",
+		why:   "who found no leader for a moment is sure of no lease until a leader that takes its heartbeats has been given up",
+		found: "TestModelALeaseIsRenewedWhileNothingIsFoundOut/a_heartbeat",
+		edits: []edit{{"heartbeat.go", "	leading, cancel := k.withinLease(ctx)", "	leading, cancel := k.within(ctx)"}},
+	},
+	{
 		name:  "what is taken again is not missing",
 		says:  "a process that runs and reaches NATS is never reported lost by a verdict",
 		why:   "who found no leader for a moment is sure of no lease until it has asked whether the bucket is still there, though its heartbeats are taken",
