@@ -124,12 +124,10 @@ func ExampleHolder() {
 	bus, end := alone("node-1")
 	defer end()
 	ctx, cancel := context.WithCancel(context.Background())
-	term, err := exclusive.Campaign(ctx, bus.Scope, "report")
-	if err != nil {
+	if _, err := exclusive.Campaign(ctx, bus.Scope, "report"); err != nil {
 		log.Fatal(err)
 	}
 	cancel() // here nothing is to be waited for
-	_ = term
 
 	if held, ok := exclusive.Holder(bus.Scope, "report"); ok {
 		fmt.Println(held.Node, "holds it since", held.Since, "with the token", held.Token)
