@@ -11,7 +11,7 @@ import (
 )
 
 // Campaign waits until this node holds a name in a scope that it has joined, and returns the term. Between its first look at the bucket and the
-// end of the term before it sends nothing.
+// end of the term before it sends nothing, but that it asks for the record of a holder that is not seen any more.
 //
 // The name is any text that could be a scope's. Nobody else holds it, in the whole scope, for as long as [Term.Context] lasts. It is had at once
 // if nobody has it or the last holder has given it up; else when the holder gives it up, or has left, or has died and the server
@@ -166,7 +166,7 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 			continue
 		}
 		v, _ := c.book.judge(c.posts[seat], snap, now)
-		if v.may {
+		if v.may || v.confirm {
 			if at := c.turn(snap, now); now.Before(at) {
 				return -1, at
 			}
@@ -258,10 +258,10 @@ func (b *book) claim(ctx, lease context.Context, p post, incarnation uint64) (cl
 	sh, k := b.shelves[p.kind], b.entryLocked(p)
 	b.mu.Unlock()
 	v, known := b.judge(p, snap, time.Now()) // anew: it may be another's by now
-	if !v.may {
+	if !v.may && !v.confirm {
 		return claim{}, errAgain
 	}
-	if err := b.inquire(ctx, sh, p, known, v); err != nil {
+	if err := b.inquire(ctx, p, known, v); err != nil {
 		return claim{}, err
 	}
 	now, err := b.bus.ServerTime(ctx)

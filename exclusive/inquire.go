@@ -14,7 +14,7 @@ import (
 // What is asked of others before a post is claimed, and what is told of it.
 
 // inquire asks what must be known besides before a post is claimed.
-func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, v verdict) error {
+func (b *book) inquire(ctx context.Context, p post, known standing, v verdict) error {
 	if v.confirm {
 		within, cancel := context.WithTimeout(ctx, requestPatience)
 		incarnation, err := b.scope.Standing(within, known.claim.node)
@@ -22,31 +22,35 @@ func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, 
 		if err != nil {
 			return err
 		}
-		if incarnation == known.claim.incarnation {
-			b.alive(p, known.claim)
+		stands := incarnation == known.claim.incarnation
+		if b.confirm(p, known.claim, stands); stands || !v.may {
 			return errAgain
 		}
 	}
-	if v.ask {
-		return b.ask(ctx, sh, p, b.longest())
+	silence := askPatience
+	if v.answer {
+		silence = b.longest()
 	}
-	return nil
+	return b.ask(ctx, p, silence)
 }
 
-// alive takes in that a life is alive of which this process's snapshot does not know.
-func (b *book) alive(p post, c claim) {
+// askPatience is how long whoever holds a post has to say so where all else says that nobody does: what the bucket says may be older than
+// what it has lost.
+const askPatience = 200 * time.Millisecond
+
+// confirm takes in whether the life of a claim has a record.
+func (b *book) confirm(p post, c claim, stands bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.entryLocked(p); k.claim == c {
-		k.absent = time.Time{}
-		b.lookLocked(k, b.scope.Snapshot(), time.Now()) // and its time begins anew
+		k.standing.confirm(stands, time.Now())
 	}
 }
 
-// ask finds out whether somebody holds a post of which the bucket says nothing. Nobody does if the servers say that nobody listens, or if
-// there is no answer for as long as a holder is certain without a heartbeat: one that got through brings the question, too. So whoever
+// ask finds out whether somebody holds a post. Nobody does if the servers say that nobody listens, or if
+// there is no answer for so long: where nothing else says so, as long as a holder is certain without a heartbeat: one that got through brings the question, too. So whoever
 // looks at all that is sent, and answers nothing, or rubbish, is no reason to wait for ever.
-func (b *book) ask(ctx context.Context, sh entries, p post, silence time.Duration) error {
+func (b *book) ask(ctx context.Context, p post, silence time.Duration) error {
 	if !b.bus.Connected() {
 		return nats.ErrDisconnected
 	}
@@ -57,7 +61,7 @@ func (b *book) ask(ctx context.Context, sh entries, p post, silence time.Duratio
 	cancel()
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return b.refresh(ctx, sh, p) // what was written since the bucket was read last
+		return nil // what was written since the bucket was read last the write finds out
 	case err == nil:
 		if b.answered(p, msg) {
 			return errAgain
@@ -72,7 +76,7 @@ func (b *book) ask(ctx context.Context, sh entries, p post, silence time.Duratio
 	case !b.bus.Connected() || nc != b.bus.Conn() || nc.Stats().Reconnects != breaks:
 		return nats.ErrDisconnected // it may not have been asked, or its answer was lost
 	}
-	return b.refresh(ctx, sh, p)
+	return nil
 }
 
 // longest is the largest TTL that is known.

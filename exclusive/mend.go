@@ -20,7 +20,7 @@ const (
 
 // tendLocked sees to it that the bucket says of a post what is so.
 func (b *book) tendLocked(p post, k *entry) {
-	if t := k.term; t != nil && t.live() && (k.claim.token > t.claim.token || k.claim.token == t.claim.token && (k.claim.life != t.claim.life || k.resigned)) {
+	if t := k.term; t != nil && t.live() && k.overtook(t.claim) {
 		t.end(ErrTaken)
 	}
 	if do, _ := b.amissLocked(k); do == nothing || k.mending {
@@ -31,24 +31,13 @@ func (b *book) tendLocked(p post, k *entry) {
 	}
 }
 
-// deed is what the bucket needs of this process at a post.
-type deed int
-
-const (
-	nothing deed = iota
-	writing      // the claim again
-	givingUp
-)
-
-// amissLocked says what the bucket needs, and of which claim.
+// amissLocked says what the bucket needs of this process at a post, and of which claim.
 func (b *book) amissLocked(k *entry) (deed, claim) {
-	switch t := k.term; {
-	case t != nil && t.live() && (!k.stands || k.claim != t.claim):
-		return writing, t.claim
-	case !k.busy && k.stands && b.ownLocked(k.claim) && b.scope.Incarnation() != 0: // else its life has said goodbye, which does it
-		return givingUp, k.claim
+	o := own{busy: k.busy, life: b.ownLocked(k.claim) && b.scope.Incarnation() != 0} // else its life has said goodbye, which gives it up
+	if k.term != nil && k.term.live() {
+		o.term = k.term.claim
 	}
-	return nothing, claim{}
+	return k.amiss(o)
 }
 
 // ownLocked says whether a claim is of a life of this process, whoever wrote it.
@@ -104,7 +93,7 @@ func (b *book) write(ctx context.Context, sh entries, p post, c claim, base uint
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if k := b.entryLocked(p); k.base == base { // else the announcement was quicker, or something that came after it
+	if k := b.entryLocked(p); k.answers(base, generation) {
 		b.takeLocked(p, rolebus.Entry{Name: p.name, Generation: generation, Value: value, Removed: giveUp}, b.scope.Snapshot(), time.Now())
 	}
 	return nil
@@ -123,7 +112,7 @@ func (b *book) refresh(ctx context.Context, sh entries, p post) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if k := b.entryLocked(p); k.base == base || e.Generation > k.base { // else something was heard since it was asked
+	if k := b.entryLocked(p); k.answers(base, e.Generation) {
 		b.takeLocked(p, e, b.scope.Snapshot(), time.Now())
 	}
 	return nil

@@ -22,6 +22,8 @@ type standing struct {
 	resigned bool      // it was given up by its holder: this outlives what stands
 	missed   time.Time // since when it neither stands nor was given up
 	absent   time.Time // since when its life has not been alive, as this process sees it; zero while it is
+	gone     time.Time // since when it has had no record, as the stream's leader has it; zero if that was not asked since it was alive
+	stood    time.Time // when it had one, though this process sees none
 	ended    time.Time // since when there has been nothing to remember: given up, and not standing any more
 }
 
@@ -65,9 +67,19 @@ func (k *standing) recall(c claim, now time.Time) {
 func (k *standing) look(alive bool, now time.Time) {
 	switch {
 	case alive:
-		k.absent = time.Time{}
+		k.absent, k.gone = time.Time{}, time.Time{}
 	case k.absent.IsZero():
 		k.absent = now
+	}
+}
+
+// confirm takes in whether the claim's life has a record, as the stream's leader has it: what this process sees of nodes may be older, or not begun yet.
+func (k *standing) confirm(stands bool, now time.Time) {
+	switch {
+	case stands:
+		k.gone, k.stood = time.Time{}, now
+	case k.gone.IsZero():
+		k.gone = now
 	}
 }
 
@@ -82,9 +94,9 @@ type view struct {
 
 // verdict says whether a candidate may take a post, what it must do before, or when to look again if nothing is heard until then.
 type verdict struct {
-	may     bool
-	confirm bool      // after the stream's leader has said that the claim's life has no record
-	ask     bool      // after the servers have said that nobody listens who holds it
+	may     bool      // after whoever listens was asked whether it holds the post
+	confirm bool      // the stream's leader must be asked first whether the claim's life has a record; if it may not, it is to be judged again then
+	answer  bool      // silence says so only when it has lasted for a whole lease; else for a moment
 	again   time.Time // if it may not: zero if only news can change that
 	why     string    // it may not, for people
 }
@@ -97,7 +109,7 @@ func (k *standing) judge(v view) verdict {
 		if v.settled < v.ttl {
 			return verdict{again: v.now.Add(v.ttl - v.settled), why: "the bucket is new, or was out of reach: somebody may hold it of whom it knows nothing"}
 		}
-		return verdict{may: true, ask: true}
+		return verdict{may: true, answer: true}
 	case k.resigned, v.own:
 		return verdict{may: true}
 	case k.stands && v.buried > k.base:
@@ -108,12 +120,24 @@ func (k *standing) judge(v view) verdict {
 		if until := k.missed.Add(doubtOf(k.claim.ttl)); v.now.Before(until) {
 			return verdict{again: until, why: "its claim is missing, and the holder may write it again"}
 		}
-		return verdict{may: true, ask: true}
+		return verdict{may: true, answer: true}
+	case k.gone.IsZero():
+		if until := k.stood.Add(k.claim.ttl / 3); v.now.Before(until) {
+			return verdict{again: until, why: "its holder is not seen, and has a record"}
+		}
+		return verdict{confirm: true, why: "its holder is not seen, and may have a record"}
 	}
-	if until := k.absent.Add(k.claim.ttl); v.now.Before(until) {
+	if until := later(k.gone.Add(k.claim.ttl), v.now.Add(k.claim.ttl-v.settled)); v.now.Before(until) {
 		return verdict{again: until, why: "its holder has gone, and may not know it yet"}
 	}
-	return verdict{may: true, confirm: true, ask: !k.stands}
+	return verdict{may: true, confirm: true, answer: !k.stands}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // doubtOf is what a holder has to write its claim again: its lease and one heartbeat.
@@ -126,4 +150,42 @@ func (k *standing) next(server time.Time) uint64 {
 		return 0
 	}
 	return token
+}
+
+// own is what this process itself has at a post.
+type own struct {
+	term claim // by which it holds the post now; the zero claim if it does not
+	busy bool  // it is at it: it holds it, has not let it go yet, or is claiming it
+	life bool  // the claim that is known was made by a life of this process
+}
+
+// deed is what the bucket needs of this process at a post.
+type deed int
+
+const (
+	nothing deed = iota
+	writing      // the claim again
+	givingUp
+)
+
+// amiss says what the bucket needs, and of which claim: what this process holds must stand there, and nothing of its own by which it holds nothing.
+func (k *standing) amiss(o own) (deed, claim) {
+	switch {
+	case o.term.token > 0 && (!k.stands || k.claim != o.term):
+		return writing, o.term
+	case !o.busy && k.stands && o.life:
+		return givingUp, k.claim
+	}
+	return nothing, claim{}
+}
+
+// overtook says whether a term by a claim is over, whatever its lease: there is a later one, or it was given up.
+func (k *standing) overtook(c claim) bool {
+	return k.claim.token > c.token || k.claim.token == c.token && (k.claim.life != c.life || k.resigned)
+}
+
+// answers says whether what was asked when something of a generation was known to stand at the key, and was told to be of another one, is
+// news. Else something was heard meanwhile, and the answer may be older.
+func (k *standing) answers(asked, generation uint64) bool {
+	return k.base == asked || generation > k.base
 }

@@ -183,6 +183,7 @@ func (t *Term) over() {
 	info.Err = cause
 	t.book.log.Log(context.Background(), t.level(), "term is over", "name", t.name, "seat", t.seat, "token", t.claim.token, "cause", cause)
 	t.hooks.tellEnded(info)
+	t.deafen() // who asks is to hear at once that nobody has the post, not wait for an answer
 	if !t.keep {
 		t.let()
 	}
@@ -203,21 +204,30 @@ func (t *Term) info(took time.Duration) TermInfo {
 // let lets the post go, which the book gives up then; once.
 func (t *Term) let() {
 	t.mu.Lock()
-	first, ear := !t.letGo, t.ear
+	first := !t.letGo
 	t.letGo = true
 	t.mu.Unlock()
 	if !first {
 		<-t.released
 		return
 	}
-	if ear != nil {
-		ear.Stop()
-	}
+	t.deafen()
 	t.book.release(t.post)
 	close(t.released)
 }
 
-// listen has those answered who ask whether anybody holds the post of which the bucket says nothing.
+// deafen ends that it listens.
+func (t *Term) deafen() {
+	t.mu.Lock()
+	ear := t.ear
+	t.ear = nil
+	t.mu.Unlock()
+	if ear != nil {
+		ear.Stop()
+	}
+}
+
+// listen has those answered who ask whether anybody holds the post.
 func (t *Term) listen() {
 	b := t.book
 	ear, err := b.bus.Subscribe(b.scope.Subject(t.post.kind, t.post.name), func(msg *nats.Msg) {

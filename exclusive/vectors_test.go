@@ -25,6 +25,7 @@ type vector struct {
 		Value      string
 		Removed    bool
 		Lives      bool
+		Leader     *bool
 	}
 	Judge *struct {
 		At, Longest, Settled int64
@@ -74,6 +75,10 @@ func (v *vector) rule(t *testing.T) {
 	at := func(ms int64) time.Time { return time.UnixMilli(1_000_000 + ms) }
 	var k standing
 	for _, step := range v.Steps {
+		if step.Leader != nil {
+			k.confirm(*step.Leader, at(step.At))
+			continue
+		}
 		k.hear(rolebus.Entry{Generation: step.Generation, Value: step.Value, Removed: step.Removed}, at(step.At))
 		k.look(step.Lives, at(step.At))
 	}
@@ -82,8 +87,8 @@ func (v *vector) rule(t *testing.T) {
 		return
 	}
 	var want struct {
-		May, Leader, Ask bool
-		Again            *int64
+		May, Leader, Answer bool
+		Again               *int64
 	}
 	require.NoError(t, json.Unmarshal(v.Is, &want))
 	got := k.judge(view{
@@ -92,7 +97,7 @@ func (v *vector) rule(t *testing.T) {
 	})
 	require.Equal(t, want.May, got.may, got.why)
 	require.Equal(t, want.Leader, got.confirm)
-	require.Equal(t, want.Ask, got.ask)
+	require.Equal(t, want.Answer, got.answer)
 	require.Equal(t, want.Again == nil, got.again.IsZero())
 	if want.Again != nil {
 		require.Equal(t, *want.Again, got.again.Sub(at(0)).Milliseconds())
