@@ -21,10 +21,10 @@ func (snap *Snapshot) Lives(node string, incarnation uint64) bool {
 
 // Buried says whether this very life of a node has ended by a tombstone that this process has judged, and of which generation that is:
 // the node said goodbye, or its lease ran out while this process knew it and believed that. A tombstone of a lease that was found later
-// is none of these, nor is what the bucket merely lacks. An end is known for an hour, and in a scope that is joined.
+// is none of these, nor is what the bucket merely lacks, nor that of a life that has come back since. An end is known for an hour, and in a scope that is joined.
 func (snap *Snapshot) Buried(node string, incarnation uint64) (generation uint64, is bool) {
 	e := snap.ends.get(node)
-	if !e.judged || e.id.incarnation != incarnation {
+	if !e.judged || e.id.incarnation != incarnation || snap.Lives(node, incarnation) {
 		return 0, false
 	}
 	return e.generation, true

@@ -198,8 +198,8 @@ func (b *book) lookLocked(k *entry, snap *rolebus.Snapshot, now time.Time) {
 	if k.claim.token == 0 {
 		return
 	}
-	was := k.absent
-	if k.standing.look(snap.Lives(k.claim.node, k.claim.incarnation), now); k.absent != was {
+	adopted, was := k.adopt(now), k.absent
+	if k.standing.look(snap.Lives(k.claim.node, k.claim.incarnation), now); adopted || k.absent != was {
 		k.wake()
 	}
 }

@@ -17,7 +17,9 @@ import (
 // not say is not a fact: a claim that is missing is remembered.
 type standing struct {
 	base     uint64    // the generation of what stands at the key, be it what it may; 0 if nothing does
-	claim    claim     // the one with the largest token that was ever heard of; the zero claim if there was none
+	claim    claim     // the one that counts; the zero claim if none was ever heard of
+	below    claim     // what stands at the key, if it is a claim with a smaller token; the zero claim if it is not
+	largest  uint64    // the largest token that was ever heard of
 	stands   bool      // it is what stands at the key
 	resigned bool      // it was given up by its holder: this outlives what stands
 	missed   time.Time // since when it neither stands nor was given up
@@ -29,19 +31,34 @@ type standing struct {
 
 // hear takes in what stands at the key now.
 func (k *standing) hear(e rolebus.Entry, now time.Time) {
-	k.base = e.Generation
+	k.base, k.below = e.Generation, claim{}
 	c, err := decodeClaim(e.Value)
 	older := err == nil && c.token < k.claim.token
 	switch {
 	case err != nil || older || e.Generation == 0:
 		k.lack(now) // garbage, somebody's delete, or what the bucket had before it went back
+		if older && !e.Removed {
+			k.below = c
+		}
+		k.adopt(now)
 		return
 	case c.token > k.claim.token || c.life != k.claim.life:
-		*k = standing{base: e.Generation, claim: c}
+		*k = standing{base: e.Generation, claim: c, largest: max(k.largest, c.token)}
 	}
 	k.resigned = k.resigned || e.Removed
 	k.stands = !e.Removed // a bucket that went back may have it again
 	k.missed, k.ended = time.Time{}, time.Time{}
+}
+
+// adopt has a claim that stands at the key count although its token is smaller, once nobody can hold anything by the one that counted: somebody
+// has made it who did not know of that one, or the bucket has gone back to it, and then its own process gives it up. It says whether that is so.
+func (k *standing) adopt(now time.Time) bool {
+	over := k.resigned || !k.absent.IsZero() && !now.Before(k.absent.Add(k.claim.ttl))
+	if !over || k.below.token == 0 {
+		return false
+	}
+	*k = standing{base: k.base, claim: k.below, stands: true, largest: k.largest}
+	return true
 }
 
 // lack takes in that the claim does not stand at the key.
@@ -60,7 +77,7 @@ func (k *standing) recall(c claim, now time.Time) {
 	if c.token <= k.claim.token {
 		return
 	}
-	*k = standing{base: k.base, claim: c, missed: now}
+	*k = standing{base: k.base, claim: c, missed: now, largest: max(k.largest, c.token)}
 }
 
 // look takes in whether the claim's life is alive.
@@ -112,7 +129,7 @@ func (k *standing) judge(v view) verdict {
 		return verdict{may: true, answer: true}
 	case k.resigned, v.own:
 		return verdict{may: true}
-	case k.stands && v.buried > k.base:
+	case k.stands && v.buried > k.base && !k.absent.IsZero():
 		return verdict{may: true} // the tombstone came after the claim: it is of the life that made it
 	case k.absent.IsZero() && k.stands:
 		return verdict{why: "it is held"}
@@ -145,7 +162,7 @@ func doubtOf(ttl time.Duration) time.Duration { return ttl + ttl/3 }
 
 // next returns the token of a claim that is made at a time by the server's clock; 0 if there is none left.
 func (k *standing) next(server time.Time) uint64 {
-	token := max(k.claim.token+1, uint64(max(server.UnixMilli(), 1)))
+	token := max(k.largest+1, uint64(max(server.UnixMilli(), 1)))
 	if token > maxNumber {
 		return 0
 	}

@@ -82,6 +82,9 @@ func (v *vector) rule(t *testing.T) {
 		k.hear(rolebus.Entry{Generation: step.Generation, Value: step.Value, Removed: step.Removed}, at(step.At))
 		k.look(step.Lives, at(step.At))
 	}
+	if v.Judge != nil {
+		k.adopt(at(v.Judge.At))
+	}
 	if v.Token != nil {
 		require.Equal(t, *v.Token, k.next(time.UnixMilli(v.Server)))
 		return
