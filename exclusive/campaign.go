@@ -100,10 +100,12 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 			if errors.Is(err, rolebus.ErrBadName) || errors.Is(err, errNoToken) {
 				return nil, err
 			}
-			refused.note(b.log.With("name", c.name, "seat", seat), err)
+			if ctx.Err() == nil {
+				refused.note(b.log.With("name", c.name, "seat", seat), err)
+			}
 			again, wait = time.Now().Add(wait+rand.N(wait)), min(2*wait, lastRetry) // whatever it was: look again
 		} else {
-			wait, refused.last = firstRetry, nil
+			wait = firstRetry
 		}
 		c.wait(ctx, wake, snap, again)
 	}
