@@ -198,7 +198,7 @@ func (b *book) lookLocked(k *entry, snap *rolebus.Snapshot, now time.Time) {
 	if k.claim.token == 0 {
 		return
 	}
-	adopted, was := k.adopt(now), k.absent
+	adopted, was := k.adopt(k.term == nil && b.ownLocked(k.claim), now), k.absent
 	if k.standing.look(snap.Lives(k.claim.node, k.claim.incarnation), now); adopted || k.absent != was {
 		k.wake()
 	}

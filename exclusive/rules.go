@@ -40,7 +40,7 @@ func (k *standing) hear(e rolebus.Entry, now time.Time) {
 		if older && !e.Removed {
 			k.below = c
 		}
-		k.adopt(now)
+		k.adopt(false, now)
 		return
 	case c.token > k.claim.token || c.life != k.claim.life:
 		*k = standing{base: e.Generation, claim: c, largest: max(k.largest, c.token)}
@@ -51,9 +51,10 @@ func (k *standing) hear(e rolebus.Entry, now time.Time) {
 }
 
 // adopt has a claim that stands at the key count although its token is smaller, once nobody can hold anything by the one that counted: somebody
-// has made it who did not know of that one, or the bucket has gone back to it, and then its own process gives it up. It says whether that is so.
-func (k *standing) adopt(now time.Time) bool {
-	over := k.resigned || !k.absent.IsZero() && !now.Before(k.absent.Add(k.claim.ttl))
+// has made it who did not know of that one, or the bucket has gone back to it, and then its own process gives it up. A claim is idle
+// if it is of this process itself, which holds nothing by it. It says whether that is so.
+func (k *standing) adopt(idle bool, now time.Time) bool {
+	over := k.resigned || idle || !k.absent.IsZero() && !now.Before(k.absent.Add(k.claim.ttl))
 	if !over || k.below.token == 0 {
 		return false
 	}

@@ -83,7 +83,7 @@ func (v *vector) rule(t *testing.T) {
 		k.look(step.Lives, at(step.At))
 	}
 	if v.Judge != nil {
-		k.adopt(at(v.Judge.At))
+		k.adopt(v.Judge.Own, at(v.Judge.At))
 	}
 	if v.Token != nil {
 		require.Equal(t, *v.Token, k.next(time.UnixMilli(v.Server)))
