@@ -290,7 +290,9 @@ func (b *book) contest() {
 	b.mu.Unlock()
 	if first {
 		b.scope.OnLeave(b.drain)
-		_ = b.bus.Go(b.sweep) // fails only if the Bus stops
+		// Both fail only if the Bus stops.
+		_ = b.remember()
+		_ = b.bus.Go(b.sweep)
 	}
 }
 

@@ -31,7 +31,14 @@ func (b *book) inquire(ctx context.Context, p post, known standing, v verdict) e
 	if v.answer {
 		silence = b.longest()
 	}
-	return b.ask(ctx, p, silence)
+	if err := b.ask(ctx, p, silence); err != nil || known.claim.token > 0 {
+		return err
+	}
+	recalled, err := b.recollect(ctx, p)
+	if recalled {
+		return errAgain
+	}
+	return err
 }
 
 // askPatience is how long whoever holds a post has to say so where all else says that nobody does: what the bucket says may be older than

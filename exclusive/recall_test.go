@@ -1,0 +1,50 @@
+package exclusive_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/exclusive"
+	"github.com/rolebus/rolebus/rolebustest"
+	"github.com/stretchr/testify/require"
+)
+
+// A token that was far ahead, because the servers' clock was, and a bucket that has lost it: whoever is new asks those who remember.
+func TestTokensGrowThoughTheBucketHasLostThemAndTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := join(t, srv)
+	term := campaign(t, a, "leader")
+	ahead := term.Token() + 3_600_000
+	require.NoError(t, term.Resign(soon(t)))
+	e := a.Entries("claim")
+	stands, err := e.Get(soon(t), "leader")
+	require.NoError(t, err)
+	_, err = e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation) // as a term of before would have left it
+	require.NoError(t, err)
+	campaign(t, a, "other")
+	purge(t, srv, "leader")
+
+	b := join(t, srv)
+	next := campaign(t, b, "leader")
+	require.Greater(t, next.Token(), ahead)
+	h, is := exclusive.Holder(b.Scope, "leader")
+	require.True(t, is)
+	require.Equal(t, next.Token(), h.Token)
+}
+
+// claimOf is a claim of a node's life with a token.
+func claimOf(b *rolebus.Bus, token uint64) string {
+	return fmt.Sprintf(`{"node":%q,"incarnation":%d,"token":%d,"ttl":1000,"since":1}`, b.Name(), b.Incarnation(), token)
+}
+
+// purge has the bucket lose what it has of a name, of which nobody is told.
+func purge(t *testing.T, srv *rolebustest.Server, name string) {
+	js, err := jetstream.New(srv.Conn())
+	require.NoError(t, err)
+	stream, err := js.Stream(soon(t), "KV_rolebus")
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(soon(t), jetstream.WithPurgeSubject("$KV.rolebus.default.claim."+name)))
+}
