@@ -236,63 +236,64 @@ func (c *campaign) claim(ctx context.Context, seat int, began time.Time) (*Term,
 	if lease.Err() != nil || !b.take(p, incarnation) {
 		return nil, errAgain
 	}
-	cl, err := b.claim(ctx, lease, p, incarnation)
-	if err != nil {
-		b.release(p)
-		return nil, err
-	}
 	t := &Term{
-		book: b, post: p, name: c.name, seat: seat, claim: cl, among: c.among, began: time.Now(), hooks: c.hooks, keep: c.keep,
+		book: b, post: p, name: c.name, seat: seat, among: c.among, hooks: c.hooks, keep: c.keep,
 		handover: c.handover, leaving: make(chan struct{}), released: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancelCause(lease) // a lease that was lost and is back is another one
+	if err := b.claim(ctx, t, incarnation); err != nil {
+		t.end(err)
+		t.deafen()
+		b.release(p)
+		return nil, err
+	}
+	t.began = time.Now()
 	t.start(time.Since(began))
 	return t, nil
 }
 
-// claim writes a claim of this process's life, which is certain of its lease, and returns it when the bucket holds it.
-func (b *book) claim(ctx, lease context.Context, p post, incarnation uint64) (claim, error) {
+// claim writes the claim of a term that is to be, of this process's life, which is certain of its lease; it returns when the bucket holds it.
+func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(lease, cancel)()
-	snap := b.scope.Snapshot()
+	defer context.AfterFunc(t.ctx, cancel)()
+	snap, p := b.scope.Snapshot(), t.post
 	b.mu.Lock()
 	sh, k := b.shelves[p.kind], b.entryLocked(p)
 	b.mu.Unlock()
 	v, known := b.judge(p, snap, time.Now()) // anew: it may be another's by now
 	if !v.may && !v.confirm {
-		return claim{}, errAgain
+		return errAgain
 	}
 	if err := b.inquire(ctx, p, known, v); err != nil {
-		return claim{}, err
+		return err
 	}
 	now, err := b.bus.ServerTime(ctx)
 	if err != nil {
-		return claim{}, err
+		return err
 	}
 	own := snap.Node(b.bus.Name())
 	// Just as it is read back, with the same zone: claims are compared.
 	c := claim{life: life{b.bus.Name(), incarnation}, token: known.next(now), since: time.UnixMilli(now.UnixMilli())}
 	switch {
 	case c.token == 0:
-		return claim{}, errNoToken
+		return errNoToken
 	case own == nil || own.Incarnation() != incarnation:
-		return claim{}, errAgain
+		return errAgain
 	}
 	c.ttl = own.TTL()
+	t.claim = c
+	t.listen() // before anybody can know of the claim: so nobody takes it for one that is not heard of, whatever becomes of the bucket
 	if err := b.write(ctx, sh, p, c, known.base, false); err != nil {
 		if ferr := b.refresh(ctx, sh, p); ferr != nil {
-			return claim{}, ferr
+			return ferr
 		}
 		b.mu.Lock()
 		stored := k.stands && k.claim == c
 		b.mu.Unlock()
 		if !stored { // if it is stored after this, it is found and given up, or claimed anew
-			return claim{}, err
+			return err
 		}
 	}
-	if lease.Err() != nil {
-		return claim{}, context.Cause(lease)
-	}
-	return c, nil
+	return context.Cause(t.ctx)
 }

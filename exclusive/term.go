@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,6 +31,7 @@ type Term struct {
 	ctx    context.Context // of the lease, and over with it
 	cancel context.CancelCauseFunc
 
+	held     atomic.Bool // it has begun
 	mu       sync.Mutex
 	ear      *rolebus.Subscription // hears those who ask who has the post
 	letGo    bool
@@ -160,7 +162,7 @@ func (t *Term) see(snap *rolebus.Snapshot) {
 // start makes it the term of its post.
 func (t *Term) start(took time.Duration) {
 	b := t.book
-	t.listen()
+	t.held.Store(true)
 	b.mu.Lock()
 	k := b.entryLocked(t.post)
 	k.term = t
@@ -227,11 +229,11 @@ func (t *Term) deafen() {
 	}
 }
 
-// listen has those answered who ask whether anybody holds the post.
+// listen has those answered who ask whether anybody holds the post, once the term has begun.
 func (t *Term) listen() {
 	b := t.book
 	ear, err := b.bus.Subscribe(b.scope.Subject(t.post.kind, t.post.name), func(msg *nats.Msg) {
-		if !t.live() || !b.bus.Answerable(msg.Reply) {
+		if !t.held.Load() || !t.live() || !b.bus.Answerable(msg.Reply) {
 			return
 		}
 		_ = msg.Respond([]byte(t.claim.encode())) // who gets no answer asks again

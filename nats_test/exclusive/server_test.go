@@ -67,8 +67,6 @@ type serverSeat struct {
 	want bool // it is to run
 }
 
-func (s *serverSeat) url() string { return fmt.Sprint("nats://127.0.0.1:", s.cfg.Port) }
-
 // start starts the server and returns when clients can connect to it.
 func (s *serverSeat) start() error {
 	s.mu.Lock()
