@@ -21,7 +21,7 @@ import (
 //
 // Of several campaigns for one name in one process each waits for its turn. If ctx is over first the error is ctx's and nothing
 // is left behind: what may have been written is given up. It matches [rolebus.ErrReadOnly] for an observer, [rolebus.ErrNotJoined] if the scope is
-// not joined, is left meanwhile, or is being left, [rolebus.ErrClosed] if the Bus stops or shuts down, and [rolebus.ErrBadName] for a name that cannot be one.
+// not joined, is left meanwhile, or is being left, as it is when the Bus shuts down, [rolebus.ErrClosed] if the Bus has stopped, and [rolebus.ErrBadName] for a name that cannot be one.
 func Campaign(ctx context.Context, s *rolebus.Scope, name string, opts ...Option) (*Term, error) {
 	c, err := newCampaign(ctx, s, name, opts)
 	if err == nil {
