@@ -274,7 +274,7 @@ func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, 
 		return time.Time{}
 	}
 	v, _ := d.book.judge(d.posts[p], snap, now)
-	if !v.may {
+	if !v.may && !v.confirm { // claim asks what must be confirmed
 		return v.again
 	}
 	c := d.campaign
