@@ -299,6 +299,7 @@ func (p *process) livesOf(c claim) bool {
 
 func (p *process) see() {
 	if p.claim.token > 0 {
+		p.standing.adopt(p.term == nil && p.own().life, at(p.w.now))
 		p.standing.look(p.livesOf(p.claim), at(p.w.now))
 	}
 }

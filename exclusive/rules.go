@@ -22,7 +22,7 @@ type standing struct {
 	largest  uint64    // the largest token that was ever heard of
 	stands   bool      // it is what stands at the key
 	resigned bool      // it was given up by its holder: this outlives what stands
-	missed   time.Time // since when it neither stands nor was given up
+	missed   time.Time // since when it has not stood; of no account where it was given up
 	absent   time.Time // since when its life has not been alive, as this process sees it; zero while it is
 	gone     time.Time // since when it has had no record, as the stream's leader has it; zero if that was not asked since it was alive
 	stood    time.Time // when it had one, though this process sees none
@@ -35,12 +35,11 @@ func (k *standing) hear(e rolebus.Entry, now time.Time) {
 	c, err := decodeClaim(e.Value)
 	older := err == nil && c.token < k.claim.token
 	switch {
-	case err != nil || older || e.Generation == 0:
+	case err != nil || older:
 		k.lack(now) // garbage, somebody's delete, or what the bucket had before it went back
 		if older && !e.Removed {
 			k.below = c
 		}
-		k.adopt(false, now)
 		return
 	case c.token > k.claim.token || c.life != k.claim.life:
 		*k = standing{base: e.Generation, claim: c, largest: max(k.largest, c.token)}
@@ -65,7 +64,7 @@ func (k *standing) adopt(idle bool, now time.Time) bool {
 // lack takes in that the claim does not stand at the key.
 func (k *standing) lack(now time.Time) {
 	k.stands = false
-	if k.claim.token > 0 && !k.resigned && k.missed.IsZero() {
+	if k.missed.IsZero() {
 		k.missed = now
 	}
 	if (k.resigned || k.claim.token == 0) && k.base == 0 && k.ended.IsZero() {

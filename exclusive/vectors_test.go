@@ -80,6 +80,7 @@ func (v *vector) rule(t *testing.T) {
 			continue
 		}
 		k.hear(rolebus.Entry{Generation: step.Generation, Value: step.Value, Removed: step.Removed}, at(step.At))
+		k.adopt(false, at(step.At))
 		k.look(step.Lives, at(step.At))
 	}
 	if v.Judge != nil {

@@ -45,21 +45,24 @@ func chosen(t *testing.T) []rule {
 // patience is for one build, and for one run; far more than either takes.
 const patience = 3 * time.Minute
 
-// The files of tests that find mutants. The others are left out: they would only take time to build.
-var kept = regexp.MustCompile(`^(main|fake|fake_peers|prober|many|model.*)_test\.go$`)
+// kept are, by package, the files of tests that find mutants. The others are left out: they would only take time to build.
+var kept = map[string]*regexp.Regexp{
+	"":          regexp.MustCompile(`^(main|fake|fake_peers|prober|many|model.*)_test\.go$`),
+	"exclusive": regexp.MustCompile(`^(rules.*|adopt|vectors|model.*)_test\.go$`),
+}
 
-// mutant is a copy of the root package in which some files are others.
+// mutant is a copy of a package in which some files are others.
 type mutant struct{ root, overlay string }
 
-func newMutant(t *testing.T, edits []edit) mutant {
-	root, err := filepath.Abs("..")
+func newMutant(t *testing.T, in string, edits []edit) mutant {
+	root, err := filepath.Abs(filepath.Join("..", in))
 	require.NoError(t, err)
 	dir := t.TempDir()
 	replace := map[string]string{}
 	tests, err := filepath.Glob(filepath.Join(root, "*_test.go"))
 	require.NoError(t, err)
 	for _, test := range tests {
-		if !kept.MatchString(filepath.Base(test)) {
+		if !kept[in].MatchString(filepath.Base(test)) {
 			replace[test] = ""
 		}
 	}
@@ -121,24 +124,30 @@ var (
 )
 
 func TestNothingIsBrokenWithAllRules(t *testing.T) {
-	t.Parallel()
-	m := newMutant(t, nil)
-	binary := m.build(t)
-	var flags []string
-	if !all() {
-		flags = []string{"-modelruns=1"} // the root package's own tests run more, of the same code
-	}
-	out, err := m.run(t, binary, ".", flags...)
-	require.NoError(t, err, out)
-	for _, r := range rules {
-		require.Regexp(t, "(?m)^=== RUN +"+r.found, out, "rule %q: no such test", r.name)
+	for in := range kept {
+		t.Run(filepath.Join("rolebus", in), func(t *testing.T) {
+			t.Parallel()
+			m := newMutant(t, in, nil)
+			binary := m.build(t)
+			var flags []string
+			if !all() {
+				flags = []string{"-modelruns=1"} // the package's own tests run more, of the same code
+			}
+			out, err := m.run(t, binary, ".", flags...)
+			require.NoError(t, err, out)
+			for _, r := range rules {
+				if r.in == in {
+					require.Regexp(t, "(?m)^=== RUN +"+r.found, out, "rule %q: no such test", r.name)
+				}
+			}
+		})
 	}
 }
 
 // A rule that moved is told at once, before anything is built.
 func TestEachRuleStandsInTheSource(t *testing.T) {
 	for _, r := range rules {
-		t.Run(r.name, func(t *testing.T) { newMutant(t, r.edits) })
+		t.Run(r.name, func(t *testing.T) { newMutant(t, r.in, r.edits) })
 	}
 }
 
@@ -152,7 +161,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 					t.Logf("to repeat: go test ./model -mutants=0 -run '^%s$'", this)
 				}
 			})
-			m := newMutant(t, r.edits)
+			m := newMutant(t, r.in, r.edits)
 			binary := m.build(t)
 			out, err := m.run(t, binary, r.found)
 			if err == nil { // what is left to chance is sometimes found by others only

@@ -7,11 +7,12 @@ type rule struct {
 	name  string
 	says  string // the design's sentence, or the part of it that the rule is
 	why   string // what goes wrong without it
+	in    string // the folder of its package; empty for the root package
 	found string // by which tests: a pattern for -test.run
 	edits []edit
 }
 
-// edit replaces a text that stands exactly once in a file of the root package.
+// edit replaces a text that stands exactly once in a file of the rule's package.
 type edit struct{ file, old, new string }
 
-var rules = slices.Concat(snapshotRules, lapseRules, clockRules, lifeRules, outageRules, suspicionRules, fleetRules)
+var rules = slices.Concat(snapshotRules, lapseRules, clockRules, lifeRules, outageRules, suspicionRules, fleetRules, termRules, judgeRules)
