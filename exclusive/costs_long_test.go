@@ -60,7 +60,7 @@ func TestNamesThatAreHeldCostNothing(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	var buses []*rolebus.Bus
 	for range processes {
-		buses = append(buses, srv.Bus(rolebus.WithTTL(3*time.Second), rolebus.WithSyncInterval(time.Second)))
+		buses = append(buses, srv.Bus(rolebus.WithTTL(15*time.Second), rolebus.WithSyncInterval(7*time.Second))) // as by default: no busy machine costs anybody its lease)
 	}
 	rolebustest.WaitNodes(t, buses[0], "", 0)
 	nc := srv.Conn()
