@@ -31,7 +31,7 @@ func (b *book) inquire(ctx context.Context, p post, known standing, v verdict) e
 	if v.answer {
 		silence = b.longest()
 	}
-	if err := b.ask(ctx, p, silence); err != nil || known.claim.token > 0 {
+	if err := b.ask(ctx, p, silence); err != nil || b.says(p) {
 		return err
 	}
 	recalled, err := b.recollect(ctx, p)
@@ -39,6 +39,13 @@ func (b *book) inquire(ctx context.Context, p post, known standing, v verdict) e
 		return errAgain
 	}
 	return err
+}
+
+// says says whether the bucket says of a post what counts. Else it has lost something, or nobody ever had it.
+func (b *book) says(p post) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entryLocked(p).said
 }
 
 // askPatience is how long whoever holds a post has to say so where all else says that nobody does: what the bucket says may be older than

@@ -103,7 +103,7 @@ func (b *book) recalled(p post, answer []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entryLocked(p)
-	if c.token <= k.claim.token {
+	if c.token < k.claim.token || c.token == k.claim.token && (c.life != k.claim.life || k.resigned || !m.Resigned) {
 		return false
 	}
 	if k.recall(c, time.Now()); m.Resigned {

@@ -35,6 +35,32 @@ func TestTokensGrowThoughTheBucketHasLostThemAndTheClockWasSetBack(t *testing.T)
 	require.Equal(t, next.Token(), h.Token)
 }
 
+// The same, where who is next remembers something, but not the last.
+func TestTokensGrowThoughWhoIsNextHasMissedTheLast(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	link := srv.Link()
+	a, b := join(t, srv), link.Bus(withTTL())
+	campaign(t, b, "other")
+	term := campaign(t, a, "leader")
+	eventually(t, "b knows of it", func() bool { _, is := exclusive.Holder(b.Scope, "leader"); return is })
+	require.NoError(t, term.Resign(soon(t)))
+	eventually(t, "b knows that it was given up", func() bool { _, is := exclusive.Holder(b.Scope, "leader"); return !is })
+	link.Cut()
+	eventually(t, "b to be cut off", func() bool { return !b.Connected() })
+	ahead := term.Token() + 3_600_000
+	e := a.Entries("claim")
+	stands, err := e.Get(soon(t), "leader")
+	require.NoError(t, err)
+	_, err = e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation)
+	require.NoError(t, err)
+	_, _ = exclusive.Holder(a.Scope, "leader")
+	campaign(t, a, "another") // what is announced after it, a has heard
+	purge(t, srv, "leader")
+	link.Mend()
+	require.Greater(t, campaign(t, b, "leader").Token(), ahead)
+}
+
 // claimOf is a claim of a node's life with a token.
 func claimOf(b *rolebus.Bus, token uint64) string {
 	return fmt.Sprintf(`{"node":%q,"incarnation":%d,"token":%d,"ttl":1000,"since":1}`, b.Name(), b.Incarnation(), token)
