@@ -27,7 +27,8 @@ const (
 // server says so, one TTL after its last heartbeat. Of what members hold no more moves than must, exactly.
 //
 // Balance can wait, work cannot: what nobody holds is taken at once, and what is held is given up only when the members have been the same for half a second, or have changed for two.
-// A node that has the role and does not ask for its partitions leaves its part undone.
+// A node that has the role and does not ask for its partitions leaves its part undone. Of two strict sequences for the same partitions in one process each
+// yields what it has taken itself: together they have the node's part.
 func Strict() Option {
 	return option(func(o *options) { o.strict = true; o.only = append(o.only, "strict") })
 }

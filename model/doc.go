@@ -1,3 +1,3 @@
 // Package model takes the rules of rolebus out of its source, one at a time, and demands that the tests of their package,
-// above all its model, then find the bug. It holds nothing but tests; docs/MODEL.md is about them.
+// its model, or a history, then finds the bug. It holds nothing but tests; docs/MODEL.md is about them.
 package model
