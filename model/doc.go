@@ -1,3 +1,3 @@
-// Package model takes the rules of rolebus out of its source, one at a time, and demands that the tests of their package,
-// its model, or a history, then finds the bug. It holds nothing but tests; docs/MODEL.md is about them.
+// Package model takes the rules of rolebus out of its source, one at a time, and demands that some test of their package, of
+// its model above all, or a history, then finds the bug. It holds nothing but tests; docs/MODEL.md is about them.
 package model
