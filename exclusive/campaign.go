@@ -44,7 +44,8 @@ type campaign struct {
 
 	handover *time.Duration // see Term
 
-	free time.Time // since when it may have it; zero while it may not
+	free  time.Time // since when it may have it; zero while it may not
+	tried int       // how many attempts came to nothing
 }
 
 func newCampaign(ctx context.Context, s *rolebus.Scope, name string, opts []Option) (*campaign, error) {
@@ -97,6 +98,7 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 			if t != nil {
 				return t, nil
 			}
+			c.tried++ // another seat may be free where this one is not
 			if errors.Is(err, rolebus.ErrBadName) || errors.Is(err, errNoToken) {
 				return nil, err
 			}
@@ -161,7 +163,7 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 	if c.book.scope.LeaseLeft() == 0 {
 		return -1, now.Add(leaseAgain) // until it has heard of NATS again
 	}
-	first := c.first()
+	first := c.first() + c.tried
 	for i := range c.posts {
 		seat := (first + i) % len(c.posts)
 		if c.book.engaged(c.posts[seat]) {
