@@ -212,7 +212,7 @@ func ExampleWithHooks() {
 
 	_ = servers.Discover(context.Background(), func([]discovery.Address, error) {})
 	for c.servers.Load() < 2 { // hooks are told on a goroutine of their own: the pause of a loop that waits for it
-		time.Sleep(time.Millisecond) // between two looks at what is waited for
+		time.Sleep(time.Millisecond)
 	}
 	fmt.Println(c.servers.Load(), "servers,", c.failed.Load(), "failures")
 	// Output: 2 servers, 0 failures
