@@ -54,7 +54,6 @@ type entry struct {
 	busy    bool                         // a campaign of this process is at it, or has a term of it: no other may be
 	waiting map[chan<- struct{}]struct{} // who wants to know when it changes
 	mending bool                         // its claim is being written again, or given up
-	said    bool                         // the bucket says what counts: the claim, or that it was given up
 }
 
 // writesAtOnce is how many claims are written at the same time: a server that is sent thousands at once keeps all its others waiting.
@@ -140,8 +139,6 @@ func (b *book) takeLocked(p post, e rolebus.Entry, snap *rolebus.Snapshot, now t
 	k := b.entryLocked(p)
 	was := k.standing
 	k.hear(e, now)
-	c, err := decodeClaim(e.Value)
-	k.said = err == nil && c.token == k.claim.token && c.life == k.claim.life
 	b.lookLocked(k, snap, now)
 	b.largest = max(b.largest, k.claim.ttl)
 	b.tendLocked(p, k)

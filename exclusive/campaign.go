@@ -92,21 +92,24 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 			return nil, refused.join(err)
 		}
 		snap := b.scope.Snapshot()
-		seat, again := c.choose(snap, time.Now())
-		if seat >= 0 {
+		seat, again, err := c.choose(snap, time.Now())
+		switch {
+		case err != nil:
+			return nil, err
+		case seat >= 0:
 			t, err := c.claim(ctx, seat, began)
 			if t != nil {
 				return t, nil
 			}
 			c.tried++ // another seat may be free where this one is not
-			if errors.Is(err, rolebus.ErrBadName) || errors.Is(err, errNoToken) {
+			if errors.Is(err, rolebus.ErrBadName) {
 				return nil, err
 			}
 			if ctx.Err() == nil {
 				refused.note(b.log.With("name", c.name, "seat", seat), err)
 			}
 			again, wait = time.Now().Add(wait+rand.N(wait)), min(2*wait, lastRetry) // whatever it was: look again
-		} else {
+		default:
 			wait = firstRetry
 		}
 		c.wait(ctx, wake, snap, again)
@@ -154,34 +157,41 @@ func (b *book) mayClaim(ctx context.Context) error {
 	return nil
 }
 
-// choose returns the seat to claim, or -1 and when to look again; zero if news will tell.
-func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, again time.Time) {
+// choose returns the seat to claim, or -1 and when to look again; zero if news will tell. It fails if no seat can ever be claimed.
+func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, again time.Time, err error) {
 	if n := snap.Node(c.book.bus.Name()); c.among != nil && (n == nil || !n.Has(*c.among)) {
 		c.free = time.Time{}
-		return -1, time.Time{}
+		return -1, time.Time{}, nil
 	}
 	if c.book.scope.LeaseLeft() == 0 {
-		return -1, now.Add(leaseAgain) // until it has heard of NATS again
+		return -1, now.Add(leaseAgain), nil // until it has heard of NATS again
 	}
-	first := c.first() + c.tried
+	first, spent := c.first()+c.tried, 0
 	for i := range c.posts {
 		seat := (first + i) % len(c.posts)
 		if c.book.engaged(c.posts[seat]) {
 			continue
 		}
-		v, _ := c.book.judge(c.posts[seat], snap, now)
+		v, known := c.book.judge(c.posts[seat], snap, now)
+		if known.largest == maxNumber {
+			spent++
+			continue
+		}
 		if v.may || v.confirm {
 			if at := c.turn(snap, now); now.Before(at) {
-				return -1, at
+				return -1, at, nil
 			}
-			return seat, time.Time{}
+			return seat, time.Time{}, nil
 		}
 		if !v.again.IsZero() && (again.IsZero() || v.again.Before(again)) {
 			again = v.again
 		}
 	}
 	c.free = time.Time{}
-	return -1, again
+	if spent == len(c.posts) {
+		return -1, again, errNoToken
+	}
+	return -1, again, nil
 }
 
 // leaseAgain is how often it is looked whether the lease is back.

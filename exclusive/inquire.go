@@ -45,8 +45,7 @@ func (b *book) inquire(ctx context.Context, p post, known standing, v verdict) e
 func (b *book) says(p post) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	k := b.entryLocked(p)
-	return k.said || k.stands // which may have come to count since it was heard
+	return b.entryLocked(p).said
 }
 
 // askPatience is how long whoever holds a post has to say so where all else says that nobody does: what the bucket says may be older than

@@ -21,8 +21,8 @@ func TestABucketThatIsMadeAnewHasLargerTokensAndNoTwoHolders(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a, b := join(t, srv), join(t, srv)
-	forge(t, b, "leader", b.Name(), b.Incarnation(), 1<<52) // far ahead of the clock
-	campaign(t, b, "other")                                 // whoever claims gives up what is said of it
+	forge(t, b, "claim", "leader", b.Name(), b.Incarnation(), 1<<52) // far ahead of the clock
+	campaign(t, b, "other")                                          // whoever claims gives up what is said of it
 	term := campaign(t, a, "leader")
 	require.Greater(t, term.Token(), uint64(1<<52))
 	next := make(chan *exclusive.Term, 1)

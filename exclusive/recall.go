@@ -103,15 +103,8 @@ func (b *book) recalled(p post, answer []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entryLocked(p)
-	if k.stands {
-		k.largest = max(k.largest, c.token) // what stands counts, though its token is smaller: somebody holds by it, who did not know of this one
+	if !k.remind(c, m.Resigned, time.Now()) {
 		return false
-	}
-	if c.token < k.claim.token || c.token == k.claim.token && (c.life != k.claim.life || k.resigned || !m.Resigned) {
-		return false
-	}
-	if k.recall(c, time.Now()); m.Resigned {
-		k.resigned, k.missed = true, time.Time{}
 	}
 	b.lookLocked(k, b.scope.Snapshot(), time.Now())
 	k.wake()

@@ -21,6 +21,7 @@ type standing struct {
 	below    claim     // what stands at the key, if it is a claim with a smaller token; the zero claim if it is not
 	largest  uint64    // the largest token that was ever heard of
 	stands   bool      // it is what stands at the key
+	said     bool      // what stands at the key says so: it is the claim, or that it was given up
 	resigned bool      // it was given up by its holder: this outlives what stands
 	missed   time.Time // since when it has not stood; of no account where it was given up
 	absent   time.Time // since when its life has not been alive, as this process sees it; zero while it is
@@ -31,7 +32,7 @@ type standing struct {
 
 // hear takes in what stands at the key now.
 func (k *standing) hear(e rolebus.Entry, now time.Time) {
-	k.base, k.below = e.Generation, claim{}
+	k.base, k.below, k.said = e.Generation, claim{}, false
 	c, err := decodeClaim(e.Value)
 	older := err == nil && c.token < k.claim.token
 	switch {
@@ -45,7 +46,7 @@ func (k *standing) hear(e rolebus.Entry, now time.Time) {
 		*k = standing{base: e.Generation, claim: c, largest: max(k.largest, c.token)}
 	}
 	k.resigned = k.resigned || e.Removed
-	k.stands = !e.Removed // a bucket that went back may have it again
+	k.said, k.stands = true, !e.Removed // a bucket that went back may have it again
 	k.missed, k.ended = time.Time{}, time.Time{}
 }
 
@@ -57,7 +58,7 @@ func (k *standing) adopt(idle bool, now time.Time) bool {
 	if !over || k.below.token == 0 {
 		return false
 	}
-	*k = standing{base: k.base, claim: k.below, stands: true, largest: k.largest}
+	*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.largest}
 	return true
 }
 
@@ -72,12 +73,29 @@ func (k *standing) lack(now time.Time) {
 	}
 }
 
-// recall takes in a claim that the bucket lacks, as somebody has told it.
+// recall takes in a claim that the bucket lacks, as its holder has told it. What stands at the key may count again: see adopt.
 func (k *standing) recall(c claim, now time.Time) {
 	if c.token <= k.claim.token {
 		return
 	}
-	*k = standing{base: k.base, claim: c, missed: now, largest: max(k.largest, c.token)}
+	below := k.below
+	if k.stands {
+		below = k.claim
+	}
+	*k = standing{base: k.base, claim: c, below: below, missed: now, largest: max(k.largest, c.token)}
+}
+
+// remind takes in a claim that somebody remembers, and whether it was given up. It says whether that is news. What stands at the key
+// counts all the same, though its token be smaller: somebody holds by it who did not know of the other one.
+func (k *standing) remind(c claim, resigned bool, now time.Time) bool {
+	k.largest = max(k.largest, c.token)
+	again := c.token == k.claim.token && c.life == k.claim.life && resigned && !k.resigned
+	if k.stands || c.token <= k.claim.token && !again {
+		return false
+	}
+	k.recall(c, now)
+	k.resigned = resigned
+	return true
 }
 
 // look takes in whether the claim's life is alive.

@@ -289,3 +289,84 @@ func TestRulesWhichAnswersAreNews(t *testing.T) {
 	require.False(t, k.answers(5, 0), "what was heard meanwhile may be newer")
 	require.False(t, k.answers(5, 6))
 }
+
+// Somebody holds by a claim that stands in the bucket and is smaller than what others know of: that one was lost, or servers' clocks were set
+// back. Whoever is told of the larger one must not take what stands for free, nor what is held for gone.
+func TestRulesWhatStandsCountsWhateverIsRemembered(t *testing.T) {
+	t.Parallel()
+	y := claimOf("y", 90)
+	k := heard(stands(9, y))
+	k.look(true, at(0))
+	for _, resigned := range []bool{true, false} {
+		require.False(t, k.remind(claimOf("x", 100), resigned, at(500)))
+	}
+	require.Equal(t, y, k.claim)
+	require.Equal(t, "it is held", k.judgeAt(600).why)
+	require.Equal(t, uint64(101), k.next(time.UnixMilli(7)), "and yet tokens grow")
+}
+
+func TestRulesWhatIsToldDoesNotHideWhatStands(t *testing.T) {
+	t.Parallel()
+	y, x := claimOf("y", 90), claimOf("x", 100)
+	for what, k := range map[string]*standing{"it counted": heard(stands(9, y)), "it did not count": heard(stands(7, claimOf("w", 95)), stands(9, y))} {
+		k.look(true, at(0))
+		k.recall(x, at(100)) // x says that it holds the post
+		require.Equal(t, x, k.claim, what)
+		require.False(t, k.said, what)
+		k.look(false, at(200)) // and dies
+		require.True(t, k.adopt(false, at(3200)), what)
+		require.Equal(t, y, k.claim, what)
+		require.True(t, k.said, what)
+		k.look(true, at(3200))
+		require.Equal(t, "it is held", k.judgeAt(3300).why, what)
+	}
+}
+
+func TestRulesWhatIsRemembered(t *testing.T) {
+	t.Parallel()
+	x, y := claimOf("x", 100), claimOf("y", 200)
+
+	k := heard(absent)
+	require.True(t, k.remind(x, false, at(100)))
+	require.Equal(t, x, k.claim)
+	require.Equal(t, at(4100), k.judgeAt(200).again, "its holder may write it again")
+	require.False(t, k.remind(x, false, at(300)), "it is known")
+	require.False(t, k.remind(claimOf("x", 90), true, at(300)), "a term before this one was given up")
+	require.False(t, k.remind(claimOf("w", 100), true, at(300)), "another's was, who claimed in the same millisecond")
+	require.True(t, k.remind(x, true, at(300)), "and now it is known that it was given up")
+	require.Equal(t, verdict{may: true}, k.judgeAt(300))
+	require.False(t, k.remind(x, true, at(400)))
+	require.False(t, k.remind(x, false, at(400)), "who has not heard of that says nothing new")
+	require.True(t, k.resigned)
+	require.False(t, k.remind(claimOf("w", 100), true, at(400)), "of two with one token the first that was heard of")
+	require.False(t, k.remind(claimOf("w", 90), false, at(400)), "older")
+	require.True(t, k.resigned)
+	require.Equal(t, x, k.claim)
+
+	require.True(t, k.remind(y, true, at(500)))
+	require.Equal(t, verdict{may: true}, k.judgeAt(500))
+	require.Equal(t, uint64(201), k.next(time.UnixMilli(7)))
+}
+
+// The bucket says what counts where it has the claim, or that it was given up; else somebody may remember more.
+func TestRulesWhetherTheBucketSaysWhatCounts(t *testing.T) {
+	t.Parallel()
+	x, y := claimOf("x", 100), claimOf("y", 90)
+	for what, k := range map[string]*standing{
+		"it stands":                  heard(stands(7, x)),
+		"it was given up":            heard(stands(7, x), removed(8, x)),
+		"that is all that was heard": heard(removed(8, x)),
+	} {
+		require.True(t, k.said, what)
+	}
+	for what, k := range map[string]*standing{
+		"nothing is there":                  heard(absent),
+		"it is lost":                        heard(stands(7, x), absent),
+		"that it was given up is lost":      heard(removed(8, x), absent),
+		"somebody's garbage covers it":      heard(stands(7, x), garbage),
+		"an older one covers it":            heard(stands(7, x), stands(9, y)),
+		"an older one was given up over it": heard(stands(7, x), removed(9, y)),
+	} {
+		require.False(t, k.said, what)
+	}
+}

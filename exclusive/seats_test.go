@@ -2,8 +2,10 @@ package exclusive_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/exclusive"
 	"github.com/rolebus/rolebus/rolebustest"
@@ -97,4 +99,44 @@ func TestWatchTellsTheEndAndNoStepTwice(t *testing.T) {
 	cancel()
 	proceed <- struct{}{}
 	<-ended
+}
+
+// Somebody says that it has a seat, and the bucket knows better: the seat is free for all, and nobody can have it.
+func TestASeatThatCannotBeHadKeepsNobodyFromTheOthers(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	b := join(t, srv)
+	for taken := range 2 { // one of them is the one that this node looks at first
+		name := fmt.Sprint("pool", taken)
+		both := []*exclusive.Term{campaign(t, b, name, exclusive.Seats(2)), campaign(t, b, name, exclusive.Seats(2))}
+		for _, term := range both {
+			require.NoError(t, term.Resign(soon(t)))
+		}
+		subject := []string{b.Subject("claim", name), b.Subject("seat", name+"/1")}[taken]
+		_, err := srv.Conn().Subscribe(subject, func(msg *nats.Msg) {
+			_ = msg.Respond([]byte(`{"node":"other","incarnation":1,"token":1,"ttl":1000,"since":1}`))
+		})
+		require.NoError(t, err)
+		require.NoError(t, srv.Conn().Flush())
+		require.Equal(t, 1-taken, campaign(t, b, name, exclusive.Seats(2)).Seat())
+	}
+}
+
+func TestASeatWithTheLastTokenKeepsNobodyFromTheOthers(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := join(t, srv)
+	for spent, kind := range []string{"claim", "seat"} {
+		name := fmt.Sprint("pool", spent)
+		seats := []*exclusive.Term{campaign(t, a, name, exclusive.Seats(2)), campaign(t, a, name, exclusive.Seats(2))}
+		for _, term := range seats {
+			require.NoError(t, term.Resign(soon(t)))
+		}
+		key := []string{name, name + "/1"}
+		forge(t, a, kind, key[spent], a.Name(), a.Incarnation(), 1<<53-1)
+		require.Equal(t, 1-spent, campaign(t, a, name, exclusive.Seats(2)).Seat())
+		forge(t, a, []string{"seat", "claim"}[spent], key[1-spent], a.Name(), a.Incarnation(), 1<<53-1)
+		_, err := exclusive.Campaign(soon(t), a.Scope, name, exclusive.Seats(2))
+		require.ErrorContains(t, err, "no token is left")
+	}
 }

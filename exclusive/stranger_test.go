@@ -46,9 +46,9 @@ func TestAResignationThatTheBucketHasLostIsOneStill(t *testing.T) {
 }
 
 // forge writes a claim.
-func forge(t *testing.T, by *rolebus.Bus, name, node string, incarnation, token uint64) {
+func forge(t *testing.T, by *rolebus.Bus, kind, name, node string, incarnation, token uint64) {
 	t.Helper()
-	entries := by.Entries("claim")
+	entries := by.Entries(kind)
 	e, err := entries.Get(soon(t), name)
 	require.NoError(t, err)
 	_, err = entries.Put(soon(t), name, fmt.Sprintf(`{"node":%q,"incarnation":%d,"token":%d,"ttl":1000,"since":1}`, node, incarnation, token), e.Generation)
@@ -60,7 +60,7 @@ func TestTheSameTokenInOtherHandsEndsTheTerm(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	a, b := join(t, srv), join(t, srv)
 	term := campaign(t, a, "leader")
-	forge(t, b, "leader", b.Name(), b.Incarnation(), term.Token())
+	forge(t, b, "claim", "leader", b.Name(), b.Incarnation(), term.Token())
 	<-term.Context().Done()
 	require.ErrorIs(t, context.Cause(term.Context()), exclusive.ErrTaken)
 	require.Greater(t, campaign(t, b, "leader").Token(), term.Token(), "which is nobody's")
@@ -109,7 +109,7 @@ func TestAClaimWithTheLastTokenEndsItAll(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	a := join(t, srv)
 	campaign(t, a, "other")
-	forge(t, a, "leader", a.Name(), a.Incarnation(), 1<<53-1)
+	forge(t, a, "claim", "leader", a.Name(), a.Incarnation(), 1<<53-1)
 	_, err := exclusive.Campaign(soon(t), a.Scope, "leader")
 	require.ErrorContains(t, err, "no token is left")
 }

@@ -64,7 +64,7 @@ var termRules = []rule{
 		why:   "the bucket goes back to a claim that was given up, and its process leaves it there: whoever joins waits for it",
 		found: "TestRulesWhatStandsAgainIsGivenUpAgain",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "k.stands = !e.Removed //", "k.stands = !k.resigned //"}},
+		edits: []edit{{"rules.go", "k.said, k.stands = true, !e.Removed //", "k.said, k.stands = true, !k.resigned //"}},
 	},
 	{
 		name:  "what was removed does not stand",
@@ -72,7 +72,7 @@ var termRules = []rule{
 		why:   "who has given up a term gives it up again and again",
 		found: "TestRulesWhatStandsAgainIsGivenUpAgain",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "k.stands = !e.Removed //", "k.stands = true //"}},
+		edits: []edit{{"rules.go", "k.said, k.stands = true, !e.Removed //", "k.said, k.stands = true, true //"}},
 	},
 	{
 		name:  "what is missing again is doubted anew",
@@ -160,7 +160,7 @@ var termRules = []rule{
 		why:   "whoever takes it from somebody who did not know has a token that there was before",
 		found: "TestVectorsOfClaims",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "*k = standing{base: k.base, claim: k.below, stands: true, largest: k.largest}", "*k = standing{base: k.base, claim: k.below, stands: true, largest: k.below.token}"}},
+		edits: []edit{{"rules.go", "*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.largest}", "*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.below.token}"}},
 	},
 	{
 		name:  "what is missing does not stand",
@@ -240,7 +240,7 @@ var termRules = []rule{
 		why:   "who knows a holder only from its answer takes the post at once",
 		found: "TestRulesWhatIsToldOfALaterTermCounts",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "claim: c, missed: now, largest", "claim: c, largest"}},
+		edits: []edit{{"rules.go", "claim: c, below: below, missed: now, largest", "claim: c, below: below, largest"}},
 	},
 	{
 		name:  "what is told stands nowhere",
@@ -248,7 +248,7 @@ var termRules = []rule{
 		why:   "who was told of a claim cannot replace what stands there",
 		found: "TestRulesWhatIsToldOfALaterTermCounts",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "*k = standing{base: k.base, claim: c, missed", "*k = standing{claim: c, missed"}},
+		edits: []edit{{"rules.go", "*k = standing{base: k.base, claim: c, below", "*k = standing{claim: c, below"}},
 	},
 	{
 		name:  "tokens go on above what was told",

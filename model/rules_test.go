@@ -15,4 +15,4 @@ type rule struct {
 // edit replaces a text that stands exactly once in a file of the rule's package.
 type edit struct{ file, old, new string }
 
-var rules = slices.Concat(snapshotRules, lapseRules, clockRules, lifeRules, outageRules, suspicionRules, fleetRules, termRules, judgeRules)
+var rules = slices.Concat(snapshotRules, lapseRules, clockRules, lifeRules, outageRules, suspicionRules, fleetRules, termRules, recallRules, judgeRules)
