@@ -25,6 +25,7 @@ type Entry struct {
 type EntryNews struct {
 	Entries []Entry // the oldest first, each name once
 	Whole   bool    // these are all that the bucket has of the kind, the removed ones that it still has among them; what is missing is not there
+	Err     error   // why they cannot be heard or read now, if that does not pass by itself: told once, without entries, and tried again
 }
 
 // Entries are those of one kind in one scope. All methods may be called from any goroutine.
@@ -132,7 +133,8 @@ func (e *Entries) Get(ctx context.Context, name string) (Entry, error) {
 // Bus ends, which does. While it is busy news wait, of each name only the newest. All who follow a kind in a process share one
 // subscription and one copy. Nil is a panic.
 //
-// Nothing is waited for: the error matches [ErrClosed] if the Bus has stopped, or [ErrBadName]. What the servers refuse is told in the log.
+// Nothing is waited for: the error matches [ErrClosed] if the Bus has stopped, or [ErrBadName]. What the servers refuse is told in the log, and as
+// EntryNews.Err.
 func (e *Entries) Follow(hear func(EntryNews)) (stop func(), err error) {
 	if hear == nil {
 		panic(prefix + "nil function")

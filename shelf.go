@@ -95,6 +95,7 @@ type shelf struct {
 	asked     wishes
 	followers map[*entryFollower]bool
 	ready     bool             // the copy is one
+	failed    error            // why it is none; nil if that is not known, or passes
 	copy      map[string]Entry // by name
 	since     map[string]Entry // what was heard since the reading that is under way began
 }
@@ -123,6 +124,18 @@ func (s *shelf) add(f *entryFollower) {
 	s.followers[f] = true
 	if s.ready {
 		f.tell(slices.Collect(maps.Values(s.copy)), true)
+	} else if s.failed != nil {
+		f.fail(s.failed)
+	}
+}
+
+// fail tells why the entries cannot be heard or read.
+func (s *shelf) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err
+	for f := range s.followers {
+		f.fail(err)
 	}
 }
 
@@ -313,7 +326,7 @@ func (s *shelf) take(r shelfReading) {
 func (s *shelf) replace(r shelfReading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.copy, s.ready, s.covered, s.coveredAt = r.entries, true, r.covered, r.coveredAt
+	s.copy, s.ready, s.failed, s.covered, s.coveredAt = r.entries, true, nil, r.covered, r.coveredAt
 	for name, e := range s.since {
 		if e.Generation > r.covered && e.Generation > s.copy[name].Generation { // else it was read, or purged before that
 			s.copy[name] = e

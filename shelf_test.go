@@ -164,11 +164,15 @@ type known struct {
 	all    map[string]string
 	wholes int
 	news   int
+	errs   []error
 }
 
 func (k *known) hear(news EntryNews) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if news.Err != nil {
+		k.errs = append(k.errs, news.Err)
+	}
 	if k.news++; news.Whole {
 		k.wholes++
 		k.all = map[string]string{}
@@ -325,6 +329,46 @@ func TestAReadingThatFailsIsTriedAgain(t *testing.T) {
 		f.set(func() { f.down, f.mute = nil, false })
 		time.Sleep(2 * lastRetry)
 		k.want(t, 2, map[string]string{"x": "12 2"})
+		require.Equal(t, []error{errors.New("no answer")}, k.errs, "told once")
+		late := &known{}
+		stop, err := b.Entries("k").Follow(late.hear)
+		require.NoError(t, err)
+		late.want(t, 1, map[string]string{"x": "12 2"})
+		require.Empty(t, late.errs, "it is over")
+		stop()
+	})
+}
+
+// Who comes while nothing can be read hears why; what passes by itself is told to nobody.
+func TestWhoFollowsHearsWhyNothingCanBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeBucket()
+		b := f.bus(t, "a")
+		refused := errors.New("refused")
+		entries := &fakeEntries{fleet: b.fleet.current, stand: map[string]Entry{}, down: context.DeadlineExceeded}
+		b.entries = entries
+		var all []*known
+		for i := range 3 {
+			k := &known{}
+			all = append(all, k)
+			stop, err := b.Entries("k").Follow(k.hear)
+			require.NoError(t, err)
+			defer stop()
+			time.Sleep(time.Minute)
+			k.want(t, 0, nil)
+			if i == 0 {
+				require.Empty(t, k.errs)
+				entries.set(func() { entries.down = refused })
+				time.Sleep(time.Minute)
+			}
+			require.Equal(t, []error{refused}, k.errs)
+		}
+		entries.set(func() { entries.down = nil })
+		time.Sleep(time.Minute)
+		for _, k := range all {
+			k.want(t, 1, map[string]string{})
+			require.Len(t, k.errs, 1)
+		}
 	})
 }
 

@@ -19,6 +19,7 @@ type entryFollower struct {
 	mu    sync.Mutex
 	whole bool
 	news  map[string]Entry // that wait, by name
+	err   error            // and why there are none
 }
 
 func (f *entryFollower) tell(news []Entry, whole bool) {
@@ -27,10 +28,20 @@ func (f *entryFollower) tell(news []Entry, whole bool) {
 	if whole || f.news == nil {
 		f.news = make(map[string]Entry, len(news))
 	}
+	if whole {
+		f.err = nil
+	}
 	f.whole = f.whole || whole
 	for _, e := range news {
 		f.news[e.Name] = e
 	}
+	poke(f.wake)
+}
+
+func (f *entryFollower) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
 	poke(f.wake)
 }
 
@@ -43,11 +54,15 @@ func (f *entryFollower) run() {
 		}
 		f.mu.Lock()
 		news := EntryNews{Entries: slices.Collect(maps.Values(f.news)), Whole: f.whole}
-		f.news, f.whole = nil, false
+		err := f.err
+		f.news, f.whole, f.err = nil, false, nil
 		f.mu.Unlock()
 		slices.SortFunc(news.Entries, func(a, b Entry) int { return cmp.Compare(a.Generation, b.Generation) })
 		if f.ctx.Err() == nil && (news.Whole || len(news.Entries) > 0) {
 			f.hear(news)
+		}
+		if f.ctx.Err() == nil && err != nil {
+			f.hear(EntryNews{Err: err})
 		}
 	}
 }

@@ -248,4 +248,5 @@ func (t *teller) tell(what string, err error) {
 	}
 	t.told = what
 	t.s.scope.bus.opts.log.Warn(what, "scope", t.s.scope.name, "kind", t.s.kind, "error", err)
+	t.s.fail(err)
 }

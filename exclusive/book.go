@@ -43,8 +43,10 @@ type book struct {
 // shelf is what stands in the bucket of one kind.
 type shelf struct {
 	entries
+	opened time.Time
 	loaded chan struct{} // closed when all of it was read once
 	once   sync.Once
+	failed error // mu of the book: why it could not be read yet; nil if that is not known, or passes
 }
 
 // entry is one post in the book.
@@ -83,7 +85,7 @@ func (b *book) open(kind string) (*shelf, error) {
 		}
 		b.looking = true
 	}
-	sh := &shelf{entries: b.scope.Entries(kind), loaded: make(chan struct{})}
+	sh := &shelf{entries: b.scope.Entries(kind), opened: time.Now(), loaded: make(chan struct{})}
 	if _, err := sh.Follow(func(news rolebus.EntryNews) { b.hear(kind, sh, news) }); err != nil {
 		return nil, err
 	}
@@ -101,7 +103,9 @@ func (b *book) ready(ctx context.Context, kind string) (*shelf, error) {
 	case <-sh.loaded:
 		return sh, nil
 	case <-ctx.Done():
-		return nil, ended(ctx)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return nil, beside(ended(ctx), permit(sh.failed))
 	case <-b.bus.Context().Done():
 		return nil, context.Cause(b.bus.Context())
 	}
@@ -112,6 +116,9 @@ func (b *book) hear(kind string, sh *shelf, news rolebus.EntryNews) {
 	now, snap := time.Now(), b.scope.Snapshot()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if sh.failed = news.Err; news.Err != nil {
+		return
+	}
 	named := make(map[string]bool, len(news.Entries))
 	for _, e := range news.Entries {
 		named[e.Name] = true

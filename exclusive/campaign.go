@@ -22,6 +22,7 @@ import (
 // Of several campaigns for one name in one process each waits for its turn. If ctx is over first the error is ctx's and nothing
 // is left behind: what may have been written is given up. It matches [rolebus.ErrReadOnly] for an observer, [rolebus.ErrNotJoined] if the scope is
 // not joined, is left meanwhile, or is being left, as it is when the Bus shuts down, [rolebus.ErrClosed] if the Bus has stopped, and [rolebus.ErrBadName] for a name that cannot be one.
+// What the servers do not permit may be permitted later: it goes on to wait, tells it in the log, and has it in its error when ctx is over.
 func Campaign(ctx context.Context, s *rolebus.Scope, name string, opts ...Option) (*Term, error) {
 	c, err := newCampaign(ctx, s, name, opts)
 	if err == nil {
@@ -295,7 +296,18 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	}
 	c.ttl = own.TTL()
 	t.claim = c
+	nc, subject := b.bus.Conn(), b.scope.Subject(p.kind, p.name)
+	before := nc.LastError()
 	t.listen() // before anybody can know of the claim: so nobody takes it for one that is not heard of, whatever becomes of the bucket
+	// One that was refused of late is waited for: else the claim would be written and given up again and again.
+	if refused(nc, subject, nil) != nil {
+		if err := flush(ctx, nc); err != nil {
+			return err
+		}
+		if err := refused(nc, subject, before); err != nil {
+			return err
+		}
+	}
 	if err := b.write(ctx, sh, p, c, known.base, false); err != nil {
 		if ferr := b.refresh(ctx, sh, p); ferr != nil {
 			return ferr
@@ -306,6 +318,10 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 		if !stored { // if it is stored after this, it is found and given up, or claimed anew
 			return err
 		}
+	}
+	// Whoever may not listen, of which the server has told before it answered the write, would hold what nobody can ask him for.
+	if err := refused(nc, subject, before); err != nil {
+		return err
 	}
 	return context.Cause(t.ctx)
 }

@@ -25,7 +25,8 @@ type Held struct {
 // on its way. False if nobody has it: none has claimed it, it was given up, or the holder is gone. Of a name with [Seats] it is about the first one.
 //
 // The scope must be joined, by a member or an observer: in any other nobody is known to be alive. It is read from memory; the first call in a scope
-// reads the bucket before, and waits for that for some seconds at most.
+// has the bucket read, and waits for that for some seconds at most. Whoever calls it after that does not wait: until the bucket could be read nobody is
+// known to have a name.
 func Holder(s *rolebus.Scope, name string) (Held, bool) {
 	b := bookOf(s)
 	if !b.known(kindName) {
@@ -72,14 +73,18 @@ func cutLast(text string) (name string, seat int, ok bool) {
 	return text[:at], seat, err == nil && seat > 0 && strconv.Itoa(seat) == text[at+1:]
 }
 
-// firstReading is how long Holder waits for the bucket when it has not been read yet.
+// firstReading is how long Holder waits for the bucket when it has not been read yet. Who comes later does not wait again.
 const firstReading = 5 * time.Second
 
 // known waits until the book knows what the bucket has of a kind.
 func (b *book) known(kind string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), firstReading)
+	sh, err := b.open(kind)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), sh.opened.Add(firstReading))
 	defer cancel()
-	_, err := b.ready(ctx, kind)
+	_, err = b.ready(ctx, kind)
 	return err == nil
 }
 
@@ -96,7 +101,7 @@ func (b *book) heldLocked(name string, seat int, snap *rolebus.Snapshot) Held {
 // Watch returns who has a name now, and then who has it whenever that changes: a Held without a node if nobody has it any more. At first nothing
 // is told of a name, or a seat, that nobody has. A slow reader misses steps, never the end. With [Seats] it tells of so many seats; other options mean nothing.
 //
-// The sequence ends when ctx is over and when the Bus stops; for a name that cannot be one at once.
+// The sequence ends when ctx is over and when the Bus stops; without a ctx, or for a name or a number of seats that cannot be one, at once.
 func Watch(ctx context.Context, s *rolebus.Scope, name string, opts ...Option) iter.Seq[Held] {
 	b := bookOf(s)
 	o, err := newOptions(opts)

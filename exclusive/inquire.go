@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,7 +70,7 @@ func (b *book) ask(ctx context.Context, p post, silence time.Duration) error {
 		return nats.ErrDisconnected
 	}
 	nc, subject := b.bus.Conn(), b.scope.Subject(p.kind, p.name)
-	breaks := nc.Stats().Reconnects
+	breaks, before := nc.Stats().Reconnects, nc.LastError()
 	within, cancel := context.WithTimeout(ctx, silence/askings)
 	msg, err := nc.RequestWithContext(within, subject, nil)
 	cancel()
@@ -83,7 +84,7 @@ func (b *book) ask(ctx context.Context, p post, silence time.Duration) error {
 	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	err = listenFor(ctx, nc, subject, silence, func(msg *nats.Msg) bool { return b.answered(p, msg) })
+	err = listenFor(ctx, nc, subject, silence, before, func(msg *nats.Msg) bool { return b.answered(p, msg) })
 	switch {
 	case err != nil:
 		return err
@@ -104,8 +105,9 @@ func (b *book) longest() time.Duration {
 // askings is how often the question is put, in the time that whoever might answer has.
 const askings = 5
 
-// listenFor puts a question again and again, and takes all answers, until one is one, or the servers say that nobody listens, or the time is over.
-func listenFor(ctx context.Context, nc *nats.Conn, subject string, silence time.Duration, answer func(*nats.Msg) bool) error {
+// listenFor puts a question again and again, and takes all answers, until one is one, or the servers say that nobody listens, or the time is
+// over. That the servers do not take the question is no silence: before is the last error before it was put first.
+func listenFor(ctx context.Context, nc *nats.Conn, subject string, silence time.Duration, before error, answer func(*nats.Msg) bool) error {
 	inbox, answers := nc.NewInbox(), make(chan *nats.Msg, 256)
 	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
@@ -117,6 +119,9 @@ func listenFor(ctx context.Context, nc *nats.Conn, subject string, silence time.
 	again := time.NewTicker(silence / askings)
 	defer again.Stop()
 	for {
+		if err := refused(nc, subject, before); err != nil {
+			return err
+		}
 		if err := nc.PublishRequest(subject, inbox, nil); err != nil {
 			return err
 		}
@@ -132,12 +137,36 @@ func listenFor(ctx context.Context, nc *nats.Conn, subject string, silence time.
 			case <-again.C:
 				asked = false
 			case <-enough.C:
-				return nil
+				return refused(nc, subject, before)
 			case <-ctx.Done():
 				return ended(ctx)
 			}
 		}
 	}
+}
+
+// refused returns that the servers do not permit a subject, if they have said so since the last error before. A connection remembers only the
+// newest: so it is asked often.
+func refused(nc *nats.Conn, subject string, before error) error {
+	if err := nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
+		return err
+	}
+	return nil
+}
+
+// flush waits until the server has taken, or refused, all that was sent.
+func flush(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
+}
+
+// permit adds to an error that the servers do not permit something what does.
+func permit(err error) error {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return err
+	}
+	return fmt.Errorf("%w (docs/PROTOCOL.md has the permissions that terms need)", err)
 }
 
 // answered takes in an answer; false if it is none.
@@ -172,16 +201,21 @@ func (r *refusals) note(log *slog.Logger, err error) {
 		r.last, r.count = nil, 0
 		return
 	}
-	r.last = err
+	r.last = permit(err)
 	if r.count++; r.count == refusalsToTell {
-		log.Warn("a name is free, and cannot be claimed", "error", err)
+		log.Warn("a name is free, and cannot be claimed", "error", r.last)
 	}
 }
 
 // join has an error tell what came before.
 func (r *refusals) join(err error) error {
-	if r.last == nil || errors.Is(r.last, err) {
+	return beside(err, r.last)
+}
+
+// beside is the error with which a wait ends, with what it waited for.
+func beside(err, reason error) error {
+	if reason == nil || errors.Is(reason, err) {
 		return err
 	}
-	return fmt.Errorf("%w; before that: %w", err, r.last)
+	return fmt.Errorf("%w; before that: %w", err, reason)
 }
