@@ -2,6 +2,7 @@ package rolebus
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (s *Scope) Standing(ctx context.Context, node string) (incarnation uint64, 
 	if err == nil && c.kind == kindState {
 		incarnation = c.id.incarnation
 	}
-	return incarnation, s.opErr("standing of "+clip(node), err)
+	return incarnation, s.opErr(fmt.Sprintf("standing of %q", clip(node)), err)
 }
 
 // ServerTime returns the time by the clock of the bucket's servers: never earlier than theirs, and later by no more than an answer takes. It is asked for

@@ -47,7 +47,8 @@ func TestMistakesInUse(t *testing.T) {
 	b, observer := join(t, srv), join(t, srv, rolebus.WithObserver())
 	for what, opts := range map[string][]exclusive.Option{
 		"nil option": {nil}, "no seats": {exclusive.Seats(0)}, "too many seats": {exclusive.Seats(1001)}, "nil function": {exclusive.Prefer(nil)},
-		"empty role": {exclusive.Among("")}, "nil hook": {exclusive.WithHooks(nil)}, "no hook": {exclusive.WithHooks(1)},
+		"empty role": {exclusive.Among("")}, "long role": {exclusive.Among(rolebus.Role(strings.Repeat("x", 5000)))}, "no UTF-8": {exclusive.Among("\xff")},
+		"nil hook": {exclusive.WithHooks(nil)}, "no hook": {exclusive.WithHooks(1)},
 	} {
 		_, err := exclusive.Campaign(soon(t), b.Scope, "x", opts...)
 		require.Error(t, err, what)
@@ -88,5 +89,10 @@ func TestATermThatNobodyMade(t *testing.T) {
 		require.Zero(t, term.Seat())
 		require.Zero(t, term.Left())
 		require.Error(t, term.Resign(t.Context()))
+		select {
+		case <-term.Leaving():
+		default:
+			t.Error("it is over, and does not say so")
+		}
 	}
 }

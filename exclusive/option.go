@@ -85,8 +85,9 @@ func Prefer(f func(*rolebus.Node) int) Option {
 func Among(role rolebus.Role) Option {
 	return option(func(o *options) {
 		o.campaigns = append(o.campaigns, "among")
-		if o.among = &role; role == "" {
-			o.wrong("among: %w: role is empty", rolebus.ErrBadName)
+		o.among = &role
+		if err := checkRole(role); err != nil {
+			o.wrong("among: %w", err)
 		}
 	})
 }

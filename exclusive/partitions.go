@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/rolebus/rolebus"
 )
@@ -41,11 +42,11 @@ func Partitions(ctx context.Context, s *rolebus.Scope, role rolebus.Role, n int,
 		panic(prefix + "nil context")
 	}
 	d := newDivision(s, role, n, opts)
+	hooks, err := newHooks(d.hooks, s.Bus().Logger())
+	if err != nil {
+		panic(wrongPartitions(role, err))
+	}
 	if d.strict {
-		hooks, err := newHooks(d.hooks, s.Bus().Logger())
-		if err != nil {
-			panic(fmt.Sprintf("%spartitions of role %q: %v", prefix, clip(string(role)), err))
-		}
 		return func(yield func(Assignment) bool) { d.followStrictly(ctx, hooks, yield) }
 	}
 	return func(yield func(Assignment) bool) { d.follow(ctx, yield) }
@@ -97,10 +98,14 @@ func newDivision(s *rolebus.Scope, role rolebus.Role, n int, opts []Option) *div
 	}
 	err = errors.Join(err, checkRole(role), check(1 <= n && n <= limit, "%d partitions: from 1 to %d", n, limit))
 	if err != nil {
-		panic(fmt.Sprintf("%spartitions of role %q: %v", prefix, clip(string(role)), err))
+		panic(wrongPartitions(role, err))
 	}
 	s.Bus() // panics if it is none
 	return &division{options: o, scope: s, role: role, n: n}
+}
+
+func wrongPartitions(role rolebus.Role, err error) string {
+	return fmt.Sprintf("%spartitions of role %q: %s", prefix, clip(string(role)), strings.ReplaceAll(err.Error(), prefix, ""))
 }
 
 // follow yields what is this node's by the members' names, while the scope is joined.

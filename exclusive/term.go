@@ -74,7 +74,12 @@ func (t *Term) Seat() int {
 
 // Leaving returns a channel that is closed when this node is to give the term up, and has time for it, as [Strict] partitions do: whoever works
 // under the term comes to an end then, and calls [Term.Resign]. It is closed in any case when the term is over.
-func (t *Term) Leaving() <-chan struct{} { return t.leaving }
+func (t *Term) Leaving() <-chan struct{} {
+	if !t.made() {
+		return t.Context().Done()
+	}
+	return t.leaving
+}
 
 // leave has the term given up, in the time that there is for it.
 func (t *Term) leave(cause error) {
