@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rolebus/rolebus"
@@ -35,7 +37,10 @@ func (l *lines) Append(_ context.Context, token uint64, line string) error {
 	return nil
 }
 
-var errOldTerm = errors.New("a later term has written already")
+var (
+	errOldTerm = errors.New("a later term has written already")
+	errTooLate = errors.New("the term does not last for long enough")
+)
 
 // alone makes a node with a server of its own.
 func alone(node string) (bus *rolebus.Bus, end func()) {
@@ -95,7 +100,7 @@ func ExampleTerm_Left() {
 	order := "tea"
 	pay := func(term *exclusive.Term) error {
 		if term.Left() < 2*time.Second { // it takes no longer
-			return context.Cause(term.Context())
+			return errTooLate // also while the term lasts: its context has no cause yet
 		}
 		return send(term.Context(), order)
 	}
@@ -253,22 +258,25 @@ func Example_fenceInStream() {
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "report", Subjects: []string{"report.lines"}}); err != nil {
 		log.Fatal(err)
 	}
-	write := func(last uint64, line []byte) (uint64, error) {
+	write := func(token, last uint64, line []byte) (uint64, error) {
 		err := func() error {
-			ack, err := js.Publish(ctx, "report.lines", line, jetstream.WithExpectLastSequencePerSubject(last))
+			msg := nats.NewMsg("report.lines")
+			msg.Header.Set("Token", strconv.FormatUint(token, 10))
+			msg.Data = line
+			ack, err := js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(last))
 			if err != nil {
-				return err // of a wrong last sequence: somebody else wrote, so this term is over
+				return err // of a wrong last sequence: somebody else wrote; if with a larger token, this term is over
 			}
 			last = ack.Sequence
 			return nil
 		}()
 		return last, err
 	}
-	first, err := write(0, []byte("the first term begins"))
+	first, err := write(1, 0, []byte("the first term begins"))
 	fmt.Println(first, err)
-	second, err := write(first, []byte("the second term begins")) // read before: what was last
+	second, err := write(2, first, []byte("the second term begins")) // read before: what was last
 	fmt.Println(second, err)
-	_, err = write(first, []byte("by the first leader, late"))
+	_, err = write(1, first, []byte("by the first leader, late"))
 	fmt.Println(err != nil)
 	// Output:
 	// 1 <nil>
