@@ -9,7 +9,7 @@ import (
 
 const sweepEvery = 10 * time.Minute
 
-// sweep gives up, now and then, what nodes have left behind that have been gone for an hour, until the Bus stops.
+// sweep gives up, now and then, what nodes have left behind that have been gone for an hour beyond their lease, until the Bus stops.
 func (b *book) sweep(ctx context.Context) {
 	for sleep(ctx, sweepEvery) {
 		b.sweepAt(ctx, time.Now())
@@ -38,9 +38,9 @@ func (b *book) sweepAt(ctx context.Context, now time.Time) {
 	}
 }
 
-// left says whether a claim was left behind.
+// left says whether a claim was left behind: for an hour nobody can have been certain by it. A lease may be longer than that.
 func (k *standing) left(now time.Time) bool {
-	return k.stands && !k.absent.IsZero() && now.Sub(k.absent) > endMemory
+	return k.stands && !k.absent.IsZero() && now.Sub(k.absent) > endMemory+k.claim.ttl
 }
 
 func (b *book) shelfOf(kind string) *shelf {

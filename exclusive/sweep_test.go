@@ -9,6 +9,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A life that is not seen may be certain for as long as its lease, be that as long as it may.
+func TestNothingIsLeftBehindWithinALongLease(t *testing.T) {
+	t.Parallel()
+	var k standing
+	began := time.Now()
+	k.hear(rolebus.Entry{Generation: 1, Value: claim{life: life{"x", 1}, token: 1, ttl: 24 * time.Hour, since: began}.encode()}, began)
+	k.look(false, began)
+	require.False(t, k.left(began.Add(23*time.Hour)))
+	require.True(t, k.left(began.Add(26*time.Hour)))
+}
+
 func TestWhatTheDeadHaveLeftBehindIsGivenUp(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
