@@ -12,5 +12,7 @@
 // No protocol can keep a process that was frozen from going on, for a moment, where it had stopped. What must never be done by two compares
 // tokens: see [Term.Token].
 //
+// What has a scope as an argument panics if no Bus made it, as nil.
+//
 // docs/EXCLUSIVE.md is the guide: what is promised under which faults; docs/PROTOCOL.md has the form on the wire.
 package exclusive
