@@ -35,7 +35,10 @@ type book struct {
 	largest time.Duration   // the largest TTL that a claim named
 	drained uint64          // the incarnation of this node that is leaving the scope, or has left it
 	looking bool            // whether lives are looked at
+	joined  bool            // the last snapshot that was looked at was one of a joined scope
 	claims  bool            // this process has begun to campaign
+	ending  int             // terms that have begun, and of which not all is done yet that their end takes
+	ended   *sync.Cond      // of mu: there are fewer of those
 
 	writes chan struct{} // as many as there may be at the same time
 }
@@ -65,10 +68,12 @@ type bookKey struct{}
 
 func bookOf(s *rolebus.Scope) *book {
 	return s.Keep(bookKey{}, func() any {
-		return &book{
+		b := &book{
 			scope: s, bus: s.Bus(), log: s.Bus().Logger().With("scope", s.Name()),
 			shelves: map[string]*shelf{}, posts: map[post]*entry{}, lives: map[uint64]bool{}, writes: make(chan struct{}, writesAtOnce),
 		}
+		b.ended = sync.NewCond(&b.mu)
+		return b
 	}).(*book)
 }
 
@@ -107,7 +112,7 @@ func (b *book) ready(ctx context.Context, kind string) (*shelf, error) {
 		defer b.mu.Unlock()
 		return nil, beside(ended(ctx), permit(sh.failed))
 	case <-b.bus.Context().Done():
-		return nil, context.Cause(b.bus.Context())
+		return nil, b.stopped()
 	}
 }
 
@@ -170,7 +175,7 @@ func (b *book) pruneLocked(p post) {
 	}
 }
 
-// look sees to it that the book knows whose life is alive, until the Bus stops.
+// look sees to it that the book knows whose life is alive, until the Bus stops, and with it all terms.
 func (b *book) look(ctx context.Context) {
 	for {
 		snap := b.scope.Snapshot()
@@ -179,8 +184,18 @@ func (b *book) look(ctx context.Context) {
 		case <-snap.Superseded():
 		case <-ctx.Done():
 			b.wakeAll()
+			b.awaitEnds()
 			return
 		}
+	}
+}
+
+// awaitEnds returns when the ends of all terms are told: once the Bus has stopped nothing of them runs, and writes into a log.
+func (b *book) awaitEnds() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.ending > 0 {
+		b.ended.Wait()
 	}
 }
 
@@ -189,9 +204,11 @@ func (b *book) see(snap *rolebus.Snapshot) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	crossed := snap.Joined() != b.joined // nobody is known to hold anything in a scope that is not joined
+	b.joined = snap.Joined()
 	for _, k := range b.posts {
 		b.lookLocked(k, snap, now)
-		if k.watchful() {
+		if crossed || k.watchful() {
 			k.wake()
 		}
 		if k.term != nil {
@@ -206,7 +223,8 @@ func (b *book) lookLocked(k *entry, snap *rolebus.Snapshot, now time.Time) {
 		return
 	}
 	adopted, was := k.adopt(k.term == nil && b.ownLocked(k.claim), now), k.absent
-	if k.standing.look(snap.Lives(k.claim.node, k.claim.incarnation), now); adopted || k.absent != was {
+	alive := !snap.Joined() || snap.Lives(k.claim.node, k.claim.incarnation) // who is away sees nobody, and that says nothing
+	if k.standing.look(alive, now); adopted || k.absent != was {
 		k.wake()
 	}
 }

@@ -143,9 +143,9 @@ func (b *book) mayClaim(ctx context.Context) error {
 	b.mu.Lock()
 	drained := incarnation != 0 && b.drained == incarnation
 	b.mu.Unlock()
-	switch stopped := b.bus.Context(); {
-	case stopped.Err() != nil:
-		return context.Cause(stopped)
+	switch stopped := b.stopped(); {
+	case stopped != nil:
+		return stopped
 	case ctx.Err() != nil:
 		return ended(ctx)
 	case errors.Is(context.Cause(b.scope.LeaseContext()), rolebus.ErrReadOnly):

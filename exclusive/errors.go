@@ -45,6 +45,15 @@ func failed(op, name string, s *rolebus.Scope, err error) error {
 	return &opError{start + strings.ReplaceAll(err.Error(), prefix, ""), err}
 }
 
+// stopped returns why the Bus has stopped, as an error that matches ErrClosed, whatever ended it; nil while it runs.
+func (b *book) stopped() error {
+	cause := context.Cause(b.bus.Context())
+	if cause == nil || errors.Is(cause, rolebus.ErrClosed) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", rolebus.ErrClosed, cause)
+}
+
 // ended returns the error of a context that is over, with its cause.
 func ended(ctx context.Context) error {
 	cause, err := context.Cause(ctx), ctx.Err()

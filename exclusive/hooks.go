@@ -10,7 +10,8 @@ import (
 
 // Hook is anything that has one or more of the methods of the Hook interfaces below: see [WithHooks]. How it is called is told at
 // [rolebus.Hook]: one event after another, on a goroutine of its own, for which nothing waits; up to 1,024 events wait, what comes beyond
-// is missed, and [rolebus.HookMissed] tells how many.
+// is missed, and [rolebus.HookMissed] tells how many. A hook that is given to several campaigns is called by each on its own, at the same
+// time; [Run] is one of them, whatever number of terms it has. Nothing waits for it when the Bus is closed either: what it was told last it may hear after that.
 type Hook any
 
 // HookBegan is told when this process has a term.

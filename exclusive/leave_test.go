@@ -2,6 +2,9 @@ package exclusive_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,6 +88,53 @@ func TestAfterTheBusIsClosed(t *testing.T) {
 	_, err := exclusive.Campaign(soon(t), a.Scope, "leader")
 	require.ErrorIs(t, err, rolebus.ErrClosed)
 	require.Greater(t, campaign(t, b, "leader").Token(), term.Token())
+}
+
+func TestWhoIsSupersededHasAClosedBus(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := join(t, srv, rolebus.WithNode("twin"))
+	term := campaign(t, a, "leader")
+	waiting := make(chan error, 2)
+	go func() {
+		_, err := exclusive.Campaign(soon(t), a.Scope, "leader")
+		waiting <- err
+	}()
+	go func() { waiting <- exclusive.Run(soon(t), a.Scope, "leader", atOnce) }()
+	join(t, srv, rolebus.WithNode("twin"))
+	<-a.Done()
+	_, err := exclusive.Campaign(soon(t), a.Scope, "leader")
+	for _, err := range []error{<-waiting, <-waiting, err, term.Resign(soon(t))} {
+		require.ErrorIs(t, err, rolebus.ErrClosed)
+		require.ErrorIs(t, err, rolebus.ErrSuperseded)
+	}
+	require.ErrorIs(t, context.Cause(term.Context()), rolebus.ErrSuperseded)
+}
+
+// slowLog is a log that takes its time for the ends of terms.
+type slowLog struct {
+	slog.Handler
+	ended atomic.Int32
+}
+
+func (l *slowLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l *slowLog) Handle(_ context.Context, line slog.Record) error {
+	if line.Message == "term is over" {
+		time.Sleep(100 * time.Millisecond)
+		l.ended.Add(1)
+	}
+	return nil
+}
+
+func TestNothingIsLoggedAfterTheBusIsClosed(t *testing.T) {
+	t.Parallel()
+	log := &slowLog{Handler: slog.NewTextHandler(io.Discard, nil)}
+	a := join(t, rolebustest.NewServer(t), rolebus.WithLogger(slog.New(log)))
+	campaign(t, a, "one")
+	campaign(t, a, "two")
+	require.NoError(t, a.Close())
+	require.EqualValues(t, 2, log.ended.Load())
 }
 
 func TestAShutdownPassesTermsOn(t *testing.T) {

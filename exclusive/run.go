@@ -20,6 +20,8 @@ import (
 // its term lasts Run passes the name on, and returns that error. If it panics, or ends its goroutine, the term ends, and the panic comes out: the
 // function is called on the goroutine of the caller of Run.
 //
+// Whoever leaves the scope, or shuts the Bus down, waits for the function: within it, that waits for itself, until its own context is over.
+//
 // Run returns the error of ctx when that is over, and otherwise one of those that end a campaign for good: see [Campaign]. f must not be nil.
 func Run(ctx context.Context, s *rolebus.Scope, name string, f func(ctx context.Context, token uint64) error, opts ...Option) error {
 	if f == nil {

@@ -27,6 +27,33 @@ func TestWhoListensToEverythingHoldsNothingUp(t *testing.T) {
 	require.Greater(t, campaign(t, b, "leader").Token(), term.Token())
 }
 
+func TestHoweverManyAskTheBucketIsReadNowAndThen(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := srv.Bus(rolebus.WithTTL(15 * time.Second))
+	term := campaign(t, a, "leader")
+	watcher, nc := srv.Conn(), srv.Conn()
+	reads, err := watcher.SubscribeSync("$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.claim.leader")
+	require.NoError(t, err)
+	require.NoError(t, watcher.Flush())
+	answers, err := nc.SubscribeSync("answers")
+	require.NoError(t, err)
+	const questions = 2000
+	for range questions {
+		require.NoError(t, nc.PublishRequest(a.Subject("claim", "leader"), "answers", nil))
+	}
+	for range questions {
+		_, err := answers.NextMsgWithContext(soon(t))
+		require.NoError(t, err)
+	}
+	require.NoError(t, term.Resign(soon(t)))
+	require.NoError(t, watcher.Flush())
+	read, _, err := reads.Pending()
+	require.NoError(t, err)
+	require.NotZero(t, read)
+	require.Less(t, read, questions/4)
+}
+
 func TestAResignationThatTheBucketHasLostIsOneStill(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)

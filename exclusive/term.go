@@ -31,7 +31,8 @@ type Term struct {
 	ctx    context.Context // of the lease, and over with it
 	cancel context.CancelCauseFunc
 
-	held     atomic.Bool // it has begun
+	held     atomic.Bool  // it has begun
+	askings  atomic.Int64 // who asked for it since it was looked last whether the claim stands; 0 if nobody looks
 	mu       sync.Mutex
 	ear      *rolebus.Subscription // hears those who ask who has the post
 	letGo    bool
@@ -171,6 +172,7 @@ func (t *Term) start(took time.Duration) {
 	b.mu.Lock()
 	k := b.entryLocked(t.post)
 	k.term = t
+	b.ending++
 	if b.drained == t.claim.incarnation {
 		t.leave(errLeaving) // which began when this term was about to
 	}
@@ -184,6 +186,7 @@ func (t *Term) start(took time.Duration) {
 
 // over is called when its context has ended.
 func (t *Term) over() {
+	defer t.book.toldEnd()
 	t.asked.Do(func() { close(t.leaving) })
 	cause := context.Cause(t.ctx)
 	info := t.info(time.Since(t.began))
@@ -194,6 +197,14 @@ func (t *Term) over() {
 	if !t.keep {
 		t.let()
 	}
+}
+
+// toldEnd takes note that all of a term's end is done.
+func (b *book) toldEnd() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ending--
+	b.ended.Broadcast()
 }
 
 // level is that of the lines in the log which tell of it: partitions come and go by the hundred.
@@ -242,7 +253,7 @@ func (t *Term) listen() {
 			return
 		}
 		_ = msg.Respond([]byte(t.claim.encode())) // who gets no answer asks again
-		_ = b.bus.Go(func(ctx context.Context) { _ = b.refresh(ctx, b.shelfOf(t.post.kind), t.post) })
+		t.verify()
 	})
 	if err != nil {
 		return // the Bus stops
@@ -250,6 +261,23 @@ func (t *Term) listen() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ear = ear
+}
+
+// verify looks whether the claim stands in the bucket: whoever asked did not find it there. However many ask, there is one look at a time, and one more for those who
+// asked meanwhile.
+func (t *Term) verify() {
+	if t.askings.Add(1) > 1 {
+		return
+	}
+	b := t.book
+	_ = b.bus.Go(func(ctx context.Context) { // it fails if the Bus stops
+		for {
+			n := t.askings.Load()
+			if _ = b.refresh(ctx, b.shelfOf(t.post.kind), t.post); t.askings.CompareAndSwap(n, 0) {
+				return
+			}
+		}
+	})
 }
 
 // givenUp waits until the bucket does not say any more that a term lasts, or nobody here can see to that.
@@ -264,11 +292,11 @@ func (b *book) givenUp(ctx context.Context, t *Term) error {
 		over := k.resigned || k.claim != t.claim || !k.stands && !k.mending
 		idle := !k.busy && !k.mending
 		b.mu.Unlock()
-		switch ended := b.bus.Context(); {
+		switch stopped := b.stopped(); {
 		case over:
 			return nil
-		case ended.Err() != nil:
-			return context.Cause(ended)
+		case stopped != nil:
+			return stopped
 		case idle:
 			return rolebus.ErrNotJoined
 		}
@@ -277,7 +305,7 @@ func (b *book) givenUp(ctx context.Context, t *Term) error {
 		case <-ctx.Done():
 			return errors.Join(rolebus.ErrNotConfirmed, ended(ctx))
 		case <-b.bus.Context().Done():
-			return context.Cause(b.bus.Context())
+			return b.stopped()
 		}
 	}
 }
