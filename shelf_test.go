@@ -182,6 +182,14 @@ func (k *known) hear(news EntryNews) {
 	}
 }
 
+// failed is why nothing could be heard or read, as it was told.
+func (k *known) failed() []error {
+	synctest.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.errs)
+}
+
 func (k *known) want(t *testing.T, wholes int, all map[string]string) {
 	t.Helper()
 	synctest.Wait()
@@ -329,12 +337,12 @@ func TestAReadingThatFailsIsTriedAgain(t *testing.T) {
 		f.set(func() { f.down, f.mute = nil, false })
 		time.Sleep(2 * lastRetry)
 		k.want(t, 2, map[string]string{"x": "12 2"})
-		require.Equal(t, []error{errors.New("no answer")}, k.errs, "told once")
+		require.Equal(t, []error{errors.New("no answer")}, k.failed(), "told once")
 		late := &known{}
 		stop, err := b.Entries("k").Follow(late.hear)
 		require.NoError(t, err)
 		late.want(t, 1, map[string]string{"x": "12 2"})
-		require.Empty(t, late.errs, "it is over")
+		require.Empty(t, late.failed(), "it is over")
 		stop()
 	})
 }
@@ -357,17 +365,17 @@ func TestWhoFollowsHearsWhyNothingCanBeRead(t *testing.T) {
 			time.Sleep(time.Minute)
 			k.want(t, 0, nil)
 			if i == 0 {
-				require.Empty(t, k.errs)
+				require.Empty(t, k.failed())
 				entries.set(func() { entries.down = refused })
 				time.Sleep(time.Minute)
 			}
-			require.Equal(t, []error{refused}, k.errs)
+			require.Equal(t, []error{refused}, k.failed())
 		}
 		entries.set(func() { entries.down = nil })
 		time.Sleep(time.Minute)
 		for _, k := range all {
 			k.want(t, 1, map[string]string{})
-			require.Len(t, k.errs, 1)
+			require.Len(t, k.failed(), 1)
 		}
 	})
 }
