@@ -26,7 +26,8 @@ type planner struct {
 	mu     sync.Mutex // while another one is made: it is made once
 }
 
-// planners are those of a scope. A program has few of them; if it had many, the oldest plans would be no use to anybody.
+// planners are those of a scope. A program has few of them; if it has more than are kept, any one makes room for the next, so that most
+// are there still when they are asked for again.
 type planners struct {
 	mu  sync.Mutex
 	all map[planKey]*planner
@@ -38,15 +39,21 @@ type planKey struct {
 	meta string
 }
 
-const mostPlanners = 64
+const mostPlanners = 256 // each keeps a snapshot
 
 func (ps *planners) of(key planKey) *planner {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.all[key]
 	if p == nil {
-		if ps.all == nil || len(ps.all) >= mostPlanners {
+		if ps.all == nil {
 			ps.all = map[planKey]*planner{}
+		}
+		for other := range ps.all {
+			if len(ps.all) < mostPlanners {
+				break
+			}
+			delete(ps.all, other)
 		}
 		p = &planner{}
 		ps.all[key] = p
