@@ -43,7 +43,7 @@ type campaign struct {
 	hooks *hooks
 	keep  bool // see Term
 
-	handover *time.Duration // see Term
+	handover *handover // see Term
 
 	free  time.Time // since when it may have it; zero while it may not
 	tried int       // how many attempts came to nothing

@@ -92,7 +92,7 @@ func Among(role rolebus.Role) Option {
 	})
 }
 
-// WithHooks tells hooks when terms begin, end, and are outlived. Nil, or a hook that has the method of no event, is an error.
+// WithHooks tells hooks when terms begin, end, and are outlived; of partitions only those that are [Strict] are terms. Nil, or a hook that has the method of no event, is an error.
 func WithHooks(hooks ...Hook) Option {
 	return option(func(o *options) { o.hooks = append(o.hooks, hooks...) })
 }

@@ -27,7 +27,8 @@ func (a Assignment) Term(partition int) *Term { return a.terms[partition] }
 // Partitions yields which of n partitions, numbered from 0, are this node's, and again whenever that changes: at once what is so when it is
 // known first, be it nothing, and then nothing that says the same again. The members are the nodes of the scope that have a role. Each owns its
 // part of the partitions, to within one; when members come or go few others move. A node that has not the role owns nothing, an observer never does: they hear when that changes. Every member must
-// ask for the same n, with the same options: partitions of another n are others.
+// ask for the same n, with the same options: partitions of another n are others, and while some members ask for one n and some for another, what falls to the others is nobody's work in both. Another n for a fleet that runs
+// is best another role: the new members own all of the new partitions, and the old ones, as long as there are any, all of the old.
 //
 // Without an option that says otherwise nothing is sent and nobody is asked: what each owns follows from the names of the members in this
 // process's snapshot, in all processes and languages alike (docs/PROTOCOL.md has the rule, and how much it moves). So while two processes see different members, as for some milliseconds
@@ -53,7 +54,7 @@ func Partitions(ctx context.Context, s *rolebus.Scope, role rolebus.Role, n int,
 }
 
 // Owner returns the node that owns one of n partitions of a role, as this process sees it, which need not have the role, or be a member at all;
-// false if nobody does: because nobody has the role, the scope is not joined, or, with [Strict], as nobody holds it just now. Give it the options that Partitions is given. It
+// false if nobody does: because nobody has the role, the scope is not joined, or, with [Strict], as nobody holds it just now, or this process cannot reach who does. Give it the options that Partitions is given. It
 // reads this process's memory, and computes who owns what when the members have changed: some milliseconds for thousands of partitions and members. It panics as
 // [Partitions] does, and if there is no such partition. With Strict the first call of a process reads the claims, and waits for that for some seconds at most; and the node that is returned holds
 // the partition as far as is known here, as that of [Holder].

@@ -27,6 +27,9 @@ const (
 // server says so, one TTL after its last heartbeat. Of what members hold no more moves than must, exactly.
 //
 // Balance can wait, work cannot: what nobody holds is taken at once, and what is held is given up only when the members have been the same for half a second, or have changed for two.
+// A member takes what is its own also while the body of its loop is busy with what it was told before, and gives up at once what it was not told of yet. When the ctx of [Partitions] is over, all
+// is to be given up, as if the balance asked for it; when the loop has ended, however it does, all its terms are over at once.
+//
 // A node that has the role and does not ask for its partitions leaves its part undone. Of two strict sequences for the same partitions in one process each
 // yields what it has taken itself: together they have the node's part.
 func Strict() Option {
@@ -45,7 +48,7 @@ func Handover(d time.Duration) Option {
 }
 
 // Weight has what a member owns depend on its metadata under a key ([rolebus.WithMeta]): a member with "4" owns four times what one with "1" does, to within one of the exact part, and
-// one with "0" nothing. The number is from 0 to 10,000, and a larger one counts as that; whatever is no such number stands for 1.
+// one with "0" nothing; if all have "0" nobody owns anything. The number is from 0 to 10,000, and a larger one counts as that; whatever is no such number stands for 1.
 func Weight(metaKey string) Option {
 	return option(func(o *options) {
 		o.only = append(o.only, "weight")

@@ -208,7 +208,7 @@ func TestStrictPartitionsAreHandedOver(t *testing.T) {
 	go func() { gone <- a.Shutdown(soon(t)) }()
 	eventually(t, "a is to give up all", func() bool { return len(w.now().Partitions) == 0 })
 	for _, p := range left.Partitions {
-		require.NoError(t, left.Term(p).Context().Err())
+		require.NoError(t, context.Cause(left.Term(p).Context()))
 		select {
 		case err := <-gone:
 			t.Fatal("it is gone, and has not handed over all:", err)

@@ -74,15 +74,18 @@ func (d *division) followStrictly(ctx context.Context, hooks *hooks, yield func(
 	b.contest()
 	dl := &dealer{
 		division: d, book: b, posts: d.posts(), stay: stay, wake: make(chan struct{}, 1), told: make(chan struct{}, 1),
-		campaign: campaign{options: d.options, book: b, hooks: hooks, handover: &d.handover},
+		campaign: campaign{options: d.options, book: b, hooks: hooks},
 		has:      map[int]*Term{}, taking: map[int]bool{}, tries: map[int]int{}, retry: map[int]time.Time{},
 	}
+	dl.campaign.handover = &handover{time: d.handover, asked: func() { poke(dl.told) }} // whoever asks: the balance, or whoever leaves the scope
 	work, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	if err := b.bus.Go(func(stopped context.Context) {
 		defer close(done)
 		defer context.AfterFunc(stopped, cancel)()
 		dl.run(work)
+		cancel()
+		dl.leaveAll() // whoever takes long over what he was told last keeps nobody waiting for longer than a handover may take
 	}); err != nil {
 		cancel()
 		return
@@ -138,7 +141,7 @@ func (d *dealer) tell(ctx context.Context, done <-chan struct{}, yield func(Assi
 	}
 }
 
-// stays returns the terms that last, and are not to be given up.
+// stays returns the terms that last, and are not to be given up. They are told.
 func (d *dealer) stays() map[int]*Term {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,6 +149,7 @@ func (d *dealer) stays() map[int]*Term {
 	for p, t := range d.has {
 		switch {
 		case t.stays():
+			t.told.Store(true)
 			is[p] = t
 		case !t.live():
 			delete(d.has, p)
@@ -228,7 +232,6 @@ func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time
 				break
 			}
 			t.leave(ErrResigned)
-			poke(d.told)
 		case owner == own && may && !d.taking[p]:
 			if at := d.takeLocked(ctx, p, snap, now); !at.IsZero() {
 				later(at)
@@ -311,9 +314,22 @@ func (d *dealer) took(p int, t *Term) {
 	poke(d.wake)
 }
 
+// leaveAll has all given up that it has: nothing is claimed any more.
+func (d *dealer) leaveAll() {
+	leave := func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, t := range d.has {
+			t.leave(ErrResigned)
+		}
+	}
+	leave()
+	d.claims.Wait() // their context is over; one may have come to its end before
+	leave()
+}
+
 // close gives up what it has, and waits until the bucket knows, for some seconds at most.
 func (d *dealer) close() {
-	d.claims.Wait() // their context is over
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, t := range d.has {

@@ -24,7 +24,8 @@ type Term struct {
 	hooks *hooks
 	keep  bool // whoever has it says when it lets go: Run
 
-	handover *time.Duration // how long it may take to give it up, when that is asked for; nil: no time
+	handover *handover   // how it is given up when that is asked for; nil: at once
+	told     atomic.Bool // whoever has so long to end what he does has heard of the term; until then nothing is done under it
 	asked    sync.Once
 	leaving  chan struct{} // closed when it is to be given up, and when it is over
 
@@ -82,15 +83,22 @@ func (t *Term) Leaving() <-chan struct{} {
 	return t.leaving
 }
 
+// handover is how terms are given up that a program ends itself.
+type handover struct {
+	time  time.Duration // that it has
+	asked func()        // called when it is to; must not block
+}
+
 // leave has the term given up, in the time that there is for it.
 func (t *Term) leave(cause error) {
 	t.asked.Do(func() {
 		close(t.leaving)
-		if t.handover == nil || *t.handover == 0 {
+		if t.handover == nil || t.handover.time == 0 || !t.told.Load() {
 			t.end(cause)
 			return
 		}
-		timer := time.AfterFunc(*t.handover, func() { t.end(cause) })
+		t.handover.asked()
+		timer := time.AfterFunc(t.handover.time, func() { t.end(cause) })
 		context.AfterFunc(t.ctx, func() { timer.Stop() })
 	})
 }
