@@ -69,7 +69,8 @@ func TestARoleThatIsLostWhileTheClaimIsMadeEndsTheTerm(t *testing.T) {
 func TestARoleIsLostAndGotBack(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a, b := join(t, srv), join(t, srv)
+	a, b := join(t, srv, rolebus.WithTTL(lasting)), join(t, srv, rolebus.WithTTL(lasting))
+	free(t, a, "claim", "leader")
 	require.NoError(t, a.AddRoles(soon(t), "worker"))
 	term := campaign(t, a, "leader", exclusive.Among("worker"))
 	next := make(chan *exclusive.Term, 2)

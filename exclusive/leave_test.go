@@ -140,7 +140,8 @@ func TestNothingIsLoggedAfterTheBusIsClosed(t *testing.T) {
 func TestAShutdownPassesTermsOn(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a, b := join(t, srv), join(t, srv)
+	a, b := join(t, srv, rolebus.WithTTL(lasting)), join(t, srv, rolebus.WithTTL(lasting))
+	free(t, a, "claim", "leader", "job")
 	term := campaign(t, a, "leader")
 	waiting := make(chan error, 1)
 	go func() {

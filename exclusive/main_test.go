@@ -30,6 +30,18 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// lasting is a TTL that no machine is too busy for, where no lease is to be lost.
+const lasting = time.Minute
+
+// free has the bucket say of names that somebody has given them up: so they are had at once, however young the bucket is.
+func free(t testing.TB, by *rolebus.Bus, kind string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := by.Entries(kind).Remove(soon(t), name, claimOf(by, 1), 0)
+		require.NoError(t, err)
+	}
+}
+
 // join makes a process that has joined the default scope.
 func join(t testing.TB, srv *rolebustest.Server, opts ...rolebus.Option) *rolebus.Bus {
 	t.Helper()

@@ -15,9 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lasting is a TTL that a busy machine keeps: here no lease is to be lost.
-const lasting = 4 * time.Second
-
 // worker is a process that asks for its partitions, and does nothing but hold them.
 type worker struct {
 	bus  *rolebus.Bus
@@ -156,11 +153,20 @@ func TestPartitionsByWeight(t *testing.T) {
 	eventually(t, "by the new weight", shares(8, 16, 8, 8))
 }
 
+// freePartitions has all n partitions be free.
+func freePartitions(t testing.TB, by *rolebus.Bus, n int) {
+	t.Helper()
+	for p := range n {
+		free(t, by, "partition", fmt.Sprintf("worker/%d/%d", n, p))
+	}
+}
+
 // Who has them hands them over: nobody takes a partition before its holder has resigned, or its time is over.
 func TestStrictPartitionsAreHandedOver(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := join(t, srv, rolebus.WithNode("a"), rolebus.WithTTL(lasting), rolebus.WithRoles("worker"))
+	freePartitions(t, a, 8)
 	w := work(t, a, 8, exclusive.Strict(), exclusive.Handover(time.Hour))
 	eventually(t, "a has all", func() bool { return whole(8, w) })
 	all := w.now()
@@ -228,6 +234,7 @@ func TestStrictPartitionsAreGivenUpByABreak(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := join(t, srv, rolebus.WithTTL(lasting), rolebus.WithRoles("worker"))
+	freePartitions(t, a, 20)
 	var terms []*exclusive.Term
 	for got := range exclusive.Partitions(soon(t), a.Scope, "worker", 20, exclusive.Strict()) {
 		for _, p := range got.Gained {

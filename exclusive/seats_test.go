@@ -15,8 +15,13 @@ import (
 func TestAllSeatsAreUsedAndNoneTwice(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	buses := []*rolebus.Bus{join(t, srv), join(t, srv), join(t, srv)}
+	var buses []*rolebus.Bus
+	for range 3 {
+		buses = append(buses, join(t, srv, rolebus.WithTTL(lasting)))
+	}
 	const seats = 4
+	free(t, buses[0], "claim", "pool")
+	free(t, buses[0], "seat", "pool/1", "pool/2", "pool/3")
 	got := make(chan *exclusive.Term, 100)
 	ctx, cancel := context.WithCancel(soon(t))
 	for range 3 {
@@ -105,9 +110,11 @@ func TestWatchTellsTheEndAndNoStepTwice(t *testing.T) {
 func TestASeatThatCannotBeHadKeepsNobodyFromTheOthers(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	b := join(t, srv)
+	b := join(t, srv, rolebus.WithTTL(lasting))
 	for taken := range 2 { // one of them is the one that this node looks at first
 		name := fmt.Sprint("pool", taken)
+		free(t, b, "claim", name)
+		free(t, b, "seat", name+"/1")
 		both := []*exclusive.Term{campaign(t, b, name, exclusive.Seats(2)), campaign(t, b, name, exclusive.Seats(2))}
 		for _, term := range both {
 			require.NoError(t, term.Resign(soon(t)))
@@ -125,9 +132,11 @@ func TestASeatThatCannotBeHadKeepsNobodyFromTheOthers(t *testing.T) {
 func TestASeatWithTheLastTokenKeepsNobodyFromTheOthers(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a := join(t, srv)
+	a := join(t, srv, rolebus.WithTTL(lasting))
 	for spent, kind := range []string{"claim", "seat"} {
 		name := fmt.Sprint("pool", spent)
+		free(t, a, "claim", name)
+		free(t, a, "seat", name+"/1")
 		seats := []*exclusive.Term{campaign(t, a, name, exclusive.Seats(2)), campaign(t, a, name, exclusive.Seats(2))}
 		for _, term := range seats {
 			require.NoError(t, term.Resign(soon(t)))

@@ -96,8 +96,9 @@ func TestTheSameTokenInOtherHandsEndsTheTerm(t *testing.T) {
 func TestGarbageIsWrittenOver(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a, b := join(t, srv, rolebus.WithSyncInterval(100*time.Millisecond)), join(t, srv)
+	a, b := join(t, srv, rolebus.WithTTL(lasting), rolebus.WithSyncInterval(100*time.Millisecond)), join(t, srv)
 	entries := b.Entries("claim")
+	free(t, b, "claim", "leader")
 	term := campaign(t, a, "leader")
 	stands := func() (is bool) {
 		e, err := entries.Get(soon(t), "leader")
