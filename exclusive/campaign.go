@@ -278,7 +278,9 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	if !v.may && !v.confirm {
 		return errAgain
 	}
-	if err := b.inquire(ctx, p, known, v); err != nil {
+	line := b.line()
+	base, err := b.inquire(ctx, sh, p, known, v)
+	if err != nil {
 		return err
 	}
 	now, err := b.bus.ServerTime(ctx)
@@ -296,7 +298,7 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	}
 	c.ttl = own.TTL()
 	t.claim = c
-	nc, subject := b.bus.Conn(), b.scope.Subject(p.kind, p.name)
+	nc, subject := line.nc, b.scope.Subject(p.kind, p.name)
 	before := nc.LastError()
 	t.listen() // before anybody can know of the claim: so nobody takes it for one that is not heard of, whatever becomes of the bucket
 	// One that was refused of late is waited for: else the claim would be written and given up again and again.
@@ -308,7 +310,7 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 			return err
 		}
 	}
-	if err := b.write(ctx, sh, p, c, known.base, false); err != nil {
+	if _, err := b.write(ctx, sh, p, c.encode(), base, false); err != nil {
 		if ferr := b.refresh(ctx, sh, p); ferr != nil {
 			return ferr
 		}
@@ -322,6 +324,9 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	// Whoever may not listen, of which the server has told before it answered the write, would hold what nobody can ask him for.
 	if err := refused(nc, subject, before); err != nil {
 		return err
+	}
+	if line != b.line() {
+		return errAgain // since it was asked the servers may have been set back to before somebody's claim
 	}
 	return context.Cause(t.ctx)
 }

@@ -72,6 +72,9 @@ func (c claim) encode() string {
 	return string(value)
 }
 
+// noClaim is the value of an entry that is none.
+const noClaim = "{}"
+
 var errNoClaim = errors.New("nothing of ours")
 
 // decodeClaim reads a claim, written by whomever.

@@ -14,32 +14,50 @@ import (
 
 // What is asked of others before a post is claimed, and what is told of it.
 
-// inquire asks what must be known besides before a post is claimed.
-func (b *book) inquire(ctx context.Context, p post, known standing, v verdict) error {
+// inquire asks what must be known besides before a post is claimed. It returns the generation that the claim is to replace.
+func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, v verdict) (base uint64, err error) {
 	if v.confirm {
 		within, cancel := context.WithTimeout(ctx, requestPatience)
 		incarnation, err := b.scope.Standing(within, known.claim.node)
 		cancel()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		stands := incarnation == known.claim.incarnation
 		if b.confirm(p, known.claim, stands); stands || !v.may {
-			return errAgain
+			return 0, errAgain
+		}
+	}
+	if base = known.base; base == 0 {
+		if base, err = b.mark(ctx, sh, p); err != nil {
+			return 0, err
 		}
 	}
 	silence := askPatience
-	if v.answer {
+	if v.answer || known.base == 0 {
 		silence = b.longest()
 	}
 	if err := b.ask(ctx, p, silence); err != nil || b.says(p) {
-		return err
+		return base, err
 	}
 	recalled, err := b.recollect(ctx, p)
 	if recalled {
-		return errAgain
+		return 0, errAgain
 	}
-	return err
+	return base, err
+}
+
+// mark puts something where nothing stands, before anybody is asked, and returns its generation. A claim that replaces it, and not nothing, says that
+// nothing came between: else somebody may have claimed the post since it was asked, and the bucket have lost that, too.
+func (b *book) mark(ctx context.Context, sh entries, p post) (uint64, error) {
+	generation, err := b.write(ctx, sh, p, noClaim, 0, true)
+	if err == nil {
+		return generation, nil
+	}
+	if rerr := b.refresh(ctx, sh, p); rerr != nil {
+		return 0, rerr
+	}
+	return 0, err
 }
 
 // says says whether the bucket says of a post what counts. Else it has lost something, or nobody ever had it.
@@ -69,10 +87,10 @@ func (b *book) ask(ctx context.Context, p post, silence time.Duration) error {
 	if !b.bus.Connected() {
 		return nats.ErrDisconnected
 	}
-	nc, subject := b.bus.Conn(), b.scope.Subject(p.kind, p.name)
-	breaks, before := nc.Stats().Reconnects, nc.LastError()
+	line, subject := b.line(), b.scope.Subject(p.kind, p.name)
+	before := line.nc.LastError()
 	within, cancel := context.WithTimeout(ctx, silence/askings)
-	msg, err := nc.RequestWithContext(within, subject, nil)
+	msg, err := line.nc.RequestWithContext(within, subject, nil)
 	cancel()
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
@@ -84,14 +102,25 @@ func (b *book) ask(ctx context.Context, p post, silence time.Duration) error {
 	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	err = listenFor(ctx, nc, subject, silence, before, func(msg *nats.Msg) bool { return b.answered(p, msg) })
+	err = listenFor(ctx, line.nc, subject, silence, before, func(msg *nats.Msg) bool { return b.answered(p, msg) })
 	switch {
 	case err != nil:
 		return err
-	case !b.bus.Connected() || nc != b.bus.Conn() || nc.Stats().Reconnects != breaks:
+	case !b.bus.Connected() || line != b.line():
 		return nats.ErrDisconnected // it may not have been asked, or its answer was lost
 	}
 	return nil
+}
+
+// line is a connection that has not broken.
+type line struct {
+	nc     *nats.Conn
+	breaks uint64
+}
+
+func (b *book) line() line {
+	nc := b.bus.Conn()
+	return line{nc, nc.Stats().Reconnects}
 }
 
 // longest is the largest TTL that is known.

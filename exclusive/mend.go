@@ -60,7 +60,7 @@ func (b *book) mend(ctx context.Context, p post) {
 			return
 		}
 		b.mu.Unlock()
-		err := b.write(ctx, sh, p, c, base, do == givingUp)
+		_, err := b.write(ctx, sh, p, c.encode(), base, do == givingUp)
 		if err == nil {
 			conflict = false
 			continue
@@ -73,30 +73,30 @@ func (b *book) mend(ctx context.Context, p post) {
 	}
 }
 
-// write stores a claim, or that it is given up, in the place of what is of a generation, and takes that in.
-func (b *book) write(ctx context.Context, sh entries, p post, c claim, base uint64, giveUp bool) error {
+// write stores a claim, or that it is given up, in the place of what is of a generation, and takes that in. It returns its generation.
+func (b *book) write(ctx context.Context, sh entries, p post, value string, base uint64, giveUp bool) (uint64, error) {
 	select {
 	case b.writes <- struct{}{}:
 		defer func() { <-b.writes }()
 	case <-ctx.Done():
-		return ended(ctx)
+		return 0, ended(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
-	value, store := c.encode(), sh.Put
+	store := sh.Put
 	if giveUp {
 		store = sh.Remove
 	}
 	generation, err := store(ctx, p.name, value, base)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.entryLocked(p); k.answers(base, generation) {
 		b.takeLocked(p, rolebus.Entry{Name: p.name, Generation: generation, Value: value, Removed: giveUp}, b.scope.Snapshot(), time.Now())
 	}
-	return nil
+	return generation, nil
 }
 
 // refresh takes in what stands at a post, as the stream's leader has it.

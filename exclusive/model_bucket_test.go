@@ -144,35 +144,41 @@ func (w *world) goBack() {
 	}
 	w.bucket = *w.backup.clone()
 	w.made, w.madeAt, w.leaderFrom = made, madeAt, w.now
-	w.lost("the bucket went back")
+	w.lost("the bucket went back", true)
 }
 
 func (w *world) makeAnew() {
 	w.bucket = bucket{made: w.made + 1, madeAt: w.now, leaderFrom: w.now, records: map[string]record{}}
-	w.lost("the bucket was made anew")
+	w.lost("the bucket was made anew", true)
 }
 
 func (w *world) purge() {
 	w.entry = rolebus.Entry{}
-	w.lost("the claim was purged")
+	w.lost("the claim was purged", false)
 }
 
 func (w *world) purgeRecord(node string) {
 	delete(w.records, node)
-	w.lost("the record of " + node + " was purged")
+	w.lost("the record of "+node+" was purged", false)
 }
 
 // scribble has somebody who knows no rules write at the post.
 func (w *world) scribble(value string, removed bool) {
-	w.lost("somebody wrote " + value)
+	w.lost("somebody wrote "+value, false)
 	w.compareAndSet(value, removed, w.entry.Generation)
 }
 
+// loss is one of what was acknowledged.
+type loss struct {
+	at    int64
+	again bool // generations that were given are given again
+}
+
 // lost takes note that what was acknowledged is lost.
-func (w *world) lost(how string) {
+func (w *world) lost(how string, again bool) {
 	w.tracef("bucket: %s; now at %d", how, w.last)
 	w.now++ // not in the millisecond of what it lost
-	w.losses = append(w.losses, w.now)
+	w.losses = append(w.losses, loss{w.now, again})
 	for _, p := range w.processes {
 		// Whoever reaches the bucket finds that out in time. Nothing is announced.
 		p.missedNodes, p.missedEntries = true, true

@@ -11,8 +11,9 @@ type term struct {
 	lease  int
 	keeps  bool // its function does not see at once that it is over
 	asked  int64
-	knew   uint64 // the largest token that it had heard of when it asked
-	warned int64  // the last loss that it had learnt of by then
+	knew   uint64          // the largest token that it had heard of when it asked
+	warned int64           // the last loss that it had learnt of by then
+	away   map[uint64]bool // the tokens of terms, and of those that were to be, whose processes could not answer it
 }
 
 const patience = 5000
@@ -43,6 +44,7 @@ func (p *process) campaign() {
 		p.again = w.now + firstRetry.Milliseconds()
 		p.release()
 	}
+	base := known.base
 	claims := func() {
 		t.claim = claim{life: life{p.node, inc}, token: known.next(at(w.server())), ttl: ms(p.ttl), since: at(w.server())}
 		if known.claim.token > 0 && w.violation == "" && t.claim.token <= known.claim.token {
@@ -66,16 +68,25 @@ func (p *process) campaign() {
 				fail()
 			}, fail)
 		}
-		w.tracef("%s: claims with %d over %d", p.name(), t.claim.token, known.base)
-		p.write(t.claim, known.base, false, starts, looks, looks)
+		w.tracef("%s: claims with %d over %d", p.name(), t.claim.token, base)
+		p.listens = t
+		p.write(t.claim, base, false, starts, looks, looks)
 	}
 	asks := func() {
 		t.knew, t.warned = p.claim.token, max(p.bucketAge, p.shaken)
 		silence := claims
-		if v.answer {
+		if v.answer || known.base == 0 {
 			silence = fail
 		}
 		p.ask(t, claims, silence, fail)
+	}
+	if marked := asks; base == 0 {
+		asks = func() {
+			p.mark(func(generation uint64) {
+				base = generation
+				marked()
+			}, fail)
+		}
 	}
 	if !v.confirm {
 		asks()
@@ -101,18 +112,24 @@ func (p *process) campaign() {
 func (p *process) ask(t *term, nobody, silence, fail func()) {
 	w := p.w
 	p.request("ask", func(reply func(string, func())) {
-		t.asked = w.now
+		t.asked, t.away = w.now, map[uint64]bool{}
+		silent := false
 		for _, q := range w.processes {
-			if !q.up || q.term == nil || q == p {
+			if !q.up || q.listens == nil || q == p {
 				continue
 			}
 			switch {
 			case q.cut && !q.halfOpen: // the servers know that it is gone
+				t.away[q.listens.claim.token] = true
 			case q.frozen, q.cut:
-				return // silence
+				t.away[q.listens.claim.token], silent = true, true
 			default:
 				q.check()
-				if q.term == nil || !q.term.live {
+				if q.listens == nil {
+					continue
+				}
+				if q.term == nil {
+					silent = true // it does not know yet whether its claim was stored
 					continue
 				}
 				c := q.term.claim
@@ -133,7 +150,9 @@ func (p *process) ask(t *term, nobody, silence, fail func()) {
 				return
 			}
 		}
-		reply("nobody", nobody)
+		if !silent {
+			reply("nobody", nobody)
+		}
 	}, silence)
 }
 

@@ -53,6 +53,7 @@ type process struct {
 	mine    map[uint64]bool
 	largest int64
 	term    *term
+	listens *term // the one that it has, or is about to: it hears who asks
 	busy    bool
 	mending bool
 	again   int64 // a campaign or a mend that failed waits until then
@@ -122,7 +123,7 @@ func (p *process) loseLease(why string) {
 
 func (p *process) endTerm(why string) {
 	p.w.tracef("%s: term %d is over: %s", p.name(), p.term.claim.token, why)
-	p.term.live = false
+	p.term.live, p.listens = false, nil
 	if p.term.keeps {
 		return
 	}
@@ -131,7 +132,7 @@ func (p *process) endTerm(why string) {
 
 // release is what the package does when it lets go.
 func (p *process) release() {
-	p.busy, p.term = false, nil
+	p.busy, p.term, p.listens = false, nil, nil
 	p.tend()
 }
 
@@ -369,11 +370,24 @@ func (p *process) refresh(then, fail func()) {
 
 // write stores a claim at the post.
 func (p *process) write(c claim, base uint64, remove bool, then, conflict, fail func()) {
-	value := c.encode()
+	p.put(c.encode(), base, remove, func(uint64) {
+		if !remove {
+			p.w.stored(p, c)
+		}
+	}, then, conflict, fail)
+}
+
+// mark puts something where nothing stands.
+func (p *process) mark(then func(base uint64), fail func()) {
+	var base uint64
+	p.put(noClaim, 0, true, func(generation uint64) { base = generation }, func() { then(base) }, func() { p.refresh(fail, fail) }, fail)
+}
+
+func (p *process) put(value string, base uint64, remove bool, stored func(generation uint64), then, conflict, fail func()) {
 	p.request("write", func(reply func(string, func())) {
 		generation, ok := p.w.compareAndSet(value, remove, base)
-		if ok && !remove {
-			p.w.stored(p, c)
+		if ok {
+			stored(generation)
 		}
 		reply("written", func() {
 			if !ok {

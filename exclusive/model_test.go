@@ -50,10 +50,12 @@ func (w *world) check() {
 }
 
 // excused says whether two may hold the post: only if the store lost something that it had acknowledged after it had stored the first one's claim, and whoever took it
-// has asked, with no answer, and had never heard of that claim, nor found out that anything was lost.
+// had never heard of that claim, nor found out that anything was lost, and has asked when the first one could not answer. Or what it replaced with
+// its claim was there twice, since it had asked.
 func (w *world) excused(before, after *term) bool {
-	for _, at := range w.losses {
-		if at >= w.storedAt[before.claim.token] && after.asked >= 0 && after.knew < before.claim.token && after.warned < at {
+	for _, l := range w.losses {
+		unheard := after.away[before.claim.token] || l.again && l.at > after.asked
+		if l.at >= w.storedAt[before.claim.token] && after.knew < before.claim.token && after.warned < l.at && after.asked >= 0 && unheard {
 			return true
 		}
 	}
@@ -151,10 +153,17 @@ func (w *world) ends() {
 	}
 	h.wants = true
 	h = w.holder()
+	within := h.ttl + 500
+	for _, p := range w.processes {
+		if p.up && !p.livesOf(h.term.claim) {
+			within += h.ttl // somebody believes an older tombstone, which the bucket has lost: he asks the leader whether it has a record, for a TTL
+			break
+		}
+	}
 	h.up, h.term = false, nil
 	h.start++
 	w.tracef("%s: dies", h.name())
-	if !w.calm(w.now+h.ttl+500, func() bool { return w.holder() != nil }) {
+	if !w.calm(w.now+within, func() bool { return w.holder() != nil }) {
 		w.fail("it is passed on", "nobody has it after %s has died", h.name())
 	}
 }

@@ -55,7 +55,7 @@ type world struct {
 	processes []*process
 	flights   []*flight
 	serving   int
-	losses    []int64
+	losses    []loss
 
 	sure      map[uint64]int64 // by incarnation: the last heartbeat that was taken makes it certain of its lease until then
 	storedAt  map[uint64]int64 // by token: when the claim was stored first

@@ -34,7 +34,7 @@ func (b *book) sweepAt(ctx context.Context, now time.Time) {
 		if incarnation, err := b.scope.Standing(ctx, k.claim.node); err != nil || incarnation == k.claim.incarnation {
 			continue
 		}
-		_ = b.write(ctx, b.shelfOf(p.kind), p, k.claim, k.base, true) // or next time
+		_, _ = b.write(ctx, b.shelfOf(p.kind), p, k.claim.encode(), k.base, true) // or next time
 	}
 }
 
