@@ -52,6 +52,7 @@ type Bus struct {
 	mu       sync.Mutex
 	scopes   map[string]*Scope // every handle that was asked for
 	stays    map[*member]bool  // those that have begun and not ended
+	ahead    time.Time         // when the server's clock was last found ahead of what it should be; zero: never
 	serving  bool              // handlers have been started
 	unserved []*member         // those that began before
 	meta     map[string]string // of this node, in every scope; never changed in place

@@ -20,6 +20,7 @@ type news struct {
 	own      uint64            // this process's own incarnation, 0 before it has one
 	now      time.Time
 	calm     time.Duration // for how long the bus has been as it should be; see trust
+	followed time.Duration // for how long the server's clock has been known
 	ttl      time.Duration // this process's own
 	vouched  bool          // the leader was asked about changes
 }
@@ -159,7 +160,7 @@ func (d *draft) applyTombstone(known *Node, c change) {
 	case known != nil && c.kind == kindExpired && known.ttl < d.ttl && !d.vouched:
 		d.gap.vouch = append(d.gap.vouch, c)
 	case d.ends.get(c.node).id.before(c.id):
-		judged := c.kind == kindLeft || known != nil && known.id.incarnation == c.id.incarnation
+		judged := c.kind == kindLeft || known != nil && known.id.incarnation == c.id.incarnation && d.followed >= graceOf(known.ttl)
 		d.bury(c.node, end{id: c.id, generation: c.generation, reason: c.kind.reason(), at: d.now, judged: judged})
 	}
 }

@@ -74,8 +74,9 @@ type heard struct {
 	at      time.Duration // since the beginning
 	changes []change
 	whole   bool
-	early   uint64 // whole: how many snapshots ago the reading began
-	deaf    bool   // expired is not believed
+	early   uint64        // whole: how many snapshots ago the reading began
+	deaf    bool          // expired is not believed
+	fresh   time.Duration // the server's clock has been known for that much less than for ever
 	found   []verdict
 	want    []string
 	fetch   map[string]life
@@ -88,7 +89,7 @@ func (h heard) apply(t *testing.T, snap *Snapshot, own uint64) (*Snapshot, map[s
 	before := picture(snap)
 	next, gap := snap.apply(news{
 		changes: h.changes, verdicts: h.found, whole: h.whole, began: snap.serial - h.early, own: own,
-		now: cacheEpoch.Add(h.at), due: cacheEpoch.Add(h.at), calm: calmUnless(h.deaf),
+		now: cacheEpoch.Add(h.at), due: cacheEpoch.Add(h.at), calm: calmUnless(h.deaf), followed: forEver - h.fresh,
 	})
 	require.Equal(t, before, picture(snap), "a snapshot never changes")
 	requireSound(t, next)

@@ -20,6 +20,7 @@ type clock struct {
 
 	mu      sync.Mutex
 	least   time.Duration // the shortest TTL that was heard of
+	first   time.Time     // when the server was asked first; zero: never
 	server  time.Time     // what the server said
 	at      instant       // when it was asked; zero: never
 	took    time.Duration // until it had answered
@@ -75,6 +76,16 @@ func (c *clock) knownLocked(now instant) bool {
 	return !c.at.mono.IsZero() && !c.machine.slept(now, c.at)
 }
 
+// followed returns for how long the server's clock has been known: whether it was set before that this process cannot know.
+func (c *clock) followed(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first.IsZero() {
+		return 0
+	}
+	return now.Sub(c.first)
+}
+
 // estimate returns what the server's time was at a moment, without asking: too late by slack at the most, and by what the two
 // clocks have gone apart since it was asked. It is not known before it was asked.
 func (c *clock) estimate(moment time.Time) (server time.Time, slack time.Duration, known bool) {
@@ -100,6 +111,9 @@ func (c *clock) tell(server time.Time, asked instant) {
 	// By the server's clock hardly more time has passed than by the monotonic one, however long the answers took.
 	wasAwake := !c.dropped.IsZero() && server.Sub(c.dropped)-asked.mono.Sub(c.droppedAt) <= near
 	c.server, c.at, c.took, c.stale, c.wrong, c.doubted, c.dropped = server, asked, took, false, false, time.Time{}, time.Time{}
+	if c.first.IsZero() {
+		c.first = asked.mono
+	}
 	if by != 0 {
 		c.jumped(by)
 	}

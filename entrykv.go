@@ -28,6 +28,8 @@ type entryStore interface {
 	getEntry(ctx context.Context, at place) (Entry, error)
 	// putEntry writes in the place of what is of a generation, else errConflict; errNotSent if that did not even begin.
 	putEntry(ctx context.Context, at place, value string, removed bool, replaces uint64) (uint64, error)
+	// heartbeat returns the generation of a node's last heartbeat, as the stream's leader has it; 0 if there is none.
+	heartbeat(ctx context.Context, scope, node string) (uint64, error)
 	// bucketAge returns for how long the bucket has been there and was not seen to go back.
 	bucketAge(now time.Time) time.Duration
 }

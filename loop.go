@@ -114,7 +114,7 @@ func (m *member) apply(n news, read bool) {
 	if snap.outage(n.changes) {
 		m.trust.suspect(now)
 	}
-	n.calm = m.trust.calm(now)
+	n.calm, n.followed = m.trust.calm(now), m.bus.clock.followed(now)
 	next, gap := snap.apply(n)
 	// Contact is back when the heartbeat says so and the bucket was read since.
 	if since := m.trust.staleSince(now); since != next.stale && (read || !since.IsZero()) {

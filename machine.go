@@ -117,6 +117,9 @@ func (b *Bus) jumped(by time.Duration) {
 		return
 	}
 	now := time.Now()
+	b.mu.Lock()
+	b.ahead = now
+	b.mu.Unlock()
 	for _, m := range b.staying() {
 		m.trust.shake(now)
 		m.lease.shorten(by)

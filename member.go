@@ -53,6 +53,9 @@ func newMember(s *Scope, want wanted) *member {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.kctx, m.stop = context.WithCancel(m.ctx)
 	m.trust = newTrust(time.Now(), 2*b.opts.ttl/3, graceOf(b.opts.ttl))
+	if !b.ahead.IsZero() {
+		m.trust.shake(b.ahead) // leases of this scope, too, may have ended before their owners could renew them
+	}
 	m.catcher = &catcher{
 		store: b.store, scope: s.name, interval: b.opts.sync,
 		snap: s.snap.Load, deliver: m.deliver, lives: m.lives, wake: make(chan struct{}, 1), hooks: b.hooks, silence: b.unannounced,

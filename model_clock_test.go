@@ -312,3 +312,23 @@ func TestWhoDiesAfterAStepBackIsGone(t *testing.T) {
 		require.Equal(t, 1, b.Nodes("x").Len(), "%v", names(b.Nodes("x").Slice()))
 	})
 }
+
+// The server's clock was set ahead, and then this process joins another scope: there, too, leases may have ended before they should.
+func TestWhoJoinsAfterTheClockWasSetAheadBelievesNobodyYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, n := newFakeBucket(), newFakeNet()
+		b := f.peered(t, n, "S1", "a")
+		before, err := b.Join(t.Context(), "before")
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		b.jumped(time.Second)
+		time.Sleep(time.Second)
+		after, err := b.Join(t.Context(), "after")
+		require.NoError(t, err)
+		for _, s := range []*Scope{before, after} {
+			require.Equal(t, time.Second, s.member.Load().trust.calm(time.Now()), s.Name())
+		}
+		b.jumped(-time.Second) // it ends no lease early
+		require.Equal(t, time.Second, before.member.Load().trust.calm(time.Now()))
+	})
+}

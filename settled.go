@@ -21,8 +21,8 @@ func (snap *Snapshot) Lives(node string, incarnation uint64) bool {
 }
 
 // Buried says whether this very life of a node has ended by a tombstone that this process has judged, and of which generation that is:
-// the node said goodbye, or its lease ran out while this process knew it and believed that. A tombstone of a lease that was found later
-// is none of these, nor is what the bucket merely lacks, nor that of a life that has come back since. An end is known for an hour, and in a scope that is joined.
+// the node said goodbye, or its lease ran out while this process knew it and believed that, and had followed the server's clock for a TTL
+// of the node and a third: if that was set ahead, leases end early. A tombstone of a lease that was found later is none of these, nor is what the bucket merely lacks, nor that of a life that has come back since. An end is known for an hour, and in a scope that is joined.
 func (snap *Snapshot) Buried(node string, incarnation uint64) (generation uint64, is bool) {
 	e := snap.ends.get(node)
 	if !e.judged || e.id.incarnation != incarnation || snap.Lives(node, incarnation) {
@@ -46,11 +46,12 @@ func (s *Scope) Settled() time.Duration {
 }
 
 // Standing asks the stream's leader which life of a node has a record in the scope, which need not be joined: the incarnation, or 0 if there is no
-// record, or a tombstone, or nothing that can be read. The error is that of ctx or of NATS, at once nats.ErrDisconnected while there is no
+// record, or a tombstone, or nothing that can be read; and what was heard of it last, the generation of the record or of a heartbeat, whichever
+// is larger: each heartbeat that is taken has another one. The error is that of ctx or of NATS, at once nats.ErrDisconnected while there is no
 // connection, or matches [ErrClosed] or [ErrBadName].
-func (s *Scope) Standing(ctx context.Context, node string) (incarnation uint64, err error) {
+func (s *Scope) Standing(ctx context.Context, node string) (incarnation, heard uint64, err error) {
 	if err := s.usable(ctx); err != nil {
-		return 0, failed("standing", err)
+		return 0, 0, failed("standing", err)
 	}
 	err = s.readable(ctx)
 	if err == nil {
@@ -61,13 +62,17 @@ func (s *Scope) Standing(ctx context.Context, node string) (incarnation uint64, 
 	}
 	var c change
 	if err == nil {
-		c, _, err = s.bus.store.lead(ctx, s.name, node)
+		c, heard, err = s.bus.store.lead(ctx, s.name, node)
 		err = overBy(ctx, err)
 	}
 	if err == nil && c.kind == kindState {
-		incarnation = c.id.incarnation
+		var beat uint64
+		beat, err = s.bus.entries.heartbeat(ctx, s.name, node)
+		if err = overBy(ctx, err); err == nil {
+			return c.id.incarnation, max(heard, beat), nil
+		}
 	}
-	return incarnation, s.opErr(fmt.Sprintf("standing of %q", clip(node)), err)
+	return 0, 0, s.opErr(fmt.Sprintf("standing of %q", clip(node)), err)
 }
 
 // ServerTime returns the time by the clock of the bucket's servers: never earlier than theirs, and later by no more than an answer takes. It is asked for
@@ -112,6 +117,14 @@ func (a *age) learn(info *jetstream.StreamInfo, asked, now time.Time) {
 		a.since = now
 	}
 	a.newest, a.told = info.State.LastSeq, now
+}
+
+func (k *kv) heartbeat(ctx context.Context, scope, node string) (uint64, error) {
+	msg, err := k.lastAtLeader(ctx, k.subj.lease(scope, node))
+	if msg == nil {
+		return 0, err
+	}
+	return msg.generation, nil
 }
 
 func (k *kv) bucketAge(now time.Time) time.Duration {

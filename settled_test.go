@@ -17,20 +17,22 @@ func TestBuriedIsWhoseEndWasJudged(t *testing.T) {
 		steps         []heard
 		lives, buried bool
 	}{
-		"it lives":                        {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}}, true, false},
-		"it said goodbye":                 {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{leftOf("a", 1, 1, 9)}}}, false, true},
-		"its goodbye was read":            {[]heard{{whole: true, changes: []change{leftOf("a", 1, 1, 9)}}}, false, true},
-		"its lease ran out":               {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{expiredOf("a", 1, 1001, 9)}}}, false, true},
-		"that was read":                   {[]heard{{whole: true, changes: []change{expiredOf("a", 1, 1, 9)}}}, false, false},
-		"that is not believed":            {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {deaf: true, changes: []change{expiredOf("a", 1, 1, 9)}}}, true, false},
-		"that comes late":                 {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{late}}}, true, false},
-		"that came late, and it was lost": {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{late}}, {at: time.Hour, whole: true, changes: []change{late}}}, false, false},
-		"it is missing":                   {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {whole: true}}, true, false},
-		"it was missing for too long":     {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {whole: true}, {at: time.Hour, whole: true}}, false, false},
-		"a later life, unseen, ended":     {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{expiredOf("a", 2, 1, 9)}}}, false, false},
-		"a later life left":               {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{leftOf("a", 2, 1, 9)}}}, false, false},
-		"a later life came":               {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{stateOf("a", 2, 1, 9)}}}, false, false},
-		"it is suspected":                 {[]heard{{changes: []change{stateOf("a", 1, 1, 1), stateOf("b", 1, 1, 2), stateOf("c", 1, 1, 3)}}, {found: []verdict{{node: "a", incarnation: 1, began: 99}}}}, true, false},
+		"it lives":                         {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}}, true, false},
+		"it said goodbye":                  {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{leftOf("a", 1, 1, 9)}}}, false, true},
+		"its goodbye was read":             {[]heard{{whole: true, changes: []change{leftOf("a", 1, 1, 9)}}}, false, true},
+		"its lease ran out":                {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{expiredOf("a", 1, 1001, 9)}}}, false, true},
+		"of which who came late thinks so": {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {fresh: forEver - graceOf(stateOf("a", 1, 1, 1).ttl) + 1, changes: []change{expiredOf("a", 1, 1001, 9)}}}, false, false},
+		"of which who came in time knows":  {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {fresh: forEver - graceOf(stateOf("a", 1, 1, 1).ttl), changes: []change{expiredOf("a", 1, 1001, 9)}}}, false, true},
+		"that was read":                    {[]heard{{whole: true, changes: []change{expiredOf("a", 1, 1, 9)}}}, false, false},
+		"that is not believed":             {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {deaf: true, changes: []change{expiredOf("a", 1, 1, 9)}}}, true, false},
+		"that comes late":                  {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{late}}}, true, false},
+		"that came late, and it was lost":  {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{late}}, {at: time.Hour, whole: true, changes: []change{late}}}, false, false},
+		"it is missing":                    {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {whole: true}}, true, false},
+		"it was missing for too long":      {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {whole: true}, {at: time.Hour, whole: true}}, false, false},
+		"a later life, unseen, ended":      {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{expiredOf("a", 2, 1, 9)}}}, false, false},
+		"a later life left":                {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{leftOf("a", 2, 1, 9)}}}, false, false},
+		"a later life came":                {[]heard{{changes: []change{stateOf("a", 1, 1, 1)}}, {changes: []change{stateOf("a", 2, 1, 9)}}}, false, false},
+		"it is suspected":                  {[]heard{{changes: []change{stateOf("a", 1, 1, 1), stateOf("b", 1, 1, 2), stateOf("c", 1, 1, 3)}}, {found: []verdict{{node: "a", incarnation: 1, began: 99}}}}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			snap := newSnapshot("s", "")

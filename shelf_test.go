@@ -35,6 +35,8 @@ type fakeEntries struct {
 	subs     int
 }
 
+func (*fakeEntries) heartbeat(context.Context, string, string) (uint64, error) { return 0, nil }
+
 func (f *fakeEntries) hearEntries(context.Context, string, string) (*feed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

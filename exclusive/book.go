@@ -50,6 +50,7 @@ type shelf struct {
 	loaded chan struct{} // closed when all of it was read once
 	once   sync.Once
 	failed error // mu of the book: why it could not be read yet; nil if that is not known, or passes
+	read   line  // mu of the book: by which all of it was read last
 }
 
 // entry is one post in the book.
@@ -118,7 +119,10 @@ func (b *book) ready(ctx context.Context, kind string) (*shelf, error) {
 
 // hear takes in news of the bucket.
 func (b *book) hear(kind string, sh *shelf, news rolebus.EntryNews) {
-	now, snap := time.Now(), b.scope.Snapshot()
+	now, snap, by := time.Now(), b.scope.Snapshot(), line{}
+	if news.Whole {
+		by = b.line() // under no lock: it waits while nats.go dials
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if sh.failed = news.Err; news.Err != nil {
@@ -140,6 +144,7 @@ func (b *book) hear(kind string, sh *shelf, news rolebus.EntryNews) {
 			}
 		}
 	}
+	sh.read = by
 	sh.once.Do(func() { close(sh.loaded) })
 }
 

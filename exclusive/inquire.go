@@ -18,13 +18,15 @@ import (
 func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, v verdict) (base uint64, err error) {
 	if v.confirm {
 		within, cancel := context.WithTimeout(ctx, requestPatience)
-		incarnation, err := b.scope.Standing(within, known.claim.node)
+		incarnation, heard, err := b.scope.Standing(within, known.claim.node)
 		cancel()
 		if err != nil {
 			return 0, err
 		}
-		stands := incarnation == known.claim.incarnation
-		if b.confirm(p, known.claim, stands); stands || !v.may {
+		if incarnation != known.claim.incarnation {
+			heard = 0
+		}
+		if lives := b.confirm(p, known.claim, heard); lives || !v.may {
 			return 0, errAgain
 		}
 	}
@@ -71,13 +73,12 @@ func (b *book) says(p post) bool {
 // what it has lost.
 const askPatience = 200 * time.Millisecond
 
-// confirm takes in whether the life of a claim has a record.
-func (b *book) confirm(p post, c claim, stands bool) {
+// confirm takes in what was heard last of the life of a claim.
+func (b *book) confirm(p post, c claim, heard uint64) (lives bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if k := b.entryLocked(p); k.claim == c {
-		k.standing.confirm(stands, time.Now())
-	}
+	k := b.entryLocked(p)
+	return k.claim != c || k.standing.confirm(heard, time.Now())
 }
 
 // ask finds out whether somebody holds a post. Nobody does if the servers say that nobody listens, or if

@@ -22,6 +22,7 @@ type record struct {
 	over       bool  // a tombstone
 	due        int64 // by the server's clock: then the switch fires
 	ttl        int64
+	beat       uint64 // the generation of the last heartbeat
 }
 
 type bucket struct {
@@ -144,6 +145,7 @@ func (w *world) goBack() {
 	}
 	w.bucket = *w.backup.clone()
 	w.made, w.madeAt, w.leaderFrom = made, madeAt, w.now
+	w.breaks++ // servers are restarted for that
 	w.lost("the bucket went back", true)
 }
 

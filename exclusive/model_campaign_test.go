@@ -31,6 +31,12 @@ func (p *process) campaign() {
 	if p.ended || !p.wants || !p.loaded || !p.leased || p.busy || p.mending || w.now < p.again {
 		return
 	}
+	if p.breaks != w.breaks {
+		if !p.cut {
+			p.refresh(func() { p.breaks = w.breaks }, func() { p.again = w.now + firstRetry.Milliseconds() })
+		}
+		return
+	}
 	p.see()
 	v := p.judge(p.view())
 	if !v.may && !v.confirm {
@@ -44,14 +50,14 @@ func (p *process) campaign() {
 		p.again = w.now + firstRetry.Milliseconds()
 		p.release()
 	}
-	base := known.base
+	base, breaks := known.base, w.breaks
 	claims := func() {
 		t.claim = claim{life: life{p.node, inc}, token: known.next(at(w.server())), ttl: ms(p.ttl), since: at(w.server())}
 		if known.claim.token > 0 && w.violation == "" && t.claim.token <= known.claim.token {
 			w.fail("tokens grow", "%s claims with %d over %d", p.name(), t.claim.token, known.claim.token)
 		}
 		starts := func() {
-			if p.check(); !p.leased || p.leases != t.lease {
+			if p.check(); !p.leased || p.leases != t.lease || breaks != w.breaks {
 				fail()
 				return
 			}
@@ -95,11 +101,11 @@ func (p *process) campaign() {
 	p.request("standing", func(reply func(string, func())) {
 		r := w.records[known.claim.node]
 		reply("standing", func() {
-			stands := !r.over && r.id.incarnation == known.claim.incarnation
-			if p.claim == known.claim {
-				p.confirm(stands, at(w.now))
+			heard := max(r.generation, r.beat)
+			if r.over || r.id.incarnation != known.claim.incarnation {
+				heard = 0
 			}
-			if stands || !v.may {
+			if p.claim != known.claim || p.confirm(heard, at(w.now)) || !v.may {
 				fail()
 				return
 			}

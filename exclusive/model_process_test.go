@@ -50,6 +50,7 @@ type process struct {
 	// the post
 	standing
 	loaded  bool
+	breaks  int // how often connections had broken when all was read last
 	mine    map[uint64]bool
 	largest int64
 	term    *term
@@ -148,7 +149,8 @@ func (p *process) beat() {
 	w.send(p, "heartbeat", func() {
 		r, is := w.records[p.node]
 		if is && !r.over && r.id.incarnation == id {
-			r.due = max(r.due, server+ttl)
+			w.last++
+			r.due, r.beat = max(r.due, server+ttl), w.last
 			w.sure[id] = max(w.sure[id], sent+sureOf(ttl))
 			w.records[p.node] = r
 			w.reply(p, "heartbeat taken", func() {
@@ -275,7 +277,7 @@ func (p *process) readEntries() {
 	if p.cut {
 		return
 	}
-	p.missedEntries = false
+	p.missedEntries, p.breaks = false, p.w.breaks
 	p.entryNews = append(p.entryNews, entryNews{entry: p.w.entry, whole: true})
 }
 

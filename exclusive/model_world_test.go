@@ -56,6 +56,7 @@ type world struct {
 	flights   []*flight
 	serving   int
 	losses    []loss
+	breaks    int // how often all connections broke, of which a claim that is under way takes note
 
 	sure      map[uint64]int64 // by incarnation: the last heartbeat that was taken makes it certain of its lease until then
 	storedAt  map[uint64]int64 // by token: when the claim was stored first

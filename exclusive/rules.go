@@ -10,7 +10,7 @@ import (
 //
 // They rest on one fact. A holder is certain of its term for as long as the context of its lease lasts that it had before it claimed: by its own
 // clock less than its TTL after the last heartbeat that the bucket took. A heartbeat is taken only beside the record of that life. So when
-// that life has ended, or the bucket has lacked its record, for a whole TTL, it is certain no more, whatever it hears, and whoever it is.
+// that life has ended, or the bucket has lacked its record or taken no heartbeat, for a whole TTL, it is certain no more, whatever it hears, and whoever it is.
 // A tombstone that the server wrote because that TTL had passed says so at once.
 
 // standing is what this process knows of one post: what stands in the bucket, and what was heard of it before. What the bucket merely does
@@ -25,8 +25,9 @@ type standing struct {
 	resigned bool      // it was given up by its holder: this outlives what stands
 	missed   time.Time // since when it has not stood; of no account where it was given up
 	absent   time.Time // since when its life has not been alive, as this process sees it; zero while it is
-	gone     time.Time // since when it has had no record, as the stream's leader has it; zero if that was not asked since it was alive
-	stood    time.Time // when it had one, though this process sees none
+	gone     time.Time // since when nothing is heard of it, as the stream's leader has it; zero if something is, or that was not asked since it was alive
+	stood    time.Time // when something was, though this process sees no such life
+	heard    uint64    // the generation of that
 	ended    time.Time // since when there has been nothing to remember: given up, and not standing any more
 }
 
@@ -108,14 +109,19 @@ func (k *standing) look(alive bool, now time.Time) {
 	}
 }
 
-// confirm takes in whether the claim's life has a record, as the stream's leader has it: what this process sees of nodes may be older, or not begun yet.
-func (k *standing) confirm(stands bool, now time.Time) {
+// confirm takes in what was heard last of the claim's life, as the stream's leader has it: the generation of its record, or of a heartbeat. What this process
+// sees of nodes may be older, or not begun yet. 0 is for a life that has no record. A record that stands while no heartbeat is taken is no
+// sign of life: its lease may be due in an hour, if the servers' clock was set back. It says whether there is such a sign.
+func (k *standing) confirm(heard uint64, now time.Time) (lives bool) {
+	lives = heard != 0 && heard != k.heard
+	k.heard = heard
 	switch {
-	case stands:
+	case lives:
 		k.gone, k.stood = time.Time{}, now
 	case k.gone.IsZero():
 		k.gone = now
 	}
+	return lives
 }
 
 // view is what a candidate sees beside what stands.
@@ -158,9 +164,9 @@ func (k *standing) judge(v view) verdict {
 		return verdict{may: true, answer: true}
 	case k.gone.IsZero():
 		if until := k.stood.Add(k.claim.ttl / 3); v.now.Before(until) {
-			return verdict{again: until, why: "its holder is not seen, and has a record"}
+			return verdict{again: until, why: "its holder is not seen, and lives"}
 		}
-		return verdict{confirm: true, why: "its holder is not seen, and may have a record"}
+		return verdict{confirm: true, why: "its holder is not seen, and may live"}
 	}
 	if until := later(k.gone.Add(k.claim.ttl), v.now.Add(k.claim.ttl-v.settled)); v.now.Before(until) {
 		return verdict{again: until, why: "its holder has gone, and may not know it yet"}

@@ -65,7 +65,7 @@ func TestRulesALaterTermIsJudgedByItself(t *testing.T) {
 	t.Parallel()
 	k := heard(stands(7, claimOf("x", 100)))
 	k.look(false, at(0))
-	k.confirm(false, at(0))
+	k.confirm(0, at(0))
 	k.hear(removed(8, claimOf("x", 100)), at(10))
 	k.hear(stands(9, claimOf("y", 101)), at(20))
 	k.look(false, at(20))
@@ -217,17 +217,17 @@ func TestRulesWhoIsBackIsTheHolder(t *testing.T) {
 func TestRulesARecordThatStoodMeanwhile(t *testing.T) {
 	t.Parallel()
 	k := heldBy("x", false)
-	k.confirm(false, at(0))
-	k.confirm(true, at(2000))
-	k.confirm(false, at(2900))
+	k.confirm(0, at(0))
+	k.confirm(12, at(2000))
+	k.confirm(0, at(2900))
 	require.Equal(t, at(5900), k.judgeAt(3000).again)
 }
 
 func TestRulesWhoIsGoneStaysGone(t *testing.T) {
 	t.Parallel()
 	k := heldBy("x", false)
-	k.confirm(false, at(0))
-	k.confirm(false, at(2000))
+	k.confirm(0, at(0))
+	k.confirm(0, at(2000))
 	require.True(t, k.judgeAt(3000).may)
 }
 
@@ -369,4 +369,21 @@ func TestRulesWhetherTheBucketSaysWhatCounts(t *testing.T) {
 	} {
 		require.False(t, k.said, what)
 	}
+}
+
+// A holder has died whose lease is due in an hour: the servers' clock was ahead when it was armed. Its record stands, and nobody renews it.
+func TestRulesARecordThatNobodyRenews(t *testing.T) {
+	t.Parallel()
+	k := heldBy("x", false)
+	require.True(t, k.confirm(12, at(0)))
+	require.Equal(t, at(1000), k.judgeAt(10).again)
+	require.False(t, k.confirm(12, at(1000)))
+	require.Equal(t, at(4000), k.judgeAt(1010).again)
+	require.False(t, k.confirm(12, at(4000)))
+	require.Equal(t, verdict{may: true, confirm: true}, k.judgeAt(4000))
+
+	require.True(t, k.confirm(13, at(4100)), "it is renewed after all")
+	require.Equal(t, at(5100), k.judgeAt(4200).again)
+	require.False(t, k.confirm(0, at(5200)), "it has none any more")
+	require.Equal(t, at(8200), k.judgeAt(5300).again)
 }

@@ -27,7 +27,7 @@ func TestAnAbsenceThatNobodyConfirmedIsNone(t *testing.T) {
 	v := k.judge(view{now: at(60_000), settled: longSettled})
 	require.False(t, v.may)
 	require.True(t, v.confirm, "the leader is asked")
-	k.confirm(false, at(60_000)) // another life has the record
+	k.confirm(0, at(60_000)) // another life has the record
 	v = k.judge(view{now: at(60_001), settled: longSettled})
 	require.False(t, v.may)
 	require.Equal(t, at(63_000), v.again)
@@ -38,7 +38,7 @@ func TestAnAbsenceThatNobodyConfirmedIsNone(t *testing.T) {
 func TestAnAbsenceDuringAnOutageIsNone(t *testing.T) {
 	t.Parallel()
 	k := heldBy("x", false)
-	k.confirm(false, at(0))
+	k.confirm(0, at(0))
 	v := k.judge(view{now: at(3000), settled: 100 * time.Millisecond})
 	require.False(t, v.may)
 	require.Equal(t, at(5900), v.again)
@@ -47,7 +47,7 @@ func TestAnAbsenceDuringAnOutageIsNone(t *testing.T) {
 func TestWhoIsSeenAgainWasNotGone(t *testing.T) {
 	t.Parallel()
 	k := heldBy("x", false)
-	k.confirm(false, at(0))
+	k.confirm(0, at(0))
 	k.look(true, at(100))
 	require.False(t, k.judge(view{now: at(3000), settled: longSettled}).may)
 	k.look(false, at(3000))

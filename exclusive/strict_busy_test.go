@@ -38,6 +38,7 @@ func TestPartitionsThatNobodyWasToldOfAreHandedOverAtOnce(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := join(t, srv, rolebus.WithTTL(lasting), rolebus.WithRoles("worker"))
+	freePartitions(t, a, 8)
 	busy(t, a, 0, time.Hour)
 	eventually(t, "it has claimed all", func() bool {
 		for p := range 8 {
@@ -58,6 +59,7 @@ func TestPartitionsAreGivenUpWhenTheContextIsOver(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	a := join(t, srv, rolebus.WithTTL(lasting), rolebus.WithRoles("worker"))
+	freePartitions(t, a, 8)
 	at, over := busy(t, a, 8, time.Second)
 	had := <-at
 	over()
@@ -88,9 +90,8 @@ func TestPartitionsOfWhoLeavesWithoutContactAreLostFirst(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	link := srv.Link()
-	a := link.Bus(rolebus.WithTTL(2*lasting), rolebus.WithRoles("worker"))
-	ctx, cancel := context.WithTimeout(soon(t), 4*time.Second+2*lasting)
-	defer cancel()
+	a := link.Bus(rolebus.WithTTL(lasting), rolebus.WithRoles("worker"))
+	freePartitions(t, a, 8)
 	var left chan error
 	for got := range exclusive.Partitions(soon(t), a.Scope, "worker", 8, exclusive.Strict(), exclusive.Handover(time.Hour)) {
 		switch {
@@ -99,7 +100,7 @@ func TestPartitionsOfWhoLeavesWithoutContactAreLostFirst(t *testing.T) {
 			eventually(t, "it knows", func() bool { return !a.Connected() })
 			left = make(chan error, 1)
 			go func() {
-				ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 				defer cancel()
 				left <- a.Leave(ctx, "default")
 			}()

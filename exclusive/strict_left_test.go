@@ -25,7 +25,7 @@ func TestPartitionsOfWhomNobodyKnewAreTaken(t *testing.T) {
 	}
 	eventually(t, "its end", func() bool { return watcher.Snapshot().Node(first.Name()) == nil })
 	eventually(t, "its tombstone", func() bool {
-		incarnation, err := watcher.Standing(soon(t), first.Name())
+		incarnation, _, err := watcher.Standing(soon(t), first.Name())
 		return err == nil && incarnation == 0
 	})
 	second := join(t, srv, rolebus.WithRoles("worker")) // it reads the tombstone, and was not there to judge it

@@ -31,7 +31,7 @@ func (b *book) sweepAt(ctx context.Context, now time.Time) {
 	}
 	b.mu.Unlock()
 	for p, k := range left {
-		if incarnation, err := b.scope.Standing(ctx, k.claim.node); err != nil || incarnation == k.claim.incarnation {
+		if incarnation, _, err := b.scope.Standing(ctx, k.claim.node); err != nil || incarnation == k.claim.incarnation {
 			continue
 		}
 		_, _ = b.write(ctx, b.shelfOf(p.kind), p, k.claim.encode(), k.base, true) // or next time

@@ -25,7 +25,7 @@ type vector struct {
 		Value      string
 		Removed    bool
 		Lives      bool
-		Leader     *bool
+		Leader     *uint64
 	}
 	Judge *struct {
 		At, Longest, Settled int64

@@ -31,6 +31,13 @@ var clockRules = []rule{
 		edits: []edit{{"clock.go", "ahead := by > near &&", "ahead := false &&"}},
 	},
 	{
+		name:  "a clock that was set ahead is remembered",
+		says:  "a process that runs and reaches NATS is never reported lost by a verdict, through any restart of servers, step of their clocks",
+		why:   "who joins another scope a moment later believes the switches that fire there",
+		found: "TestWhoJoinsAfterTheClockWasSetAhead",
+		edits: []edit{{"member.go", "\t\tm.trust.shake(b.ahead) //", "\t\t_ = b.ahead //"}},
+	},
+	{
 		name:  "a time that is made up does not count for a while",
 		says:  "the worst it can do is noise that heals within one heartbeat",
 		why:   "whoever announces from the future keeps the dead listed",

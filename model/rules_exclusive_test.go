@@ -307,6 +307,22 @@ var termRules = []rule{
 		edits: []edit{{"rules.go", "k.gone, k.stood = time.Time{}, now", "k.gone = time.Time{}"}},
 	},
 	{
+		name:  "a record that nobody renews is no sign of life",
+		says:  "that neither its record nor its lease has another generation than when it was asked before",
+		why:   "who died while the servers' clock was an hour ahead has its names for an hour after its death",
+		found: "TestRulesARecordThatNobodyRenews",
+		in:    "exclusive",
+		edits: []edit{{"rules.go", "lives = heard != 0 && heard != k.heard", "lives = heard != 0"}},
+	},
+	{
+		name:  "a record that is gone is no sign of life",
+		says:  "when its whole TTL has passed since the stream's leader said that it has no record of it",
+		why:   "whoever has died begins to live anew when its record goes",
+		found: "TestRulesARecordThatNobodyRenews",
+		in:    "exclusive",
+		edits: []edit{{"rules.go", "lives = heard != 0 && heard != k.heard", "lives = heard != k.heard"}},
+	},
+	{
 		name:  "who is gone stays gone",
 		says:  "when its whole TTL has passed since the stream's leader said that it has no record of it",
 		why:   "each confirmation begins the wait anew",

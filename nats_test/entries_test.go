@@ -215,7 +215,7 @@ func TestEntriesThatCannotBeWritten(t *testing.T) {
 	require.ErrorIs(t, err, rolebus.ErrClosed)
 	_, err = e.Follow(func(rolebus.EntryNews) {})
 	require.ErrorIs(t, err, rolebus.ErrClosed)
-	_, err = a.Standing(ctx, "a")
+	_, _, err = a.Standing(ctx, "a")
 	require.ErrorIs(t, err, rolebus.ErrClosed)
 	_, err = a.ServerTime(ctx)
 	require.ErrorIs(t, err, rolebus.ErrClosed)
@@ -373,7 +373,7 @@ func TestEntriesOutliveARestartAndABreak(t *testing.T) {
 	_, err := a.Entries("claim").Put(t.Context(), "n", "1", 0)
 	require.ErrorIs(t, err, nats.ErrDisconnected)
 	require.NotErrorIs(t, err, rolebus.ErrNotConfirmed, "it was not sent")
-	_, err = a.Standing(t.Context(), "b")
+	_, _, err = a.Standing(t.Context(), "b")
 	require.ErrorIs(t, err, nats.ErrDisconnected)
 	require.Zero(t, a.Settled())
 	put(t, b.Entries("claim"), "meanwhile", "2", 0)
@@ -465,9 +465,14 @@ func TestLivesThatGoOnAndThatEnded(t *testing.T) {
 	rolebustest.WaitNodes(t, a, "x", 3)
 	lives := map[string]uint64{"b": b.Incarnation(), "c": c.Incarnation()}
 	for node, incarnation := range lives {
-		stands, err := a.Standing(t.Context(), node)
+		stands, heard, err := a.Standing(t.Context(), node)
 		require.NoError(t, err)
 		require.Equal(t, incarnation, stands)
+		eventually(t, "a heartbeat", func() bool {
+			_, later, err := a.Standing(t.Context(), node)
+			require.NoError(t, err)
+			return later > heard
+		})
 		require.True(t, a.Snapshot().Lives(node, incarnation))
 		require.False(t, a.Snapshot().Lives(node, incarnation+1))
 		_, buried := a.Snapshot().Buried(node, incarnation)
@@ -475,9 +480,10 @@ func TestLivesThatGoOnAndThatEnded(t *testing.T) {
 	}
 	require.Positive(t, a.Settled())
 	require.Zero(t, a.In("other").Settled())
-	nobody, err := a.Standing(t.Context(), "nobody")
+	nobody, never, err := a.Standing(t.Context(), "nobody")
 	require.NoError(t, err)
 	require.Zero(t, nobody)
+	require.Zero(t, never)
 	require.NoError(t, b.Close())
 	link.Cut()
 	for node, incarnation := range lives {
@@ -488,9 +494,10 @@ func TestLivesThatGoOnAndThatEnded(t *testing.T) {
 		require.False(t, a.Snapshot().Lives(node, incarnation))
 		_, other := a.Snapshot().Buried(node, incarnation-1)
 		require.False(t, other)
-		stands, err := a.Standing(t.Context(), node)
+		stands, heard, err := a.Standing(t.Context(), node)
 		require.NoError(t, err)
 		require.Zero(t, stands)
+		require.Zero(t, heard)
 	}
 	// Who comes later knows of the goodbye only.
 	late := bus(srv, "late", rolebus.WithObserver())
