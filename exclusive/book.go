@@ -60,6 +60,7 @@ type entry struct {
 	busy    bool                         // a campaign of this process is at it, or has a term of it: no other may be
 	waiting map[chan<- struct{}]struct{} // who wants to know when it changes
 	mending bool                         // its claim is being written again, or given up
+	toldBy  line                         // by which others have told what they remember of it; since it broke they may know more
 }
 
 // writesAtOnce is how many claims are written at the same time: a server that is sent thousands at once keeps all its others waiting.

@@ -42,9 +42,13 @@ func (b *book) inquire(ctx context.Context, sh entries, p post, known standing, 
 	if err := b.ask(ctx, p, silence); err != nil || b.says(p) {
 		return base, err
 	}
+	by := b.line()
 	recalled, err := b.recollect(ctx, p)
 	if recalled {
 		return 0, errAgain
+	}
+	if err == nil {
+		b.heardOut(p, by)
 	}
 	return base, err
 }
@@ -62,11 +66,21 @@ func (b *book) mark(ctx context.Context, sh entries, p post) (uint64, error) {
 	return 0, err
 }
 
-// says says whether the bucket says of a post what counts. Else it has lost something, or nobody ever had it.
+// says says whether the bucket says of a post what counts. Else it has lost something, or nobody ever had it. It may also have gone back to before that,
+// since an hour ago, of which this process knows nothing if it was not there, and had nobody tell it.
 func (b *book) says(p post) bool {
+	settled, by := b.scope.Settled(), b.line()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.entryLocked(p).said
+	k := b.entryLocked(p)
+	return k.said && (settled >= endMemory || k.toldBy == by)
+}
+
+// heardOut takes note that the others were asked what they remember of a post.
+func (b *book) heardOut(p post, by line) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entryLocked(p).toldBy = by
 }
 
 // askPatience is how long whoever holds a post has to say so where all else says that nobody does: what the bucket says may be older than

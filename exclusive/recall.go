@@ -15,7 +15,7 @@ import (
 const kindRecall = "recall"
 
 const (
-	recallPatience = 100 * time.Millisecond // if fewer answer than there are nodes
+	recallPatience = 200 * time.Millisecond // if fewer answer than there are nodes
 
 	// allAnswer is up to how many nodes those answer, too, who remember nothing, so that nobody waits for them.
 	allAnswer = 64

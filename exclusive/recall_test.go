@@ -61,6 +61,25 @@ func TestTokensGrowThoughWhoIsNextHasMissedTheLast(t *testing.T) {
 	require.Greater(t, campaign(t, b, "leader").Token(), ahead)
 }
 
+// The same, where the bucket has gone back to a term of before, of which it says what counted then.
+func TestTokensGrowThoughTheBucketWentBackToATermOfBefore(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := join(t, srv)
+	term := campaign(t, a, "leader")
+	ahead := term.Token() + 3_600_000
+	require.NoError(t, term.Resign(soon(t)))
+	e := a.Entries("claim")
+	stands, err := e.Get(soon(t), "leader")
+	require.NoError(t, err)
+	later, err := e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation)
+	require.NoError(t, err)
+	campaign(t, a, "other") // what is announced before, a has heard
+	_, err = e.Remove(soon(t), "leader", stands.Value, later)
+	require.NoError(t, err)
+	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), ahead)
+}
+
 // claimOf is a claim of a node's life with a token.
 func claimOf(b *rolebus.Bus, token uint64) string {
 	return fmt.Sprintf(`{"node":%q,"incarnation":%d,"token":%d,"ttl":1000,"since":1}`, b.Name(), b.Incarnation(), token)
