@@ -294,6 +294,13 @@ func (b *book) judge(p post, snap *rolebus.Snapshot, now time.Time) (verdict, st
 	return k.standing.judge(v), k.standing
 }
 
+// next returns the token of a post's next claim.
+func (b *book) next(p post, server time.Time) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entryLocked(p).standing.next(server)
+}
+
 // longestTTL returns the largest TTL that a node of a snapshot has.
 func longestTTL(snap *rolebus.Snapshot) (longest time.Duration) {
 	for n := range snap.Members().All() {

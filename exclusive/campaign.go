@@ -295,7 +295,7 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	}
 	own := snap.Node(b.bus.Name())
 	// Just as it is read back, with the same zone: claims are compared.
-	c := claim{life: life{b.bus.Name(), incarnation}, token: known.next(now), since: time.UnixMilli(now.UnixMilli())}
+	c := claim{life: life{b.bus.Name(), incarnation}, token: b.next(p, now), since: time.UnixMilli(now.UnixMilli())}
 	switch {
 	case c.token == 0:
 		return errNoToken

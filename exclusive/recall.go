@@ -103,7 +103,7 @@ func (b *book) recalled(p post, answer []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entryLocked(p)
-	if !k.remind(c, m.Resigned, time.Now()) {
+	if !k.remind(c, m.Resigned, b.ownLocked(k.claim), time.Now()) {
 		return false
 	}
 	b.lookLocked(k, b.scope.Snapshot(), time.Now())

@@ -86,12 +86,12 @@ func (k *standing) recall(c claim, now time.Time) {
 	*k = standing{base: k.base, claim: c, below: below, missed: now, largest: max(k.largest, c.token)}
 }
 
-// remind takes in a claim that somebody remembers, and whether it was given up. It says whether that is news. What stands at the key
-// counts all the same, though its token be smaller: somebody holds by it who did not know of the other one.
-func (k *standing) remind(c claim, resigned bool, now time.Time) bool {
+// remind takes in a claim that somebody remembers, and whether it was given up. It says whether that is news. If it was, or what stands at the key is of
+// this process itself, that counts all the same, though its token be smaller: somebody has claimed it who did not know of the other one.
+func (k *standing) remind(c claim, resigned, own bool, now time.Time) bool {
 	k.largest = max(k.largest, c.token)
 	again := c.token == k.claim.token && c.life == k.claim.life && resigned && !k.resigned
-	if k.stands || c.token <= k.claim.token && !again {
+	if k.stands && (resigned || own) || c.token <= k.claim.token && !again {
 		return false
 	}
 	k.recall(c, now)

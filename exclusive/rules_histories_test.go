@@ -290,19 +290,34 @@ func TestRulesWhichAnswersAreNews(t *testing.T) {
 	require.False(t, k.answers(5, 6))
 }
 
-// Somebody holds by a claim that stands in the bucket and is smaller than what others know of: that one was lost, or servers' clocks were set
-// back. Whoever is told of the larger one must not take what stands for free, nor what is held for gone.
-func TestRulesWhatStandsCountsWhateverIsRemembered(t *testing.T) {
+// Somebody holds by a claim that stands in the bucket and is smaller than what others know of: that one was given up, which the bucket has lost.
+func TestRulesWhatStandsCountsWhateverWasGivenUp(t *testing.T) {
 	t.Parallel()
 	y := claimOf("y", 90)
 	k := heard(stands(9, y))
 	k.look(true, at(0))
-	for _, resigned := range []bool{true, false} {
-		require.False(t, k.remind(claimOf("x", 100), resigned, at(500)))
-	}
+	require.False(t, k.remind(claimOf("x", 100), true, false, at(500)))
 	require.Equal(t, y, k.claim)
 	require.Equal(t, "it is held", k.judgeAt(600).why)
 	require.Equal(t, uint64(101), k.next(time.UnixMilli(7)), "and yet tokens grow")
+
+	require.False(t, k.remind(claimOf("x", 100), false, true, at(500)), "it is of this very process, which holds nothing by it and gives it up")
+	require.Equal(t, y, k.claim)
+}
+
+// The bucket has gone back to a claim of before. Somebody remembers a later one, by whose holder it may be held: he is cut off, say.
+func TestRulesWhoMayHoldByWhatIsRememberedIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	x, y := claimOf("x", 100), claimOf("y", 90)
+	k := heard(stands(9, y))
+	k.look(false, at(0)) // who had it before has gone
+	require.True(t, k.remind(x, false, false, at(500)))
+	require.Equal(t, x, k.claim)
+	k.look(true, at(500))
+	require.Equal(t, at(4500), k.judgeAt(600).again)
+	require.True(t, k.remind(x, true, false, at(700)), "he has given it up, as somebody else knows")
+	require.True(t, k.adopt(false, at(700)))
+	require.Equal(t, y, k.claim)
 }
 
 func TestRulesWhatIsToldDoesNotHideWhatStands(t *testing.T) {
@@ -327,23 +342,23 @@ func TestRulesWhatIsRemembered(t *testing.T) {
 	x, y := claimOf("x", 100), claimOf("y", 200)
 
 	k := heard(absent)
-	require.True(t, k.remind(x, false, at(100)))
+	require.True(t, k.remind(x, false, false, at(100)))
 	require.Equal(t, x, k.claim)
 	require.Equal(t, at(4100), k.judgeAt(200).again, "its holder may write it again")
-	require.False(t, k.remind(x, false, at(300)), "it is known")
-	require.False(t, k.remind(claimOf("x", 90), true, at(300)), "a term before this one was given up")
-	require.False(t, k.remind(claimOf("w", 100), true, at(300)), "another's was, who claimed in the same millisecond")
-	require.True(t, k.remind(x, true, at(300)), "and now it is known that it was given up")
+	require.False(t, k.remind(x, false, false, at(300)), "it is known")
+	require.False(t, k.remind(claimOf("x", 90), true, false, at(300)), "a term before this one was given up")
+	require.False(t, k.remind(claimOf("w", 100), true, false, at(300)), "another's was, who claimed in the same millisecond")
+	require.True(t, k.remind(x, true, false, at(300)), "and now it is known that it was given up")
 	require.Equal(t, verdict{may: true}, k.judgeAt(300))
-	require.False(t, k.remind(x, true, at(400)))
-	require.False(t, k.remind(x, false, at(400)), "who has not heard of that says nothing new")
+	require.False(t, k.remind(x, true, false, at(400)))
+	require.False(t, k.remind(x, false, false, at(400)), "who has not heard of that says nothing new")
 	require.True(t, k.resigned)
-	require.False(t, k.remind(claimOf("w", 100), true, at(400)), "of two with one token the first that was heard of")
-	require.False(t, k.remind(claimOf("w", 90), false, at(400)), "older")
+	require.False(t, k.remind(claimOf("w", 100), true, false, at(400)), "of two with one token the first that was heard of")
+	require.False(t, k.remind(claimOf("w", 90), false, false, at(400)), "older")
 	require.True(t, k.resigned)
 	require.Equal(t, x, k.claim)
 
-	require.True(t, k.remind(y, true, at(500)))
+	require.True(t, k.remind(y, true, false, at(500)))
 	require.Equal(t, verdict{may: true}, k.judgeAt(500))
 	require.Equal(t, uint64(201), k.next(time.UnixMilli(7)))
 }
