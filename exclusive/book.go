@@ -50,7 +50,7 @@ type shelf struct {
 	loaded chan struct{} // closed when all of it was read once
 	once   sync.Once
 	failed error // mu of the book: why it could not be read yet; nil if that is not known, or passes
-	read   line  // mu of the book: by which all of it was read last
+	read   line  // mu of the book: on which all of it was read last
 }
 
 // entry is one post in the book.
@@ -60,6 +60,7 @@ type entry struct {
 	busy    bool                         // a campaign of this process is at it, or has a term of it: no other may be
 	waiting map[chan<- struct{}]struct{} // who wants to know when it changes
 	mending bool                         // its claim is being written again, or given up
+	readBy  line                         // on which it was read last, beside the shelf
 	toldBy  line                         // by which others have told what they remember of it; since it broke they may know more
 }
 
@@ -122,7 +123,7 @@ func (b *book) ready(ctx context.Context, kind string) (*shelf, error) {
 func (b *book) hear(kind string, sh *shelf, news rolebus.EntryNews) {
 	now, snap, by := time.Now(), b.scope.Snapshot(), line{}
 	if news.Whole {
-		by = b.line() // under no lock: it waits while nats.go dials
+		by = b.line()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -271,15 +271,12 @@ func (b *book) claim(ctx context.Context, t *Term, incarnation uint64) error {
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
 	snap, p := b.scope.Snapshot(), t.post
-	line := b.line()
 	b.mu.Lock()
 	sh, k := b.shelves[p.kind], b.entryLocked(p)
-	read := sh.read == line
 	b.mu.Unlock()
-	if !read { // a bucket that went back since may have given the generation that is known to something else
-		if err := b.refresh(ctx, sh, p); err != nil {
-			return err
-		}
+	line, err := b.catchUp(ctx, sh, p)
+	if err != nil {
+		return err
 	}
 	v, known := b.judge(p, snap, time.Now()) // anew: it may be another's by now
 	if !v.may && !v.confirm {

@@ -127,17 +127,6 @@ func (b *book) ask(ctx context.Context, p post, silence time.Duration) error {
 	return nil
 }
 
-// line is a connection that has not broken.
-type line struct {
-	nc     *nats.Conn
-	breaks uint64
-}
-
-func (b *book) line() line {
-	nc := b.bus.Conn()
-	return line{nc, nc.Stats().Reconnects}
-}
-
 // longest is the largest TTL that is known.
 func (b *book) longest() time.Duration {
 	ttl := longestTTL(b.scope.Snapshot())

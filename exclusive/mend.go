@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 )
 
@@ -47,12 +48,13 @@ func (b *book) ownLocked(c claim) bool {
 
 // mend does it, until nothing is amiss or the Bus stops.
 func (b *book) mend(ctx context.Context, p post) {
-	conflict := false
+	conflict, sh := false, b.shelfOf(p.kind)
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		_, err := b.catchUp(ctx, sh, p)
 		b.mu.Lock()
 		k := b.entryLocked(p)
 		do, c := b.amissLocked(k)
-		base, sh := k.base, b.shelves[p.kind]
+		base := k.base
 		if do == nothing || ctx.Err() != nil {
 			k.mending = false
 			k.wake() // a campaign of this process could not begin
@@ -60,7 +62,9 @@ func (b *book) mend(ctx context.Context, p post) {
 			return
 		}
 		b.mu.Unlock()
-		_, err := b.write(ctx, sh, p, c.encode(), base, do == givingUp)
+		if err == nil {
+			_, err = b.write(ctx, sh, p, c.encode(), base, do == givingUp)
+		}
 		if err == nil {
 			conflict = false
 			continue
@@ -97,6 +101,38 @@ func (b *book) write(ctx context.Context, sh entries, p post, value string, base
 		b.takeLocked(p, rolebus.Entry{Name: p.name, Generation: generation, Value: value, Removed: giveUp}, b.scope.Snapshot(), time.Now())
 	}
 	return generation, nil
+}
+
+// line is how this process has been in touch with the bucket since something: the connection has not broken, nor was the lease lost.
+type line struct {
+	nc     *nats.Conn
+	breaks uint64
+	lease  context.Context
+}
+
+// line asks the connection: it waits while nats.go dials, and is called under no lock.
+func (b *book) line() line {
+	nc := b.bus.Conn()
+	return line{nc, nc.Stats().Reconnects, b.scope.LeaseContext()}
+}
+
+// catchUp has what is known of a post be no older than the line on which this process is: a bucket that was made anew meanwhile, or went back, may
+// have given the generation that is known to something else. It returns that line.
+func (b *book) catchUp(ctx context.Context, sh *shelf, p post) (line, error) {
+	by := b.line()
+	b.mu.Lock()
+	fresh := by.lease.Err() == nil && (sh.read == by || b.entryLocked(p).readBy == by)
+	b.mu.Unlock()
+	if fresh {
+		return by, nil
+	}
+	if err := b.refresh(ctx, sh, p); err != nil {
+		return by, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entryLocked(p).readBy = by
+	return by, nil
 }
 
 // refresh takes in what stands at a post, as the stream's leader has it.

@@ -60,3 +60,43 @@ func TestAServerThatKeepsNothingIsRestarted(t *testing.T) {
 	require.NotNil(t, third)
 	require.Greater(t, third.Token(), second.Token())
 }
+
+// The bucket is made anew while a holder hears nothing, and gives the generation of its claim to somebody else's. When it goes on it must not take
+// that for its own.
+func TestAnotherBucketMayGiveAGenerationAgain(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	link := srv.Link()
+	a := link.Bus(rolebus.WithTTL(lasting))
+	filler := a.Entries("filler")
+	fill := func(until uint64) {
+		for at, last := uint64(0), uint64(0); at < until; last = at {
+			var err error
+			at, err = filler.Put(soon(t), "x", "1", last)
+			require.NoError(t, err)
+		}
+	}
+	fill(50)
+	free(t, a, "claim", "leader")
+	term := campaign(t, a, "leader")
+	stands, err := a.Entries("claim").Get(soon(t), "leader")
+	require.NoError(t, err)
+	link.Stall()
+	_, err = srv.Conn().Request("$JS.API.STREAM.DELETE.KV_rolebus", nil, rolebusPatience)
+	require.NoError(t, err)
+
+	b := join(t, srv, rolebus.WithTTL(lasting))
+	filler = b.Entries("filler")
+	fill(stands.Generation - 1)
+	other := claimOf(b, term.Token()+1)
+	generation, err := b.Entries("claim").Put(soon(t), "leader", other, 0)
+	require.NoError(t, err)
+	require.Equal(t, stands.Generation, generation)
+	link.Mend()
+	<-term.Context().Done()
+	require.NoError(t, term.Resign(soon(t)))
+	now, err := b.Entries("claim").Get(soon(t), "leader")
+	require.NoError(t, err)
+	require.Equal(t, generation, now.Generation)
+	require.Equal(t, other, now.Value)
+}
