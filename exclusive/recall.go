@@ -25,6 +25,7 @@ const (
 type wireMemory struct {
 	Claim    json.RawMessage `json:"claim,omitempty"`
 	Resigned bool            `json:"resigned,omitempty"`
+	Largest  uint64          `json:"largest,omitempty"` // token that it has ever heard of, where that is not the claim's
 }
 
 // remember answers those who ask what this process knows of a post, for as long as the Bus.
@@ -38,6 +39,9 @@ func (b *book) remember() error {
 		var m wireMemory
 		if k := b.posts[post{p.Kind, p.Name}]; k != nil && k.claim.token > 0 {
 			m.Claim, m.Resigned = json.RawMessage(k.claim.encode()), k.resigned
+			if k.largest > k.claim.token {
+				m.Largest = k.largest
+			}
 		}
 		b.mu.Unlock()
 		if m.Claim == nil && b.scope.Snapshot().Members().Len() > allAnswer {
@@ -97,12 +101,13 @@ func (b *book) recalled(p post, answer []byte) bool {
 		return false
 	}
 	c, err := decodeClaim(string(m.Claim))
-	if err != nil {
+	if err != nil || m.Largest > maxNumber {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entryLocked(p)
+	k.largest = max(k.largest, m.Largest)
 	if !k.remind(c, m.Resigned, b.ownLocked(k.claim), time.Now()) {
 		return false
 	}

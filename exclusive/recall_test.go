@@ -80,6 +80,26 @@ func TestTokensGrowThoughTheBucketWentBackToATermOfBefore(t *testing.T) {
 	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), ahead)
 }
 
+// The same, where the term of before is of somebody who has gone: those who remember go by that, too, but for its token.
+func TestTokensGrowThoughTheBucketWentBackToWhoHasGone(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a := join(t, srv)
+	term := campaign(t, a, "leader")
+	ahead := term.Token() + 3_600_000
+	require.NoError(t, term.Resign(soon(t)))
+	e := a.Entries("claim")
+	stands, err := e.Get(soon(t), "leader")
+	require.NoError(t, err)
+	later, err := e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation)
+	require.NoError(t, err)
+	campaign(t, a, "other") // what is announced before, a has heard
+	_, err = e.Put(soon(t), "leader", fmt.Sprintf(`{"node":"gone","incarnation":1,"token":%d,"ttl":1000,"since":1}`, term.Token()-1), later)
+	require.NoError(t, err)
+	campaign(t, a, "another")
+	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), ahead)
+}
+
 // claimOf is a claim of a node's life with a token.
 func claimOf(b *rolebus.Bus, token uint64) string {
 	return fmt.Sprintf(`{"node":%q,"incarnation":%d,"token":%d,"ttl":1000,"since":1}`, b.Name(), b.Incarnation(), token)
