@@ -62,7 +62,10 @@ func newCampaign(ctx context.Context, s *rolebus.Scope, name string, opts []Opti
 	for seat := range c.posts {
 		c.posts[seat] = seatOf(name, seat)
 	}
-	if err = checkSeats(name, o.seats); err == nil {
+	if err = checkName("scope", s.Name()); err == nil {
+		err = checkSeats(name, o.seats)
+	}
+	if err == nil {
 		c.hooks, err = newHooks(o.hooks, c.book.bus.Logger())
 	}
 	return c, err

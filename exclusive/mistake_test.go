@@ -68,6 +68,8 @@ func TestMistakesInUse(t *testing.T) {
 	require.Panics(t, func() { _ = exclusive.Run(soon(t), b.Scope, "x", nil) })
 	_, err = exclusive.Campaign(soon(t), observer.Scope, "x")
 	require.ErrorIs(t, err, rolebus.ErrReadOnly)
+	_, err = exclusive.Campaign(soon(t), b.In(""), "x")
+	require.ErrorIs(t, err, rolebus.ErrBadName)
 	_, err = exclusive.Campaign(soon(t), b.In("elsewhere"), "x")
 	require.ErrorIs(t, err, rolebus.ErrNotJoined)
 	_, is := exclusive.Holder(b.In("elsewhere"), "x")
