@@ -253,7 +253,7 @@ func (c *campaign) claim(ctx context.Context, seat int, began time.Time) (*Term,
 		return nil, errAgain
 	}
 	t := &Term{
-		book: b, post: p, name: c.name, seat: seat, among: c.among, hooks: c.hooks, keep: c.keep,
+		book: b, post: p, name: c.name, seat: seat, among: c.among, hooks: c.hooks, keep: c.keep, lease: lease,
 		handover: c.handover, leaving: make(chan struct{}), released: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancelCause(lease) // a lease that was lost and is back is another one

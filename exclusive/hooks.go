@@ -21,7 +21,8 @@ type HookBegan interface{ OnBegan(TermInfo) }
 type HookEnded interface{ OnEnded(TermInfo) }
 
 // HookOutlived is told when the function of [Run] still runs though its term is over and somebody else may have the next one by now: a tenth
-// of the TTL after its context has ended, and once more when it has returned.
+// of the TTL after the lease has ended, or the term was taken, and once more when it has returned. As long as the lease lasts the name is kept for a function
+// whose term is over, as when the node has lost the role of [Among], or is drained.
 type HookOutlived interface{ OnOutlived(TermInfo) }
 
 // TermInfo is the event of [HookBegan], [HookEnded] and [HookOutlived].

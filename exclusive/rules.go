@@ -20,6 +20,7 @@ type standing struct {
 	claim    claim     // the one that counts; the zero claim if none was ever heard of
 	below    claim     // what stands at the key, if it is a claim with a smaller token; the zero claim if it is not
 	largest  uint64    // the largest token that was ever heard of
+	over     uint64    // that of the claim by which nobody can hold anything any more, where one with a smaller token counts
 	stands   bool      // it is what stands at the key
 	said     bool      // what stands at the key says so: it is the claim, or that it was given up
 	resigned bool      // it was given up by its holder: this outlives what stands
@@ -59,7 +60,7 @@ func (k *standing) adopt(idle bool, now time.Time) bool {
 	if !over || k.below.token == 0 {
 		return false
 	}
-	*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.largest}
+	*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.largest, over: k.claim.token}
 	return true
 }
 
@@ -91,7 +92,7 @@ func (k *standing) recall(c claim, now time.Time) {
 func (k *standing) remind(c claim, resigned, own bool, now time.Time) bool {
 	k.largest = max(k.largest, c.token)
 	again := c.token == k.claim.token && c.life == k.claim.life && resigned && !k.resigned
-	if k.stands && (resigned || own) || c.token <= k.claim.token && !again {
+	if k.stands && (resigned || own) || c.token <= max(k.claim.token, k.over) && !again {
 		return false
 	}
 	k.recall(c, now)

@@ -318,6 +318,15 @@ func TestRulesWhoMayHoldByWhatIsRememberedIsWaitedFor(t *testing.T) {
 	require.True(t, k.remind(x, true, false, at(700)), "he has given it up, as somebody else knows")
 	require.True(t, k.adopt(false, at(700)))
 	require.Equal(t, y, k.claim)
+
+	k = heard(stands(9, y))
+	k.look(false, at(0))
+	require.True(t, k.remind(x, false, false, at(500)))
+	k.look(false, at(500)) // he has gone, too
+	require.True(t, k.adopt(false, at(3500)))
+	require.Equal(t, y, k.claim)
+	require.False(t, k.remind(x, false, false, at(3600)), "that is known")
+	require.True(t, k.remind(claimOf("z", 110), false, false, at(3600)))
 }
 
 func TestRulesWhatIsToldDoesNotHideWhatStands(t *testing.T) {

@@ -94,6 +94,13 @@ func (t *Term) watchOutlived() (stop func()) {
 	stopped := make(chan struct{})
 	cancel := context.AfterFunc(t.ctx, func() {
 		defer close(stopped)
+		if t.lease.Err() == nil && !errors.Is(context.Cause(t.ctx), ErrTaken) { // its claim stands until the function has returned
+			select {
+			case <-done:
+				return
+			case <-t.lease.Done():
+			}
+		}
 		began, cause := time.Now(), context.Cause(t.ctx)
 		timer := time.NewTimer(t.claim.ttl / 10)
 		defer timer.Stop()

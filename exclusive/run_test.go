@@ -124,6 +124,39 @@ func TestAFunctionThatOutlivesItsTermIsTold(t *testing.T) {
 	require.Empty(t, hook.outlived, "once each")
 }
 
+// A function that takes its time after its term is over, while the name is kept for it, keeps nobody from anything.
+func TestAFunctionForWhichTheNameIsKeptOutlivesNothing(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	a, b := join(t, srv, rolebus.WithRoles("worker")), join(t, srv)
+	hook, finish := newTold(), make(chan struct{})
+	ctx, cancel := context.WithCancel(soon(t))
+	ran := make(chan error, 1)
+	go func() {
+		ran <- exclusive.Run(ctx, a.Scope, "job", func(within context.Context, _ uint64) error {
+			<-within.Done()
+			<-finish
+			return nil
+		}, exclusive.WithHooks(hook), exclusive.Among("worker"))
+	}()
+	began := <-hook.began
+	require.NoError(t, a.RemoveRoles(soon(t), "worker"))
+	require.ErrorIs(t, (<-hook.ended).Err, exclusive.ErrNotCandidate)
+	select {
+	case <-hook.outlived:
+		t.Fatal("nobody else can have it")
+	case <-time.After(ttl / 2): // for longer than a function may take of which nobody is told
+	}
+	held, is := exclusive.Holder(b.Scope, "job")
+	require.True(t, is)
+	require.Equal(t, began.Token, held.Token)
+	close(finish)
+	require.Greater(t, campaign(t, b, "job").Token(), began.Token)
+	cancel()
+	require.ErrorIs(t, <-ran, context.Canceled)
+	require.Empty(t, hook.outlived)
+}
+
 func TestResigningFromEverywhere(t *testing.T) {
 	t.Parallel()
 	a := join(t, rolebustest.NewServer(t))

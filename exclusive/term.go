@@ -29,7 +29,8 @@ type Term struct {
 	asked    sync.Once
 	leaving  chan struct{} // closed when it is to be given up, and when it is over
 
-	ctx    context.Context // of the lease, and over with it
+	lease  context.Context // that this process had before it claimed
+	ctx    context.Context // of that, and over with it
 	cancel context.CancelCauseFunc
 
 	held     atomic.Bool  // it has begun

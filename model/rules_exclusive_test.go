@@ -160,7 +160,7 @@ var termRules = []rule{
 		why:   "whoever takes it from somebody who did not know has a token that there was before",
 		found: "TestVectorsOfClaims",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.largest}", "*k = standing{base: k.base, claim: k.below, stands: true, said: true, largest: k.below.token}"}},
+		edits: []edit{{"rules.go", "said: true, largest: k.largest, over", "said: true, largest: k.below.token, over"}},
 	},
 	{
 		name:  "what is missing does not stand",

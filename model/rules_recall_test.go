@@ -43,6 +43,14 @@ var recallRules = []rule{
 		edits: []edit{{"rules.go", "if k.stands && (resigned || own) || c.token", "if k.stands || c.token"}},
 	},
 	{
+		name:  "who was waited for is not waited for again",
+		says:  "a claim that stands there counts in its place, though its token be smaller",
+		why:   "whoever would claim is told of the same dead holder by somebody each time, and waits anew",
+		found: "TestRulesWhoMayHoldByWhatIsRememberedIsWaitedFor",
+		in:    "exclusive",
+		edits: []edit{{"rules.go", "largest: k.largest, over: k.claim.token}", "largest: k.largest}"}},
+	},
+	{
 		name:  "tokens go on above what is remembered",
 		says:  "Tokens only grow",
 		why:   "whoever was reminded of a term has a token that there was before",
@@ -72,7 +80,7 @@ var recallRules = []rule{
 		why:   "who missed that a term was given up waits until its holder's process has ended",
 		found: "TestRulesWhatIsRemembered",
 		in:    "exclusive",
-		edits: []edit{{"rules.go", "c.token <= k.claim.token && !again", "c.token <= k.claim.token && (!again || again)"}},
+		edits: []edit{{"rules.go", "max(k.claim.token, k.over) && !again", "max(k.claim.token, k.over) && (!again || again)"}},
 	},
 	{
 		name:  "another's was given up",
