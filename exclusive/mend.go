@@ -119,6 +119,9 @@ func (b *book) line() line {
 // catchUp has what is known of a post be no older than the line on which this process is: a bucket that was made anew meanwhile, or went back, may
 // have given the generation that is known to something else. It returns that line.
 func (b *book) catchUp(ctx context.Context, sh *shelf, p post) (line, error) {
+	if !b.bus.Connected() {
+		return line{}, nats.ErrDisconnected // else it would wait until nats.go has dialed
+	}
 	by := b.line()
 	b.mu.Lock()
 	fresh := by.lease.Err() == nil && (sh.read == by || b.entryLocked(p).readBy == by)
