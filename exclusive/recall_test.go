@@ -11,25 +11,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// ahead has a node that remembers a term of leader which was given up with a token far ahead of the clock, and where in the bucket that stands.
+func ahead(t *testing.T, srv *rolebustest.Server) (a *rolebus.Bus, before rolebus.Entry, token, generation uint64) {
+	t.Helper()
+	a = join(t, srv)
+	term := campaign(t, a, "leader")
+	token = term.Token() + 3_600_000
+	require.NoError(t, term.Resign(soon(t)))
+	e := a.Entries("claim")
+	before, err := e.Get(soon(t), "leader")
+	require.NoError(t, err)
+	generation, err = e.Remove(soon(t), "leader", claimOf(a, token), before.Generation) // as a term of before would have left it
+	require.NoError(t, err)
+	campaign(t, a, "other") // what is announced before, a has heard
+	return a, before, token, generation
+}
+
 // A token that was far ahead, because the servers' clock was, and a bucket that has lost it: whoever is new asks those who remember.
 func TestTokensGrowThoughTheBucketHasLostThemAndTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a := join(t, srv)
-	term := campaign(t, a, "leader")
-	ahead := term.Token() + 3_600_000
-	require.NoError(t, term.Resign(soon(t)))
-	e := a.Entries("claim")
-	stands, err := e.Get(soon(t), "leader")
-	require.NoError(t, err)
-	_, err = e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation) // as a term of before would have left it
-	require.NoError(t, err)
-	campaign(t, a, "other")
+	_, _, token, _ := ahead(t, srv)
 	purge(t, srv, "leader")
 
 	b := join(t, srv)
 	next := campaign(t, b, "leader")
-	require.Greater(t, next.Token(), ahead)
+	require.Greater(t, next.Token(), token)
 	h, is := exclusive.Holder(b.Scope, "leader")
 	require.True(t, is)
 	require.Equal(t, next.Token(), h.Token)
@@ -65,39 +72,21 @@ func TestTokensGrowThoughWhoIsNextHasMissedTheLast(t *testing.T) {
 func TestTokensGrowThoughTheBucketWentBackToATermOfBefore(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a := join(t, srv)
-	term := campaign(t, a, "leader")
-	ahead := term.Token() + 3_600_000
-	require.NoError(t, term.Resign(soon(t)))
-	e := a.Entries("claim")
-	stands, err := e.Get(soon(t), "leader")
+	a, before, token, generation := ahead(t, srv)
+	_, err := a.Entries("claim").Remove(soon(t), "leader", before.Value, generation)
 	require.NoError(t, err)
-	later, err := e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation)
-	require.NoError(t, err)
-	campaign(t, a, "other") // what is announced before, a has heard
-	_, err = e.Remove(soon(t), "leader", stands.Value, later)
-	require.NoError(t, err)
-	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), ahead)
+	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), token)
 }
 
 // The same, where the term of before is of somebody who has gone: those who remember go by that, too, but for its token.
 func TestTokensGrowThoughTheBucketWentBackToWhoHasGone(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a := join(t, srv)
-	term := campaign(t, a, "leader")
-	ahead := term.Token() + 3_600_000
-	require.NoError(t, term.Resign(soon(t)))
-	e := a.Entries("claim")
-	stands, err := e.Get(soon(t), "leader")
-	require.NoError(t, err)
-	later, err := e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation)
-	require.NoError(t, err)
-	campaign(t, a, "other") // what is announced before, a has heard
-	_, err = e.Put(soon(t), "leader", fmt.Sprintf(`{"node":"gone","incarnation":1,"token":%d,"ttl":1000,"since":1}`, term.Token()-1), later)
+	a, _, token, generation := ahead(t, srv)
+	_, err := a.Entries("claim").Put(soon(t), "leader", `{"node":"gone","incarnation":1,"token":7,"ttl":1000,"since":1}`, generation)
 	require.NoError(t, err)
 	campaign(t, a, "another")
-	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), ahead)
+	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), token)
 }
 
 // claimOf is a claim of a node's life with a token.
