@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // clockFaults happen to clocks. Only who sleeps, or is connected to a server that does, does not reach the bucket: a clock that is set
@@ -33,9 +35,9 @@ func stepped(rng *rand.Rand) time.Duration {
 }
 
 // sleeps has a process sleep as a laptop does, with its monotonic clock, from now on for so long. What it returns waits for its end.
-func sleeps(p *process, m *machine, d time.Duration) func() error {
+func sleeps(p *process, m *children.Machine, d time.Duration) func() error {
 	over := make(chan error, 1)
-	go func() { over <- m.Sleep(p.cmd.Process, d) }()
+	go func() { over <- m.Sleep(p.Process, d) }()
 	return func() error {
 		if err := <-over; !errors.Is(err, os.ErrProcessDone) {
 			return err
@@ -49,7 +51,7 @@ func sleepNode(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) 
 	if lf == nil {
 		return effect{}, nil, nil
 	}
-	return effect{procs: []int{lf.number}, silences: true}, sleeps(lf.process, lf.machine, p.lasts), nil
+	return effect{procs: []int{lf.number}, silences: true}, sleeps(lf.process, lf.Machine, p.lasts), nil
 }
 
 func stepNode(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) {
@@ -59,8 +61,8 @@ func stepNode(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error)
 	}
 	by := stepped(rng)
 	f.note("%s by %v", p, by)
-	lf.machine.Step(by)
-	return effect{}, func() error { lf.machine.Step(-by); return nil }, nil
+	lf.Machine.Step(by)
+	return effect{}, func() error { lf.Machine.Step(-by); return nil }, nil
 }
 
 func sleepServer(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) {
@@ -72,10 +74,10 @@ func sleepServer(f *fleet, p planned, rng *rand.Rand) (effect, func() error, err
 func (s *serverSeat) sleeps(d time.Duration) func() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proc == nil || !s.proc.running() {
+	if s.proc == nil || !s.proc.Running() {
 		return func() error { return nil }
 	}
-	return sleeps(s.proc, s.proc.machine, d)
+	return sleeps(s.proc, s.proc.Machine, d)
 }
 
 func stepServer(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) {
@@ -88,11 +90,11 @@ func stepServers(f *fleet, p planned, rng *rand.Rand) (effect, func() error, err
 
 // step sets servers' clocks, and sets them back.
 func (f *fleet) step(p planned, by time.Duration, servers ...*serverSeat) (effect, func() error, error) {
-	var set []*machine
+	var set []*children.Machine
 	for _, s := range servers {
 		s.mu.Lock()
 		if s.proc != nil {
-			set = append(set, s.proc.machine)
+			set = append(set, s.proc.Machine)
 		}
 		s.mu.Unlock()
 	}
@@ -115,8 +117,8 @@ func sleepAll(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) {
 		ends = append(ends, s.sleeps(p.lasts))
 	}
 	for _, s := range f.seats {
-		if lf := s.now(); lf.running() {
-			ends = append(ends, sleeps(lf.process, lf.machine, p.lasts))
+		if lf := s.now(); lf.Running() {
+			ends = append(ends, sleeps(lf.process, lf.Machine, p.lasts))
 		}
 	}
 	return effect{servers: true, pauses: true}, func() error {

@@ -33,9 +33,9 @@ func killMost(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error)
 	e := effect{silences: true, kills: true}
 	struck := f.some(rng, 3+rng.IntN(2), false)
 	for _, s := range struck {
-		if lf := s.now(); lf.running() {
+		if lf := s.now(); lf.Running() {
 			lf.end()
-			_ = lf.signal(syscall.SIGKILL)
+			_ = lf.Signal(syscall.SIGKILL)
 			e.procs = append(e.procs, lf.number)
 		}
 	}
@@ -43,7 +43,7 @@ func killMost(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, error)
 		var errs []error
 		for _, s := range struck {
 			lf := s.now()
-			<-lf.gone
+			<-lf.Gone
 			errs = append(errs, s.start())
 		}
 		return errors.Join(errs...)
@@ -70,7 +70,7 @@ func silentHost(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, erro
 	e := effect{silences: true, kills: true}
 	var lives []*life
 	for _, s := range struck {
-		if lf := s.now(); lf.running() {
+		if lf := s.now(); lf.Running() {
 			s.freeze(lf)
 			e.procs, lives = append(e.procs, lf.number), append(lives, lf)
 		}
@@ -78,11 +78,11 @@ func silentHost(f *fleet, _ planned, rng *rand.Rand) (effect, func() error, erro
 	return e, func() error {
 		for _, lf := range lives {
 			lf.end()
-			lf.kill()
+			lf.Kill()
 		}
 		var errs []error
 		for _, s := range struck {
-			if !s.now().running() {
+			if !s.now().Running() {
 				errs = append(errs, s.start())
 			}
 		}

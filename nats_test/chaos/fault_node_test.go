@@ -25,7 +25,7 @@ var processFaults = []*faultKind{
 // living returns the seat of a fault, and its newest life if it runs.
 func (f *fleet) living(p planned) (*seat, *life) {
 	s := f.seat(p.seat)
-	if lf := s.now(); lf.running() {
+	if lf := s.now(); lf.Running() {
 		return s, lf
 	}
 	return s, nil
@@ -62,7 +62,7 @@ func closeNode(f *fleet, p planned, _ *rand.Rand) (effect, func() error, error) 
 	s.order(lf, order{Op: opClose})
 	return effect{}, func() error {
 		// Until its goodbye has got through, or has given up. One that still connects does not listen yet.
-		if f.await(closing, "", func() bool { return !lf.running() }) != nil {
+		if f.await(closing, "", func() bool { return !lf.Running() }) != nil {
 			if lf.inFleet() {
 				f.hist.add(record{Kind: broken, Proc: lf.number, Name: s.name, Text: "did not close within " + closing.String()})
 			}

@@ -66,10 +66,10 @@ func TestNoProcessIsLeft(t *testing.T) {
 	}
 	var pids []*os.Process
 	for _, s := range f.servers {
-		pids = append(pids, s.proc.cmd.Process)
+		pids = append(pids, s.proc.Process)
 	}
 	for _, s := range f.seats[:3] {
-		pids = append(pids, s.now().cmd.Process)
+		pids = append(pids, s.now().Process)
 	}
 	_, _, err = freezeServer(f, planned{place: 1}, rand.New(rand.NewPCG(1, 1)))
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 const (
@@ -93,7 +94,7 @@ func newFleet(dir string, live func(record)) (f *fleet, err error) {
 func (f *fleet) number() int { return int(f.numbers.Add(1)) }
 
 func (f *fleet) placeServers() error {
-	ports, err := takePorts(2 * len(f.servers))
+	ports, err := children.TakePorts(2 * len(f.servers))
 	if err != nil {
 		return err
 	}
@@ -230,11 +231,11 @@ func (f *fleet) ask(p *process, o order, most time.Duration) *record {
 		delete(f.asked, call)
 		f.mu.Unlock()
 	}()
-	p.orders <- o
+	p.Tell(o)
 	select {
 	case r := <-answers:
 		return &r
-	case <-p.gone:
+	case <-p.Gone:
 	case <-time.After(most):
 	}
 	return nil

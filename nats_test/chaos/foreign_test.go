@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // foreign is a bucket of somebody else in the same account: with a history, a TTL and data.
@@ -126,7 +127,7 @@ type stranger struct {
 // runStranger is the main function of a process that tries to.
 func runStranger(in *bufio.Reader) error {
 	var cfg stranger
-	if err := readLine(in, &cfg); err != nil {
+	if err := children.ReadLine(in, &cfg); err != nil {
 		return err
 	}
 	opts := []rolebus.Option{rolebus.WithBucket(foreignBucket), rolebus.WithNode("stranger"), rolebus.WithTTL(ttl)}
@@ -174,11 +175,11 @@ func intrude(f *fleet, p planned, rng *rand.Rand) (effect, func() error, error) 
 		return effect{}, nil, err
 	}
 	return effect{}, func() error {
-		child.kill()
+		child.Kill()
 		select {
 		case outcome = <-said:
 		default:
-			if said := child.stderr.String(); said != "" {
+			if said := child.Said(); said != "" {
 				outcome.Text = said
 			}
 		}

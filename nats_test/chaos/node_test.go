@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // nodeConfig is what a node process is told.
@@ -63,7 +64,7 @@ type nodeProcess struct {
 // runNode is the main function of a node process.
 func runNode(in *bufio.Reader) error {
 	n := &nodeProcess{said: make(chan record, 1<<14)} // who sees must never wait for who tells
-	if err := readLine(in, &n.cfg); err != nil {
+	if err := children.ReadLine(in, &n.cfg); err != nil {
 		return err
 	}
 	n.done.Go(n.tell)
@@ -105,7 +106,7 @@ func runNode(in *bufio.Reader) error {
 	queues := map[string]chan order{}
 	for {
 		var o order
-		if err := readLine(in, &o); err != nil {
+		if err := children.ReadLine(in, &o); err != nil {
 			os.Exit(0) // the controller is gone, or done
 		}
 		if o.Op == opClose {

@@ -108,15 +108,12 @@ func (s *seat) heard(lf *life, line []byte) {
 
 // await takes note of the end of a life's process.
 func (s *seat) await(lf *life) {
-	<-lf.gone
+	<-lf.Gone
 	lf.mu.Lock()
 	expected := lf.ending || lf.over == closed || lf.over == superseded
 	lf.mu.Unlock()
-	text := fmt.Sprint(lf.err)
-	if said := lf.stderr.String(); said != "" {
-		text += "\n" + said
-		expected = false // panics and data races are told there
-	}
+	text := lf.Ending()
+	expected = expected && lf.Said() == "" // panics and data races are told there
 	s.hist.add(record{Kind: exited, Proc: lf.number, Name: s.name, Text: text})
 	if !expected {
 		s.hist.add(record{Kind: broken, Proc: lf.number, Name: s.name, Text: "ended unexpectedly: " + text})
@@ -153,7 +150,7 @@ func (s *seat) now() *life {
 // change orders the newest life to be something else in a scope; false if it has too much to do.
 func (s *seat) change(scope string, rng *rand.Rand, timeout time.Duration, most int) bool {
 	lf := s.now()
-	if s.observer || lf == nil || !lf.running() || lf.busy() >= most {
+	if s.observer || lf == nil || !lf.Running() || lf.busy() >= most {
 		return false
 	}
 	s.mu.Lock()
@@ -173,7 +170,7 @@ func (s *seat) order(lf *life, o order) {
 	lf.telling.Lock()
 	defer lf.telling.Unlock()
 	s.hist.add(record{Kind: ordered, Proc: lf.number, Name: s.name, Op: o.Op, Call: o.Call, Scope: o.Scope, Roles: o.Roles})
-	lf.orders <- o
+	lf.Tell(o)
 }
 
 func (lf *life) inFleet() bool {
@@ -191,7 +188,7 @@ func (lf *life) busy() int {
 // kill kills a life.
 func (s *seat) kill(lf *life) {
 	lf.end()
-	lf.kill()
+	lf.Kill()
 }
 
 // end says that the life is to end now.
@@ -202,8 +199,8 @@ func (lf *life) end() {
 }
 
 // freeze stops a life, until thaw.
-func (s *seat) freeze(lf *life) { _ = lf.signal(syscall.SIGSTOP) }
-func (s *seat) thaw(lf *life)   { _ = lf.signal(syscall.SIGCONT) }
+func (s *seat) freeze(lf *life) { _ = lf.Signal(syscall.SIGSTOP) }
+func (s *seat) thaw(lf *life)   { _ = lf.Signal(syscall.SIGCONT) }
 
 // link gives the seat's links to some servers a shape.
 func (s *seat) link(to []int, sh shape, reset bool) {

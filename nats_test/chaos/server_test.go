@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // serverConfig is what a server process is told.
@@ -30,7 +31,7 @@ const nowhere = "127.0.0.1:1"
 // runServer is the main function of a server process.
 func runServer(in *bufio.Reader) error {
 	var cfg serverConfig
-	if err := readLine(in, &cfg); err != nil {
+	if err := children.ReadLine(in, &cfg); err != nil {
 		return err
 	}
 	o := &server.Options{
@@ -61,7 +62,7 @@ func runServer(in *bufio.Reader) error {
 	}
 	for {
 		var o order
-		if err := readLine(in, &o); err != nil {
+		if err := children.ReadLine(in, &o); err != nil {
 			return nil // the controller is gone, or done
 		}
 		answer, changed := record{Kind: answered, Call: o.Call}, asConfigured.Clone()
@@ -133,7 +134,7 @@ func (s *serverSeat) url() string { return fmt.Sprint("nats://127.0.0.1:", s.cfg
 func (s *serverSeat) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proc != nil && s.proc.running() {
+	if s.proc != nil && s.proc.Running() {
 		return nil
 	}
 	ready := make(chan struct{}, 1)
@@ -159,8 +160,8 @@ func (s *serverSeat) start() error {
 	select {
 	case <-ready:
 		return nil
-	case <-p.gone:
-		return fmt.Errorf("%s ended at once: %v\n%s", s.cfg.Name, p.err, p.stderr)
+	case <-p.Gone:
+		return fmt.Errorf("%s ended at once: %s", s.cfg.Name, p.Ending())
 	case <-time.After(40 * time.Second):
 		return fmt.Errorf("%s is not ready after 40 s", s.cfg.Name)
 	}
@@ -172,7 +173,7 @@ func (s *serverSeat) kill() {
 	defer s.mu.Unlock()
 	s.want = false
 	if s.proc != nil {
-		s.proc.kill()
+		s.proc.Kill()
 	}
 }
 
@@ -181,7 +182,7 @@ func (s *serverSeat) tell(f *fleet, o order) {
 	s.mu.Lock()
 	p := s.proc
 	s.mu.Unlock()
-	if p == nil || !p.running() {
+	if p == nil || !p.Running() {
 		return
 	}
 	switch r := f.ask(p, o, 2*time.Second); {
@@ -195,15 +196,15 @@ func (s *serverSeat) tell(f *fleet, o order) {
 func (s *serverSeat) signal(sig syscall.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.proc.signal(sig)
+	return s.proc.Signal(sig)
 }
 
 // crashed says whether the server ended by itself, and how.
 func (s *serverSeat) crashed() (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.want || s.proc == nil || s.proc.running() {
+	if !s.want || s.proc == nil || s.proc.Running() {
 		return "", false
 	}
-	return fmt.Sprintf("%v\n%s", s.proc.err, s.proc.stderr), true
+	return s.proc.Ending(), true
 }

@@ -100,7 +100,7 @@ func (f *fleet) healAll() error {
 		for _, lf := range lives {
 			s.thaw(lf)
 		}
-		if !s.now().running() {
+		if !s.now().Running() {
 			if err := s.start(); err != nil {
 				return err
 			}
@@ -127,7 +127,7 @@ func (f *fleet) unsettled(ghosts bool) string {
 	}
 	for _, s := range f.seats {
 		lf := s.now()
-		if !lf.running() {
+		if !lf.Running() {
 			continue
 		}
 		answer := f.ask(lf.process, order{Op: opDump}, 2*time.Second)
@@ -162,7 +162,7 @@ func (f *fleet) uncallable() string {
 	var complaints []string
 	for _, s := range f.seats {
 		lf := s.now()
-		if !lf.running() {
+		if !lf.Running() {
 			continue
 		}
 		answer := f.ask(lf.process, order{Op: opCall, Timeout: callTimeout}, convergence)
@@ -186,10 +186,10 @@ func (f *fleet) wanted() (w scopesOf, complaint string) {
 		lives := slices.Clone(s.lives)
 		s.mu.Unlock()
 		for i, lf := range lives {
-			if newest := i == len(lives)-1; !newest && lf.running() {
+			if newest := i == len(lives)-1; !newest && lf.Running() {
 				complain("an older life of %s, #%d, still runs", s.name, lf.number)
 				continue
-			} else if !newest || !lf.running() {
+			} else if !newest || !lf.Running() {
 				continue
 			}
 			if !lf.settled() {

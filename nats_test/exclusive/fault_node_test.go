@@ -65,7 +65,7 @@ func leaveNode(order string) func(*fleet, *seat, *rand.Rand) (func() error, erro
 func sleeps(p *process, rng *rand.Rand, d time.Duration) func() error {
 	over := make(chan error, 1)
 	d = 100*time.Millisecond + rand64(rng, d)
-	go func() { over <- p.machine.Sleep(p.cmd.Process, d) }()
+	go func() { over <- p.Machine.Sleep(p.Process.Process, d) }()
 	return func() error {
 		if err := <-over; !errors.Is(err, os.ErrProcessDone) {
 			return err
@@ -95,7 +95,7 @@ func stepped(rng *rand.Rand) time.Duration {
 }
 
 func stepNode(f *fleet, s *seat, rng *rand.Rand) (func() error, error) {
-	by, m := stepped(rng), s.now.machine
+	by, m := stepped(rng), s.now.Machine
 	f.tell("step %s by %v", s.name, by)
 	m.Step(by)
 	return func() error { m.Step(-by); return nil }, nil

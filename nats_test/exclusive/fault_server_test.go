@@ -71,11 +71,11 @@ func stepServers(f *fleet, rng *rand.Rand, servers []*serverSeat) (func() error,
 	f.clocks = append(f.clocks, now())
 	f.mu.Unlock()
 	for _, s := range servers {
-		s.process().machine.Step(by)
+		s.process().Machine.Step(by)
 	}
 	return func() error {
 		for _, s := range servers {
-			s.process().machine.Step(-by)
+			s.process().Machine.Step(-by)
 		}
 		return nil
 	}, nil

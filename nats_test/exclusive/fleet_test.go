@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 const (
@@ -80,7 +81,7 @@ func newFleet(dir string, servers int, ttls []time.Duration, names []nameSpec) (
 }
 
 func (f *fleet) startServers(n int) error {
-	ports, err := takePorts(2 * n)
+	ports, err := children.TakePorts(2 * n)
 	if err != nil {
 		return err
 	}
@@ -155,8 +156,8 @@ func (f *fleet) board(part string) error {
 	for _, s := range f.seats {
 		select {
 		case <-s.now.said:
-		case <-s.now.gone:
-			return fmt.Errorf("%s ended at once: %s", s.name, s.now.ending())
+		case <-s.now.Gone:
+			return fmt.Errorf("%s ended at once: %s", s.name, s.now.Ending())
 		case <-time.After(patience):
 			return fmt.Errorf("%s has not joined after %v", s.name, patience)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolebus/rolebus"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // runNaive is the main function of a process that does what one does without terms: whoever is the first of a role's nodes holds the name, as long as
@@ -22,7 +23,7 @@ func runNaive(in *bufio.Reader) error {
 	fmt.Println(joinedSaid)
 	go func() {
 		var order string
-		_ = readLine(in, &order) // the test is over
+		_ = children.ReadLine(in, &order) // the test is over
 		os.Exit(0)
 	}()
 	first := func(snap *rolebus.Snapshot) bool {

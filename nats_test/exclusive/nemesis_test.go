@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // A nemesis is one goroutine that makes faults one after another, of some kinds. There are several at once: each kind says of what only one fault
@@ -39,7 +41,7 @@ func nemeses(seed uint64, servers int, chosen string) (list []*nemesis, err erro
 		n := &nemesis{rng: rand.New(rand.NewPCG(seed, uint64(i))), pause: []time.Duration{time.Second, time.Second, 4 * time.Second, 2 * time.Second}[i]}
 		for _, k := range kinds {
 			known[k.name] = true
-			if (chosen == "" || slices.Contains(strings.Split(chosen, ","), k.name)) && (!k.cluster || servers > 1) && (!k.clock || clocksMove) {
+			if (chosen == "" || slices.Contains(strings.Split(chosen, ","), k.name)) && (!k.cluster || servers > 1) && (!k.clock || children.ClocksMove) {
 				n.kinds = append(n.kinds, k)
 			}
 		}
@@ -90,7 +92,7 @@ func (n *nemesis) strike(ctx context.Context, f *fleet) error {
 			return nil
 		}
 		defer s.busy.Unlock()
-		if !s.now.running() { // its name was taken, or it was told to leave: somebody starts it again
+		if !s.now.Running() { // its name was taken, or it was told to leave: somebody starts it again
 			f.tell("%s#%d has ended, and is started again", s.name, s.now.number)
 			return f.start(s, "node")
 		}

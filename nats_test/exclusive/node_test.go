@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/exclusive"
+	"github.com/rolebus/rolebus/internal/children"
 )
 
 // nameSpec is a name that the processes campaign for.
@@ -80,7 +81,7 @@ type node struct {
 // openNode connects a process. If its name has been taken meanwhile it ends.
 func openNode(in *bufio.Reader) (*node, error) {
 	n := &node{eyes: &eyes{open: map[*entry]func() bool{}}}
-	if err := readLine(in, &n.cfg); err != nil {
+	if err := children.ReadLine(in, &n.cfg); err != nil {
 		return nil, err
 	}
 	var err error
@@ -152,7 +153,7 @@ func runNode(in *bufio.Reader) error {
 	}()
 	for {
 		var order string
-		if err := readLine(in, &order); err != nil {
+		if err := children.ReadLine(in, &order); err != nil {
 			os.Exit(0) // the test is over
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), leavingPatience)

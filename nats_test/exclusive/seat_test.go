@@ -66,20 +66,20 @@ func (f *fleet) end(lf *life) {
 
 func (f *fleet) kill(lf *life) {
 	f.end(lf)
-	lf.kill()
+	lf.Kill()
 }
 
 // leave has a process end by itself, and returns when it has.
 func (f *fleet) leave(lf *life, order string) error {
 	f.end(lf)
-	lf.tell(order)
+	lf.Tell(order)
 	began := now()
 	select {
-	case <-lf.gone:
+	case <-lf.Gone:
 		f.tell("%s#%d has left after %v", lf.node, lf.number, now().since(began).Round(time.Millisecond))
 		return nil
 	case <-time.After(patience):
-		lf.kill()
+		lf.Kill()
 		return fmt.Errorf("%s#%d has not ended %v after it was told to %s: its log is %s", lf.node, lf.number, patience, order, f.logOf(lf))
 	}
 }
@@ -109,8 +109,8 @@ func (f *fleet) freeze(lf *life) (thaw func() error, err error) {
 	back := f.away(lf)
 	return func() error {
 		defer back()
-		return lf.signal(syscall.SIGCONT)
-	}, lf.signal(syscall.SIGSTOP)
+		return lf.Signal(syscall.SIGCONT)
+	}, lf.Signal(syscall.SIGSTOP)
 }
 
 // shape gives all of a seat's links a shape. If it is cut off by that, that is until what it returns is called.
@@ -136,11 +136,11 @@ func (f *fleet) wrongEnds() (wrong []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, lf := range f.lives {
-		if said := lf.stderr.String(); said != "" {
+		if said := lf.Said(); said != "" {
 			wrong = append(wrong, fmt.Sprintf("%s#%d said: %s", lf.node, lf.number, said))
 		}
-		if !lf.running() && !lf.told && lf.cmd.ProcessState.ExitCode() != superseded {
-			wrong = append(wrong, fmt.Sprintf("%s#%d ended by itself: %s", lf.node, lf.number, lf.ending()))
+		if !lf.Running() && !lf.told && lf.ExitCode() != superseded {
+			wrong = append(wrong, fmt.Sprintf("%s#%d ended by itself: %s", lf.node, lf.number, lf.Ending()))
 		}
 	}
 	return wrong

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rolebus/rolebus/internal/children"
 	"github.com/rolebus/rolebus/internal/sysevents"
 )
 
@@ -29,7 +30,7 @@ type serverConfig struct {
 // runServer is the main function of a server process.
 func runServer(in *bufio.Reader) error {
 	var cfg serverConfig
-	if err := readLine(in, &cfg); err != nil {
+	if err := children.ReadLine(in, &cfg); err != nil {
 		return err
 	}
 	o := &server.Options{
@@ -54,7 +55,7 @@ func runServer(in *bufio.Reader) error {
 	}
 	fmt.Println(joinedSaid)
 	var order string
-	_ = readLine(in, &order) // the test is over
+	_ = children.ReadLine(in, &order) // the test is over
 	return nil
 }
 
@@ -79,8 +80,8 @@ func (s *serverSeat) start() error {
 	select {
 	case <-p.said:
 		return nil
-	case <-p.gone:
-		return fmt.Errorf("%s ended at once: %s", s.cfg.Name, p.ending())
+	case <-p.Gone:
+		return fmt.Errorf("%s ended at once: %s", s.cfg.Name, p.Ending())
 	case <-time.After(patience):
 		return fmt.Errorf("%s is not ready after %v", s.cfg.Name, patience)
 	}
@@ -92,7 +93,7 @@ func (s *serverSeat) kill() {
 	defer s.mu.Unlock()
 	s.want = false
 	if s.proc != nil {
-		s.proc.kill()
+		s.proc.Kill()
 	}
 }
 
@@ -102,17 +103,17 @@ func (s *serverSeat) process() *process {
 	return s.proc
 }
 
-func (s *serverSeat) freeze() error { return s.process().signal(syscall.SIGSTOP) }
-func (s *serverSeat) thaw() error   { return s.process().signal(syscall.SIGCONT) }
+func (s *serverSeat) freeze() error { return s.process().Signal(syscall.SIGSTOP) }
+func (s *serverSeat) thaw() error   { return s.process().Signal(syscall.SIGCONT) }
 
 // crashed says whether the server ended by itself, and how.
 func (s *serverSeat) crashed() (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.want || s.proc.running() {
+	if !s.want || s.proc.Running() {
 		return "", false
 	}
-	return s.cfg.Name + ": " + s.proc.ending(), true
+	return s.cfg.Name + ": " + s.proc.Ending(), true
 }
 
 func (s *serverSeat) storeAndCopy() (store, aside string) {

@@ -93,7 +93,7 @@ func runSeed(t *testing.T, seed uint64, length time.Duration) {
 // settle waits until each place is held that was not held any more when all faults were over.
 func (f *fleet) settle(healed instant) (time.Duration, error) {
 	for _, s := range f.seats {
-		if !s.now.running() {
+		if !s.now.Running() {
 			if err := f.start(s, "node"); err != nil {
 				return 0, err
 			}
@@ -119,7 +119,7 @@ func (f *fleet) leaveAll() error {
 	errs := make(chan error, len(f.seats))
 	for i, s := range f.seats {
 		go func() {
-			if !s.now.running() {
+			if !s.now.Running() {
 				errs <- nil
 				return
 			}

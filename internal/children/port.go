@@ -1,6 +1,6 @@
 //go:build linux
 
-package exclusive_test
+package children
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Ports come from below the range out of which the system takes the source ports of outgoing connections: there a stopped server's port may be
-// taken when it starts again.
+// Ports come from below the range out of which the system takes the source ports of outgoing connections: there a
+// stopped server's port may be taken when it starts again.
 const (
 	firstPort = 10000
 	lastPort  = 32700
@@ -21,8 +21,8 @@ var taken = struct {
 	ports map[int]bool
 }{ports: map[int]bool{}}
 
-// takePorts returns free ports that this process gives to nobody else.
-func takePorts(n int) (got []int, err error) {
+// TakePorts returns free ports that this process gives to nobody else.
+func TakePorts(n int) (got []int, err error) {
 	taken.Lock()
 	defer taken.Unlock()
 	for range 1000 {
