@@ -110,10 +110,6 @@ func TestAddressesOfDNSHaveWhatTheOptionsSay(t *testing.T) {
 // A family that a name never had is no failure; one that is not to be looked up is not asked for.
 func TestFamilies(t *testing.T) {
 	t.Parallel()
-	s := dnstest.New(t)
-	s.Set("four.example", "10.0.0.1")
-	s.Set("six.example", "fd00::1")
-	s.Set("both.example", "10.0.0.1", "fd00::1")
 	for _, test := range []struct {
 		name, want string
 		only       []discovery.Option
@@ -125,7 +121,10 @@ func TestFamilies(t *testing.T) {
 		{"both.example.", "10.0.0.1:4222", []discovery.Option{discovery.IPv4Only()}, []string{"A"}},
 		{"both.example.", "[fd00::1]:4222", []discovery.Option{discovery.IPv6Only()}, []string{"AAAA"}},
 	} {
-		s.Forget()
+		s := dnstest.New(t) // its own: a question of the one before may be under way
+		s.Set("four.example", "10.0.0.1")
+		s.Set("six.example", "fd00::1")
+		s.Set("both.example", "10.0.0.1", "fd00::1")
 		w := watchDNS(t, s, test.name, test.only...)
 		w.eventually(test.want)
 		w.until(func() bool { return len(s.Asked()) > 8 }, "it does not ask again")
