@@ -18,6 +18,7 @@ import (
 
 // How long nobody holds a name after a crash, that is from the last moment at which the holder could be heard. It prints what it measures.
 func TestFromACrashToTheNextTerm(t *testing.T) {
+	t.Parallel()
 	srv := rolebustest.NewServer(t)
 	waiter := join(t, srv)
 	var gaps []time.Duration
@@ -53,6 +54,7 @@ func TestFromACrashToTheNextTerm(t *testing.T) {
 // What 1,000 names cost that 20 processes hold, while nothing changes: all messages at the server, and all that the stream stores, over the same
 // time with the names and without.
 func TestNamesThatAreHeldCostNothing(t *testing.T) {
+	t.Parallel()
 	const (
 		processes, names = 20, 1000
 		window           = 20 * time.Second
