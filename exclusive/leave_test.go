@@ -121,7 +121,7 @@ func (l *slowLog) WithAttrs([]slog.Attr) slog.Handler { return l }
 
 func (l *slowLog) Handle(_ context.Context, line slog.Record) error {
 	if line.Message == "term is over" {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // the slowness itself
 		l.ended.Add(1)
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 )
 
@@ -34,7 +33,7 @@ type Process struct {
 	err    error // how it ended; after Gone
 	stdin  io.WriteCloser
 	orders chan any // written to stdin by a goroutine of their own: a frozen process does not read
-	stderr tail
+	stderr Tail
 }
 
 // Start starts a child, with a variable that says which part of the test it is, on a machine whose clock is in dir. Each line that it says is given to hear,
@@ -124,27 +123,3 @@ func (p *Process) Ending() string { return strings.TrimSpace(fmt.Sprintf("%v\n%s
 
 // ExitCode returns that with which it ended; after Gone.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
-
-// tail keeps the end of what a process writes.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-const tailSize = 64 << 10
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if len(t.buf) > 2*tailSize {
-		t.buf = append([]byte(nil), t.buf[len(t.buf)-tailSize:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
-}

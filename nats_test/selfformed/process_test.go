@@ -9,10 +9,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 
+	"github.com/rolebus/rolebus/internal/children"
 	"github.com/rolebus/rolebus/internal/lan"
 )
 
@@ -103,7 +103,7 @@ type child struct {
 	orders chan order
 	gone   chan struct{} // closed when the process has ended and all that it said was heard
 	err    error         // how it ended; after gone
-	log    tail
+	log    children.Tail
 	began  instant
 }
 
@@ -187,28 +187,4 @@ func (l *lines) Write(b []byte) (int, error) {
 		l.hear(line)
 		l.rest = rest
 	}
-}
-
-// tail keeps the end of what a process logs.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-const tailSize = 16 << 10
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if len(t.buf) > 2*tailSize {
-		t.buf = append([]byte(nil), t.buf[len(t.buf)-tailSize:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf[max(0, len(t.buf)-tailSize):])
 }
