@@ -43,7 +43,8 @@ func TestWhoWasAwayRemembersWhoHoldsIt(t *testing.T) {
 func TestInAScopeThatWasLeftNobodyIsKnownToHoldAnything(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a, b := join(t, srv), join(t, srv)
+	a, b := join(t, srv, rolebus.WithTTL(lasting)), join(t, srv, rolebus.WithTTL(lasting))
+	free(t, b, "claim", "leader")
 	term := campaign(t, b, "leader")
 	ctx, cancel := context.WithCancel(soon(t))
 	step := make(chan exclusive.Held)

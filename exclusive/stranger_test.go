@@ -30,7 +30,8 @@ func TestWhoListensToEverythingHoldsNothingUp(t *testing.T) {
 func TestHoweverManyAskTheBucketIsReadNowAndThen(t *testing.T) {
 	t.Parallel()
 	srv := rolebustest.NewServer(t)
-	a := srv.Bus(rolebus.WithTTL(15 * time.Second))
+	a := join(t, srv, rolebus.WithTTL(lasting))
+	free(t, a, "claim", "leader")
 	term := campaign(t, a, "leader")
 	watcher, nc := srv.Conn(), srv.Conn()
 	reads, err := watcher.SubscribeSync("$JS.API.DIRECT.GET.KV_rolebus.$KV.rolebus.default.claim.leader")
