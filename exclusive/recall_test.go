@@ -1,6 +1,7 @@
 package exclusive_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -23,8 +24,21 @@ func ahead(t *testing.T, srv *rolebustest.Server) (a *rolebus.Bus, before rolebu
 	require.NoError(t, err)
 	generation, err = e.Remove(soon(t), "leader", claimOf(a, token), before.Generation) // as a term of before would have left it
 	require.NoError(t, err)
-	campaign(t, a, "other") // what is announced before, a has heard
+	knows(t, srv, a, token)
 	return a, before, token, generation
+}
+
+// knows waits until a node remembers a token of leader.
+func knows(t *testing.T, srv *rolebustest.Server, a *rolebus.Bus, token uint64) {
+	t.Helper()
+	nc := srv.Conn()
+	eventually(t, "it has heard of that", func() bool {
+		answer, err := nc.RequestWithContext(soon(t), a.Subject("recall", "terms"), []byte(`{"kind":"claim","name":"leader"}`))
+		require.NoError(t, err)
+		var m struct{ Claim struct{ Token uint64 } }
+		require.NoError(t, json.Unmarshal(answer.Data, &m))
+		return m.Claim.Token == token
+	})
 }
 
 // A token that was far ahead, because the servers' clock was, and a bucket that has lost it: whoever is new asks those who remember.
@@ -61,8 +75,7 @@ func TestTokensGrowThoughWhoIsNextHasMissedTheLast(t *testing.T) {
 	require.NoError(t, err)
 	_, err = e.Remove(soon(t), "leader", claimOf(a, ahead), stands.Generation)
 	require.NoError(t, err)
-	_, _ = exclusive.Holder(a.Scope, "leader")
-	campaign(t, a, "another") // what is announced after it, a has heard
+	knows(t, srv, a, ahead)
 	purge(t, srv, "leader")
 	link.Mend()
 	require.Greater(t, campaign(t, b, "leader").Token(), ahead)
@@ -85,7 +98,7 @@ func TestTokensGrowThoughTheBucketWentBackToWhoHasGone(t *testing.T) {
 	a, _, token, generation := ahead(t, srv)
 	_, err := a.Entries("claim").Put(soon(t), "leader", `{"node":"gone","incarnation":1,"token":7,"ttl":1000,"since":1}`, generation)
 	require.NoError(t, err)
-	campaign(t, a, "another")
+	knows(t, srv, a, 7)
 	require.Greater(t, campaign(t, join(t, srv), "leader").Token(), token)
 }
 
