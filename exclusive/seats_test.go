@@ -120,11 +120,12 @@ func TestASeatThatCannotBeHadKeepsNobodyFromTheOthers(t *testing.T) {
 			require.NoError(t, term.Resign(soon(t)))
 		}
 		subject := []string{b.Subject("claim", name), b.Subject("seat", name+"/1")}[taken]
-		_, err := srv.Conn().Subscribe(subject, func(msg *nats.Msg) {
+		other := srv.Conn()
+		_, err := other.Subscribe(subject, func(msg *nats.Msg) {
 			_ = msg.Respond([]byte(`{"node":"other","incarnation":1,"token":1,"ttl":1000,"since":1}`))
 		})
 		require.NoError(t, err)
-		require.NoError(t, srv.Conn().Flush())
+		require.NoError(t, other.Flush())
 		require.Equal(t, 1-taken, campaign(t, b, name, exclusive.Seats(2)).Seat())
 	}
 }

@@ -91,8 +91,10 @@ func TestNobodySleepsThoughTheNameIsFree(t *testing.T) {
 func TestManyWhoWaitAreNoHerd(t *testing.T) {
 	srv := rolebustest.NewServer(t)
 	var puts atomic.Int64
-	_, err := srv.Conn().Subscribe("$KV.rolebus.default.claim.leader", func(*nats.Msg) { puts.Add(1) })
+	counter := srv.Conn()
+	_, err := counter.Subscribe("$KV.rolebus.default.claim.leader", func(*nats.Msg) { puts.Add(1) })
 	require.NoError(t, err)
+	require.NoError(t, counter.Flush())
 	ctx, cancel := context.WithCancel(soon(t))
 	got := make(chan *exclusive.Term, 300)
 	holder := join(t, srv)

@@ -21,9 +21,10 @@ func TestAClaimThatCameAndWasLostSinceItWasAskedIsNotPassedOver(t *testing.T) {
 
 	// As long as somebody listens and does not answer, the question is put again and again.
 	questions := make(chan *nats.Msg, 100)
-	listener, err := srv.Conn().ChanSubscribe(b.Subject("claim", "leader"), questions)
+	other := srv.Conn()
+	listener, err := other.ChanSubscribe(b.Subject("claim", "leader"), questions)
 	require.NoError(t, err)
-	require.NoError(t, srv.Conn().Flush())
+	require.NoError(t, other.Flush())
 	next := make(chan *exclusive.Term, 1)
 	go func() {
 		term, _ := exclusive.Campaign(soon(t), b.Scope, "leader")

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/discovery"
 )
@@ -146,6 +148,22 @@ func (n *node) hasHeard(came, went int) bool {
 		sources = 2
 	}
 	return n.found == sources*came && n.gone == sources*went
+}
+
+// settled waits until the hub knows all to which the node has subscribed: an answer from there comes after that.
+func (n *node) settled(ctx context.Context) error {
+	n.mu.Lock()
+	bus := n.bus
+	n.mu.Unlock()
+	if bus == nil {
+		return nil
+	}
+	js, err := jetstream.New(bus.Conn())
+	if err != nil {
+		return err
+	}
+	_, err = js.AccountInfo(ctx)
+	return err
 }
 
 func (n *node) isOn(server string) bool {

@@ -93,9 +93,12 @@ func (s *story) steps() []step {
 	}, {
 		told: "c goes, and e comes in its place",
 		act: func(context.Context) error {
-			s.servers.stop("c")
 			s.servers.unlist("c")
-			return s.servers.come("e")
+			if err := s.servers.come("e"); err != nil {
+				return err
+			}
+			s.servers.stop("c")
+			return nil
 		},
 		seen: may("d", "e"),
 	}}
@@ -135,7 +138,14 @@ func (s *story) take(ctx context.Context, st step) error {
 			}
 		}
 	}
-	if _, err := fmt.Printf("%6d ms  %s\n", time.Since(began).Milliseconds(), st.told); err != nil {
+	took := time.Since(began)
+	// In nats-server 2.15.2 the race detector finds one if a leaf node comes while the subscriptions of another one change.
+	for _, n := range s.nodes {
+		if err := n.settled(ctx); err != nil {
+			return fmt.Errorf("%s: the hub does not answer: %w", n.name, err)
+		}
+	}
+	if _, err := fmt.Printf("%6d ms  %s\n", took.Milliseconds(), st.told); err != nil {
 		return err
 	}
 	for _, n := range s.nodes {
