@@ -46,7 +46,20 @@ type campaign struct {
 	handover *handover // see Term
 
 	free  time.Time // since when it may have it; zero while it may not
-	tried int       // how many attempts came to nothing
+	tries []pause   // of each post
+}
+
+// pause keeps attempts to claim a post apart that come to nothing. What is heard meanwhile ends it only if the post is another's: each attempt wakes all who
+// wait here, and so itself.
+type pause struct {
+	until time.Time
+	last  time.Duration // how long it was at least; 0 if nothing was tried
+}
+
+// longer has the next attempt wait for longer than the one before.
+func (p *pause) longer(now time.Time) {
+	p.last = max(firstRetry, min(2*p.last, lastRetry))
+	p.until = now.Add(p.last + rand.N(p.last))
 }
 
 func newCampaign(ctx context.Context, s *rolebus.Scope, name string, opts []Option) (*campaign, error) {
@@ -58,7 +71,7 @@ func newCampaign(ctx context.Context, s *rolebus.Scope, name string, opts []Opti
 		return nil, err
 	}
 	c := &campaign{options: o, book: bookOf(s), name: name}
-	c.posts = make([]post, o.seats)
+	c.posts, c.tries = make([]post, o.seats), make([]pause, o.seats)
 	for seat := range c.posts {
 		c.posts[seat] = seatOf(name, seat)
 	}
@@ -91,7 +104,7 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 	defer stop()
 	c.free = time.Time{} // of the campaign before, if Run has made it
 	var refused refusals
-	for wait := firstRetry; ; {
+	for {
 		if err := b.mayClaim(ctx); err != nil {
 			return nil, refused.join(err)
 		}
@@ -105,16 +118,14 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 			if t != nil {
 				return t, nil
 			}
-			c.tried++ // another seat may be free where this one is not
 			if errors.Is(err, rolebus.ErrBadName) {
 				return nil, err
 			}
 			if ctx.Err() == nil {
 				refused.note(b.log.With("name", c.name, "seat", seat), err)
 			}
-			again, wait = time.Now().Add(wait+rand.N(wait)), min(2*wait, lastRetry) // whatever it was: look again
-		default:
-			wait = firstRetry
+			c.tries[seat].longer(time.Now())
+			continue // another seat may be free where this one is not
 		}
 		c.wait(ctx, wake, snap, again)
 	}
@@ -167,10 +178,15 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 		c.free = time.Time{}
 		return -1, time.Time{}, nil
 	}
-	if c.book.scope.LeaseLeft() == 0 {
+	if c.book.scope.LeaseLeft() == 0 || !c.book.bus.Connected() {
 		return -1, now.Add(leaseAgain), nil // until it has heard of NATS again
 	}
-	first, spent := c.first()+c.tried, 0
+	first, spent, paused := c.first(), 0, false
+	later := func(at time.Time) {
+		if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
 	for i := range c.posts {
 		seat := (first + i) % len(c.posts)
 		if c.book.engaged(c.posts[seat]) {
@@ -181,24 +197,33 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 			spent++
 			continue
 		}
-		if v.may || v.confirm {
+		switch tried := &c.tries[seat]; {
+		case !v.may && !v.confirm:
+			*tried = pause{}
+			if !v.again.IsZero() {
+				later(v.again)
+			}
+		case now.Before(tried.until):
+			paused = true
+			later(tried.until)
+		default:
 			if at := c.turn(snap, now); now.Before(at) {
-				return -1, at, nil
+				later(at)
+				return -1, again, nil
 			}
 			return seat, time.Time{}, nil
 		}
-		if !v.again.IsZero() && (again.IsZero() || v.again.Before(again)) {
-			again = v.again
-		}
 	}
-	c.free = time.Time{}
+	if !paused {
+		c.free = time.Time{}
+	}
 	if spent == len(c.posts) {
 		return -1, again, errNoToken
 	}
 	return -1, again, nil
 }
 
-// leaseAgain is how often it is looked whether the lease is back.
+// leaseAgain is how often it is looked whether the lease, or the connection, is back.
 const leaseAgain = 50 * time.Millisecond
 
 // first is the seat that this node looks at first: those who wait for several do not all want the same one.
