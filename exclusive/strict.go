@@ -24,7 +24,11 @@ const (
 
 	firstCalm = 250 * time.Millisecond // before the first is taken: where many begin at the same time they take their own at once
 
-	leastPause = 5 * time.Millisecond // between two looks; longer where a look takes long
+	leastPause = 5 * time.Millisecond // between two looks
+	easy       = 4                    // and so many times what the last one took: of thousands, what is heard meanwhile is looked at in one
+
+	// claimsAtOnce is how many partitions are claimed at the same time. Most of a claim is waiting for what others answer; of writes there are fewer at a time.
+	claimsAtOnce = 8 * writesAtOnce
 )
 
 // dealer is this process's part in strict partitions.
@@ -46,6 +50,7 @@ type dealer struct {
 	mu     sync.Mutex
 	has    map[int]*Term     // mu
 	taking map[int]bool      // mu
+	due    []int             // mu; to be claimed by what was seen last, when one of those is done: the next look need not come first
 	tries  map[int]int       // mu
 	retry  map[int]time.Time // mu
 }
@@ -107,6 +112,7 @@ func (d *dealer) tell(ctx context.Context, done <-chan struct{}, yield func(Assi
 			over = true
 		default:
 		}
+		began := time.Now()
 		is := map[int]*Term{}
 		if !over {
 			is = d.stays()
@@ -130,10 +136,17 @@ func (d *dealer) tell(ctx context.Context, done <-chan struct{}, yield func(Assi
 		}
 		slices.Sort(a.Gained)
 		slices.Sort(a.Lost)
+		took := time.Since(began)
 		if (first || len(a.Gained)+len(a.Lost) > 0) && !yield(a) {
 			return
 		}
 		was = is
+		pause := time.NewTimer(easy * took)
+		select {
+		case <-pause.C:
+		case <-done:
+			pause.Stop()
+		}
 		select {
 		case <-d.told:
 		case <-done:
@@ -170,7 +183,7 @@ func (d *dealer) run(ctx context.Context) {
 			break
 		}
 		again := d.look(ctx, snap, now)
-		if !sleep(ctx, max(leastPause, 4*time.Since(now))) {
+		if !sleep(ctx, max(leastPause, easy*time.Since(now))) {
 			break
 		}
 		timer.Stop()
@@ -221,6 +234,7 @@ func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.due = d.due[:0]
 	for p, owner := range d.owners {
 		switch t := d.has[p]; {
 		case t != nil && t.live():
@@ -232,6 +246,8 @@ func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time
 				break
 			}
 			t.leave(ErrResigned)
+		case owner == own && may && !d.taking[p] && len(d.taking) >= claimsAtOnce:
+			d.due = append(d.due, p)
 		case owner == own && may && !d.taking[p]:
 			if at := d.takeLocked(ctx, p, snap, now); !at.IsZero() {
 				later(at)
@@ -273,7 +289,7 @@ func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, 
 	if at := d.retry[p]; now.Before(at) {
 		return at
 	}
-	if len(d.taking) >= writesAtOnce || d.book.engaged(d.posts[p]) {
+	if d.book.engaged(d.posts[p]) {
 		return time.Time{}
 	}
 	v, _ := d.book.judge(d.posts[p], snap, now)
@@ -287,15 +303,15 @@ func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, 
 	if d.book.bus.Go(func(context.Context) {
 		defer d.claims.Done()
 		t, _ := c.claim(ctx, 0, now) // whatever it was: it is looked at again
-		d.took(p, t)
+		d.took(ctx, p, t)
 	}) != nil {
 		d.claims.Done() // the Bus stops
 	}
 	return time.Time{}
 }
 
-// took takes in what has become of an attempt.
-func (d *dealer) took(p int, t *Term) {
+// took takes in what has become of an attempt, and begins the next ones.
+func (d *dealer) took(ctx context.Context, p int, t *Term) {
 	d.mu.Lock()
 	delete(d.taking, p)
 	if t != nil {
@@ -305,6 +321,11 @@ func (d *dealer) took(p int, t *Term) {
 	} else {
 		d.tries[p] = min(d.tries[p]+1, 6)
 		d.retry[p] = time.Now().Add(firstRetry << (d.tries[p] - 1))
+	}
+	for ctx.Err() == nil && len(d.due) > 0 && len(d.taking) < claimsAtOnce {
+		next := d.due[0]
+		d.due = d.due[1:]
+		d.takeLocked(ctx, next, d.scope.Snapshot(), time.Now()) // when to try again if it may not be had the next look says
 	}
 	d.mu.Unlock()
 	if t != nil {
