@@ -122,7 +122,9 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 				return nil, err
 			}
 			if ctx.Err() == nil {
-				refused.note(b.log.With("name", c.name, "seat", seat), err)
+				if tell := refused.note(err); tell != nil {
+					b.log.Warn("a name is free, and cannot be claimed", "name", c.name, "seat", seat, "error", tell)
+				}
 			}
 			c.tries[seat].longer(time.Now())
 			continue // another seat may be free where this one is not

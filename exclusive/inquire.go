@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -220,7 +219,7 @@ func (b *book) answered(p post, msg *nats.Msg) bool {
 	return true
 }
 
-// refusals is what keeps a campaign from claiming what is free.
+// refusals is what keeps a campaign, or a member, from claiming what is free.
 type refusals struct {
 	last  error
 	count int
@@ -228,16 +227,17 @@ type refusals struct {
 
 const refusalsToTell = 3 // in a row: what passes is no news
 
-// note takes in why a claim could not be made.
-func (r *refusals) note(log *slog.Logger, err error) {
-	if errors.Is(err, errAgain) || errors.Is(err, rolebus.ErrConflict) || errors.Is(err, rolebus.ErrLeaseLost) || errors.Is(err, nats.ErrDisconnected) {
+// note takes in why a claim could not be made, or that it was. It returns what is to be told of that; nil if nothing is.
+func (r *refusals) note(err error) (tell error) {
+	if err == nil || errors.Is(err, errAgain) || errors.Is(err, rolebus.ErrConflict) || errors.Is(err, rolebus.ErrLeaseLost) || errors.Is(err, nats.ErrDisconnected) {
 		r.last, r.count = nil, 0
-		return
+		return nil
 	}
 	r.last = permit(err)
 	if r.count++; r.count == refusalsToTell {
-		log.Warn("a name is free, and cannot be claimed", "error", r.last)
+		return r.last
 	}
+	return nil
 }
 
 // join has an error tell what came before.

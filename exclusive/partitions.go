@@ -2,11 +2,15 @@ package exclusive
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rolebus/rolebus"
 )
@@ -109,36 +113,53 @@ func wrongPartitions(role rolebus.Role, err error) string {
 	return fmt.Sprintf("%spartitions of role %q: %s", prefix, clip(string(role)), strings.ReplaceAll(err.Error(), prefix, ""))
 }
 
-// follow yields what is this node's by the members' names, while the scope is joined.
-func (d *division) follow(ctx context.Context, yield func(Assignment) bool) {
-	var begun bool
-	var stay uint64
-	var was []int
-	over := func() {
-		if ctx.Err() == nil && len(was) > 0 {
-			yield(Assignment{Lost: was})
+// begin waits until the scope is joined, and returns the life that this node has in it: 0 for an observer. False if that does not come. A scope that is listed
+// as joined while this node has no life in it is being joined, or left, just now.
+func (d *division) begin(ctx context.Context) (stay uint64, is bool) {
+	for snap := range d.scope.Snapshots(ctx) {
+		for over := !snap.Joined(); !over; {
+			stay := d.scope.Incarnation()
+			if stay != 0 || errors.Is(context.Cause(d.scope.LeaseContext()), rolebus.ErrReadOnly) {
+				return stay, true
+			}
+			select {
+			case <-time.After(leastPause): // nothing tells that a join is done
+			case <-snap.Superseded():
+				over = true
+			case <-ctx.Done():
+				return 0, false
+			case <-d.scope.Bus().Context().Done():
+				return 0, false
+			}
 		}
 	}
+	return 0, false
+}
+
+// follow yields what is this node's by the members' names, while the scope is joined.
+func (d *division) follow(ctx context.Context, yield func(Assignment) bool) {
+	stay, is := d.begin(ctx)
+	if !is {
+		return
+	}
+	var was []int
+	first := true
 	for snap := range d.scope.Snapshots(ctx) {
-		switch {
-		case !snap.Joined() && !begun:
-			continue
-		case !snap.Joined() || begun && d.scope.Incarnation() != stay:
-			over() // it was left, and perhaps joined again
-			return
-		case !begun:
-			stay = d.scope.Incarnation()
+		if !snap.Joined() || d.scope.Incarnation() != stay {
+			break // it was left, and perhaps joined again
 		}
 		is := d.plan(snap).of(d.scope.Bus().Name(), stay)
-		if a := (Assignment{Partitions: is, Gained: beyond(is, was), Lost: beyond(was, is)}); !begun || len(a.Gained)+len(a.Lost) > 0 {
+		if a := (Assignment{Partitions: is, Gained: beyond(is, was), Lost: beyond(was, is)}); first || len(a.Gained)+len(a.Lost) > 0 {
 			if !yield(a) {
 				return
 			}
 			was = slices.Clone(is) // the caller may have done what he likes with a's
 		}
-		begun = true
+		first = false
 	}
-	over()
+	if ctx.Err() == nil && len(was) > 0 {
+		yield(Assignment{Lost: was})
+	}
 }
 
 // beyond returns what is in one ascending list and not in another.
@@ -157,4 +178,41 @@ func checkRole(role rolebus.Role) error {
 		return fmt.Errorf("%w: a role is UTF-8 of 1 to 4096 bytes", rolebus.ErrBadName)
 	}
 	return nil
+}
+
+// holder returns the node that holds a partition, as far as this process knows; nil if nobody does.
+func (d *division) holder(snap *rolebus.Snapshot, partition int) *rolebus.Node {
+	b := bookOf(d.scope)
+	if !b.known(kindPartition) {
+		return nil
+	}
+	b.mu.Lock()
+	k := b.posts[d.post(partition)]
+	var c claim
+	if k != nil && !k.resigned {
+		c = k.claim
+	}
+	b.mu.Unlock()
+	if n := snap.Node(c.node); n != nil && n.Incarnation() == c.incarnation {
+		return n
+	}
+	return nil
+}
+
+// post is a partition's.
+func (d *division) post(partition int) post {
+	name := partitionName(string(d.role), d.n, partition)
+	if checkName("partition", partitionName(string(d.role), d.n, d.n-1)) != nil { // the last one's is the longest
+		sum := sha256.Sum256([]byte(d.role))
+		name = "sha256:" + hex.EncodeToString(sum[:]) + "/" + strconv.Itoa(d.n) + "/" + strconv.Itoa(partition)
+	}
+	return post{kindPartition, name}
+}
+
+func (d *division) posts() []post {
+	posts := make([]post, d.n)
+	for p := range posts {
+		posts[p] = d.post(p)
+	}
+	return posts
 }

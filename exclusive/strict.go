@@ -2,11 +2,8 @@ package exclusive
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -47,27 +44,21 @@ type dealer struct {
 
 	claims sync.WaitGroup // that are under way
 
-	mu     sync.Mutex
-	has    map[int]*Term     // mu
-	taking map[int]bool      // mu
-	due    []int             // mu; to be claimed by what was seen last, when one of those is done: the next look need not come first
-	tries  map[int]int       // mu
-	retry  map[int]time.Time // mu
+	mu      sync.Mutex
+	has     map[int]*Term     // mu
+	taking  map[int]bool      // mu
+	refused refusals          // mu
+	due     []int             // mu; to be claimed by what was seen last, when one of those is done: the next look need not come first
+	tries   map[int]int       // mu
+	retry   map[int]time.Time // mu
 }
 
 // followStrictly yields the terms that this node has, while the scope is joined.
 func (d *division) followStrictly(ctx context.Context, hooks *hooks, yield func(Assignment) bool) {
-	var joined *rolebus.Snapshot
-	for snap := range d.scope.Snapshots(ctx) {
-		if snap.Joined() {
-			joined = snap
-			break
-		}
-	}
-	if joined == nil {
+	stay, is := d.begin(ctx)
+	if !is {
 		return
 	}
-	stay := d.scope.Incarnation()
 	if stay == 0 { // an observer
 		d.follow(ctx, yield)
 		return
@@ -302,8 +293,8 @@ func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, 
 	d.claims.Add(1)
 	if d.book.bus.Go(func(context.Context) {
 		defer d.claims.Done()
-		t, _ := c.claim(ctx, 0, now) // whatever it was: it is looked at again
-		d.took(ctx, p, t)
+		t, err := c.claim(ctx, 0, now) // whatever it was: it is looked at again
+		d.took(ctx, p, t, err)
 	}) != nil {
 		d.claims.Done() // the Bus stops
 	}
@@ -311,8 +302,12 @@ func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, 
 }
 
 // took takes in what has become of an attempt, and begins the next ones.
-func (d *dealer) took(ctx context.Context, p int, t *Term) {
+func (d *dealer) took(ctx context.Context, p int, t *Term, err error) {
 	d.mu.Lock()
+	var tell error
+	if ctx.Err() == nil {
+		tell = d.refused.note(err)
+	}
 	delete(d.taking, p)
 	if t != nil {
 		delete(d.tries, p)
@@ -328,6 +323,9 @@ func (d *dealer) took(ctx context.Context, p int, t *Term) {
 		d.takeLocked(ctx, next, d.scope.Snapshot(), time.Now()) // when to try again if it may not be had the next look says
 	}
 	d.mu.Unlock()
+	if tell != nil {
+		d.book.log.Warn("a partition is free, and cannot be claimed", "role", d.role, "partition", p, "error", tell)
+	}
 	if t != nil {
 		context.AfterFunc(t.ctx, func() { poke(d.told); poke(d.wake) })
 		poke(d.told)
@@ -362,43 +360,6 @@ func (d *dealer) close() {
 	for _, t := range d.has {
 		_ = d.book.givenUp(ctx, t) // the book goes on with it
 	}
-}
-
-// holder returns the node that holds a partition, as far as this process knows; nil if nobody does.
-func (d *division) holder(snap *rolebus.Snapshot, partition int) *rolebus.Node {
-	b := bookOf(d.scope)
-	if !b.known(kindPartition) {
-		return nil
-	}
-	b.mu.Lock()
-	k := b.posts[d.post(partition)]
-	var c claim
-	if k != nil && !k.resigned {
-		c = k.claim
-	}
-	b.mu.Unlock()
-	if n := snap.Node(c.node); n != nil && n.Incarnation() == c.incarnation {
-		return n
-	}
-	return nil
-}
-
-// post is a partition's.
-func (d *division) post(partition int) post {
-	name := partitionName(string(d.role), d.n, partition)
-	if checkName("partition", partitionName(string(d.role), d.n, d.n-1)) != nil { // the last one's is the longest
-		sum := sha256.Sum256([]byte(d.role))
-		name = "sha256:" + hex.EncodeToString(sum[:]) + "/" + strconv.Itoa(d.n) + "/" + strconv.Itoa(partition)
-	}
-	return post{kindPartition, name}
-}
-
-func (d *division) posts() []post {
-	posts := make([]post, d.n)
-	for p := range posts {
-		posts[p] = d.post(p)
-	}
-	return posts
 }
 
 func poke(c chan<- struct{}) {
