@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rolebus/rolebus"
 	"github.com/rolebus/rolebus/exclusive"
 	"github.com/rolebus/rolebus/rolebustest"
@@ -171,4 +172,38 @@ func TestAShutdownPassesTermsOn(t *testing.T) {
 	require.Error(t, <-ran)
 	require.NoError(t, <-ended)
 	require.NoError(t, campaign(t, b, "job").Context().Err())
+}
+
+// A term that begins when the scope is being left already, and all others have been given up, has no function called: nobody would wait for it.
+func TestATermThatComesTooLateHasNoFunctionCalled(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	link := srv.Link()
+	b, observer := link.Bus(rolebus.WithTTL(lasting)), srv.Conn()
+	free(t, b, "claim", "leader")
+	require.NoError(t, campaign(t, b, "leader").Resign(soon(t)))
+	claims := make(chan *nats.Msg, 10)
+	_, err := observer.ChanSubscribe("rolebus.changes.default.claim.leader", claims)
+	require.NoError(t, err)
+	require.NoError(t, observer.Flush())
+	ended := make(chan struct{})
+	b.OnLeave(func(context.Context) { // beside the one of this package, which finds no term
+		link.Mend()
+		<-ended
+	})
+
+	link.Delay(50 * time.Millisecond)
+	var called atomic.Int64
+	go func() {
+		defer close(ended)
+		err = exclusive.Run(soon(t), b.Scope, "leader", func(context.Context, uint64) error {
+			called.Add(1)
+			return nil
+		})
+	}()
+	<-claims         // it has been written, and that is not known there yet
+	link.StallDown() // nor is it before terms are given up
+	require.NoError(t, b.Shutdown(soon(t)))
+	require.ErrorIs(t, err, rolebus.ErrNotJoined)
+	require.Zero(t, called.Load())
 }

@@ -67,6 +67,9 @@ func (t *Term) hold(ctx context.Context, f func(ctx context.Context, token uint6
 			t.book.log.Warn("a term is not passed on yet", "name", t.name, "seat", t.seat, "token", t.claim.token, "error", late)
 		}
 	}()
+	if work.Err() != nil {
+		return nil // over before it began, when the scope was being left: nobody would wait for the function
+	}
 	if err = f(work, t.claim.token); work.Err() != nil {
 		return nil
 	}
