@@ -98,3 +98,29 @@ func TestTheFreeSeatIsHadBesideManyThatMustBeAskedAbout(t *testing.T) {
 		require.Equal(t, one, campaign(t, b, name, exclusive.Seats(seats)).Seat())
 	}
 }
+
+// What a program resigns that is still its own by the members' names it has again, and not at once for ever.
+func TestAPartitionThatIsResignedAgainAndAgainIsHadNowAndThen(t *testing.T) {
+	t.Parallel()
+	srv := rolebustest.NewServer(t)
+	b := join(t, srv, rolebus.WithTTL(lasting), rolebus.WithRoles("worker"))
+	freePartitions(t, b, 1)
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	var began time.Time
+	had := int64(0)
+	for a := range exclusive.Partitions(ctx, b.Scope, "worker", 1, exclusive.Strict()) {
+		if len(a.Gained) == 0 {
+			continue
+		}
+		if had++; had == 1 {
+			began = time.Now()
+		}
+		require.NoError(t, a.Term(0).Resign(soon(t)))
+		if time.Since(began) > 2*time.Second {
+			break
+		}
+	}
+	require.Greater(t, had, int64(1), "it is had again")
+	require.LessOrEqual(t, had, 2*mostTries(began))
+}

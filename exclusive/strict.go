@@ -310,12 +310,9 @@ func (d *dealer) took(ctx context.Context, p int, t *Term, err error) {
 	}
 	delete(d.taking, p)
 	if t != nil {
-		delete(d.tries, p)
-		delete(d.retry, p)
 		d.has[p] = t
 	} else {
-		d.tries[p] = min(d.tries[p]+1, 6)
-		d.retry[p] = time.Now().Add(firstRetry << (d.tries[p] - 1))
+		d.delayLocked(p)
 	}
 	for ctx.Err() == nil && len(d.due) > 0 && len(d.taking) < claimsAtOnce {
 		next := d.due[0]
@@ -327,10 +324,28 @@ func (d *dealer) took(ctx context.Context, p int, t *Term, err error) {
 		d.book.log.Warn("a partition is free, and cannot be claimed", "role", d.role, "partition", p, "error", tell)
 	}
 	if t != nil {
-		context.AfterFunc(t.ctx, func() { poke(d.told); poke(d.wake) })
+		context.AfterFunc(t.ctx, func() { d.ended(p, time.Since(t.began)) })
 		poke(d.told)
 	}
 	poke(d.wake)
+}
+
+// ended takes in that a term is over, and how long it lasted. A program that resigns at once what stays its own has it again and again, with a pause.
+func (d *dealer) ended(p int, lasted time.Duration) {
+	d.mu.Lock()
+	if lasted >= lastRetry {
+		delete(d.tries, p)
+	}
+	d.delayLocked(p)
+	d.mu.Unlock()
+	poke(d.told)
+	poke(d.wake)
+}
+
+// delayLocked has a partition not be claimed for a moment: each time in a row for twice as long.
+func (d *dealer) delayLocked(p int) {
+	d.tries[p] = min(d.tries[p]+1, 6)
+	d.retry[p] = time.Now().Add(firstRetry << (d.tries[p] - 1))
 }
 
 // leaveAll has all given up that it has: nothing is claimed any more.
