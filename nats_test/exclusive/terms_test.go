@@ -55,6 +55,9 @@ func runSeed(t *testing.T, seed uint64, length time.Duration) {
 	f.tell("all faults are over")
 	var settled time.Duration
 	if err == nil {
+		healed, err = f.cure(healed)
+	}
+	if err == nil {
 		settled, err = f.settle(healed)
 	}
 	if err == nil {
