@@ -49,7 +49,7 @@ type campaign struct {
 	tries []pause   // of each post
 }
 
-// pause keeps attempts to claim a post apart that come to nothing. What is heard meanwhile ends it only if the post is another's: each attempt wakes all who
+// pause keeps attempts to claim a post apart. What is heard meanwhile ends it only if the post is another's: each attempt wakes all who
 // wait here, and so itself.
 type pause struct {
 	until time.Time
@@ -103,6 +103,7 @@ func (c *campaign) run(ctx context.Context) (*Term, error) {
 	stop := b.await(c.posts, wake)
 	defer stop()
 	c.free = time.Time{} // of the campaign before, if Run has made it
+	clear(c.tries)
 	var refused refusals
 	for {
 		if err := b.mayClaim(ctx); err != nil {
@@ -184,11 +185,6 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 		return -1, now.Add(leaseAgain), nil // until it has heard of NATS again
 	}
 	first, spent, paused := c.first(), 0, false
-	later := func(at time.Time) {
-		if again.IsZero() || at.Before(again) {
-			again = at
-		}
-	}
 	for i := range c.posts {
 		seat := (first + i) % len(c.posts)
 		if c.book.engaged(c.posts[seat]) {
@@ -202,16 +198,13 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 		switch tried := &c.tries[seat]; {
 		case !v.may && !v.confirm:
 			*tried = pause{}
-			if !v.again.IsZero() {
-				later(v.again)
-			}
+			again = sooner(again, v.again)
 		case now.Before(tried.until):
 			paused = true
-			later(tried.until)
+			again = sooner(again, tried.until)
 		default:
 			if at := c.turn(snap, now); now.Before(at) {
-				later(at)
-				return -1, again, nil
+				return -1, sooner(again, at), nil
 			}
 			return seat, time.Time{}, nil
 		}
@@ -223,6 +216,14 @@ func (c *campaign) choose(snap *rolebus.Snapshot, now time.Time) (seat int, agai
 		return -1, again, errNoToken
 	}
 	return -1, again, nil
+}
+
+// sooner returns the earlier of two times at which to look again; the zero time is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // leaseAgain is how often it is looked whether the lease, or the connection, is back.

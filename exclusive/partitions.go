@@ -116,21 +116,21 @@ func wrongPartitions(role rolebus.Role, err error) string {
 // begin waits until the scope is joined, and returns the life that this node has in it: 0 for an observer. False if that does not come. A scope that is listed
 // as joined while this node has no life in it is being joined, or left, just now.
 func (d *division) begin(ctx context.Context) (stay uint64, is bool) {
-	for snap := range d.scope.Snapshots(ctx) {
-		for over := !snap.Joined(); !over; {
-			stay := d.scope.Incarnation()
+	stopped := d.scope.Bus().Context()
+	for ctx.Err() == nil && stopped.Err() == nil {
+		snap, again := d.scope.Snapshot(), (<-chan time.Time)(nil)
+		if snap.Joined() {
+			stay = d.scope.Incarnation()
 			if stay != 0 || errors.Is(context.Cause(d.scope.LeaseContext()), rolebus.ErrReadOnly) {
 				return stay, true
 			}
-			select {
-			case <-time.After(leastPause): // nothing tells that a join is done
-			case <-snap.Superseded():
-				over = true
-			case <-ctx.Done():
-				return 0, false
-			case <-d.scope.Bus().Context().Done():
-				return 0, false
-			}
+			again = time.After(leastPause) // nothing tells that a join is done
+		}
+		select {
+		case <-again:
+		case <-snap.Superseded():
+		case <-ctx.Done():
+		case <-stopped.Done():
 		}
 	}
 	return 0, false

@@ -45,12 +45,11 @@ type dealer struct {
 	claims sync.WaitGroup // that are under way
 
 	mu      sync.Mutex
-	has     map[int]*Term     // mu
-	taking  map[int]bool      // mu
-	refused refusals          // mu
-	due     []int             // mu; to be claimed by what was seen last, when one of those is done: the next look need not come first
-	tries   map[int]int       // mu
-	retry   map[int]time.Time // mu
+	has     map[int]*Term // mu
+	taking  map[int]bool  // mu
+	refused refusals      // mu
+	due     []int         // mu; to be claimed by what was seen last, when one of those is done: the next look need not come first
+	pauses  map[int]pause // mu
 }
 
 // followStrictly yields the terms that this node has, while the scope is joined.
@@ -71,7 +70,7 @@ func (d *division) followStrictly(ctx context.Context, hooks *hooks, yield func(
 	dl := &dealer{
 		division: d, book: b, posts: d.posts(), stay: stay, wake: make(chan struct{}, 1), told: make(chan struct{}, 1),
 		campaign: campaign{options: d.options, book: b, hooks: hooks},
-		has:      map[int]*Term{}, taking: map[int]bool{}, tries: map[int]int{}, retry: map[int]time.Time{},
+		has:      map[int]*Term{}, taking: map[int]bool{}, pauses: map[int]pause{},
 	}
 	dl.campaign.handover = &handover{time: d.handover, asked: func() { poke(dl.told) }} // whoever asks: the balance, or whoever leaves the scope
 	work, cancel := context.WithCancel(ctx)
@@ -193,11 +192,6 @@ func (d *dealer) run(ctx context.Context) {
 
 // look does what is to be done now, and returns when to look again if nothing is heard until then.
 func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time) (again time.Time) {
-	later := func(at time.Time) {
-		if again.IsZero() || at.Before(again) {
-			again = at
-		}
-	}
 	nodes := snap.Nodes(d.role)
 	own := placeOf(nodes, d.book.bus.Name(), d.stay)
 	crew, held := crewIn(nodes, d.meta), d.holders(nodes, own)
@@ -217,11 +211,11 @@ func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time
 	may := own != nobody && d.book.mayClaim(ctx) == nil
 	if first := d.began.Add(firstCalm); may && now.Before(first) {
 		may = false
-		later(first)
+		again = sooner(again, first)
 	}
 	if may && d.scope.LeaseLeft() == 0 {
 		may = false
-		later(now.Add(leaseAgain))
+		again = sooner(again, now.Add(leaseAgain))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -233,16 +227,14 @@ func (d *dealer) look(ctx context.Context, snap *rolebus.Snapshot, now time.Time
 				break
 			}
 			if own != nobody && now.Before(calm) {
-				later(calm)
+				again = sooner(again, calm)
 				break
 			}
 			t.leave(ErrResigned)
 		case owner == own && may && !d.taking[p] && len(d.taking) >= claimsAtOnce:
 			d.due = append(d.due, p)
 		case owner == own && may && !d.taking[p]:
-			if at := d.takeLocked(ctx, p, snap, now); !at.IsZero() {
-				later(at)
-			}
+			again = sooner(again, d.takeLocked(ctx, p, snap, now))
 		}
 	}
 	return again
@@ -277,15 +269,16 @@ func (d *dealer) holders(nodes rolebus.Nodes, own int) []int {
 
 // takeLocked claims a partition if it may, and returns otherwise when to look again; zero if news will tell.
 func (d *dealer) takeLocked(ctx context.Context, p int, snap *rolebus.Snapshot, now time.Time) time.Time {
-	if at := d.retry[p]; now.Before(at) {
-		return at
-	}
 	if d.book.engaged(d.posts[p]) {
 		return time.Time{}
 	}
 	v, _ := d.book.judge(d.posts[p], snap, now)
 	if !v.may && !v.confirm { // claim asks what must be confirmed
+		delete(d.pauses, p)
 		return v.again
+	}
+	if until := d.pauses[p].until; now.Before(until) {
+		return until
 	}
 	c := d.campaign
 	c.name, c.posts = d.posts[p].name, []post{d.posts[p]}
@@ -312,7 +305,7 @@ func (d *dealer) took(ctx context.Context, p int, t *Term, err error) {
 	if t != nil {
 		d.has[p] = t
 	} else {
-		d.delayLocked(p)
+		d.pauseLocked(p)
 	}
 	for ctx.Err() == nil && len(d.due) > 0 && len(d.taking) < claimsAtOnce {
 		next := d.due[0]
@@ -334,18 +327,19 @@ func (d *dealer) took(ctx context.Context, p int, t *Term, err error) {
 func (d *dealer) ended(p int, lasted time.Duration) {
 	d.mu.Lock()
 	if lasted >= lastRetry {
-		delete(d.tries, p)
+		delete(d.pauses, p)
 	}
-	d.delayLocked(p)
+	d.pauseLocked(p)
 	d.mu.Unlock()
 	poke(d.told)
 	poke(d.wake)
 }
 
-// delayLocked has a partition not be claimed for a moment: each time in a row for twice as long.
-func (d *dealer) delayLocked(p int) {
-	d.tries[p] = min(d.tries[p]+1, 6)
-	d.retry[p] = time.Now().Add(firstRetry << (d.tries[p] - 1))
+// pauseLocked has a partition not be claimed for a moment: each time in a row for longer.
+func (d *dealer) pauseLocked(p int) {
+	next := d.pauses[p]
+	next.longer(time.Now())
+	d.pauses[p] = next
 }
 
 // leaveAll has all given up that it has: nothing is claimed any more.

@@ -139,7 +139,7 @@ func (s *story) take(ctx context.Context, st step) error {
 		}
 	}
 	took := time.Since(began)
-	// In nats-server 2.15.2 the race detector finds one if a leaf node comes while the subscriptions of another one change.
+	// nats-server 2.15.2 has a data race, without harm here, if a leaf node comes while the subscriptions of another one change.
 	for _, n := range s.nodes {
 		if err := n.settled(ctx); err != nil {
 			return fmt.Errorf("%s: the hub does not answer: %w", n.name, err)
